@@ -1,0 +1,30 @@
+#include "common/elementwise.h"
+
+#include "bindings/ops.h"
+#include "bindings/validate.h"
+#include "common/dtype.h"
+
+namespace py = pybind11;
+
+namespace alexnet::bindings {
+namespace {
+
+py::dict elementwise_choice(int64_t count, const std::string& dtype, bool vectors) {
+  const ElementwiseConfig config =
+      elementwise_config({check_count("count", count), dtype_bytes(parse_dtype(dtype)), vectors});
+  py::dict result;
+  result["vector"] = config.vector;
+  result["block"] = config.block;
+  result["grid"] = config.grid;
+  return result;
+}
+
+}  // namespace
+
+void bind_elementwise(py::module_& module) {
+  module.def("elementwise_config", &elementwise_choice, py::kw_only(), py::arg("count"), py::arg("dtype"),
+             py::arg("vectors"),
+             "Launch choice of the elementwise kernels; vectors: every pointer and row is a multiple of 16 bytes.");
+}
+
+}  // namespace alexnet::bindings

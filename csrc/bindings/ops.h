@@ -1,0 +1,26 @@
+// The operations of the extension, one function an op; `_cuda` and `_simt` bind the same ones.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace alexnet::bindings {
+
+void bind_elementwise(pybind11::module_& module);
+void bind_relu(pybind11::module_& module);
+void bind_tanh(pybind11::module_& module);
+void bind_bias(pybind11::module_& module);
+void bind_dropout(pybind11::module_& module);
+void bind_softmax_cross_entropy(pybind11::module_& module);
+void bind_sgd(pybind11::module_& module);
+
+inline void bind_ops(pybind11::module_& module) {
+  bind_elementwise(module);
+  bind_relu(module);
+  bind_tanh(module);
+  bind_bias(module);
+  bind_dropout(module);
+  bind_softmax_cross_entropy(module);
+  bind_sgd(module);
+}
+
+}  // namespace alexnet::bindings

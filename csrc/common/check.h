@@ -1,0 +1,46 @@
+// Errors of the CUDA runtime as C++ exceptions, which Python sees as RuntimeError.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "common/cuda_runtime.h"
+
+namespace alexnet {
+
+[[noreturn]] inline void throw_cuda_error(cudaError_t error, const std::string& what, const std::string& file,
+                                          int line) {
+  const size_t start = file.rfind("csrc/");
+  const std::string place = start == std::string::npos ? file : file.substr(start);
+  std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ") at " + place + ":" +
+                     std::to_string(line);
+#ifndef ALEXNET_CUDA_SIMT
+  if (error == cudaErrorInsufficientDriver) {
+    int version = 0;
+    cudaDriverGetVersion(&version);
+    // The runtime has one error for both.
+    text += version == 0 ? "; this machine has no NVIDIA driver" : "; the NVIDIA driver is older than CUDA 13";
+  }
+#endif
+  if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver || error == cudaErrorNoKernelImageForDevice) {
+    text += "; see `alexnet-cuda doctor`";
+  }
+  throw std::runtime_error(text);
+}
+
+// Throws when the launch just made was refused. It does not wait for the kernel, whose own errors show at the next
+// synchronisation.
+inline void check_launch(const char* kernel, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess) throw_cuda_error(error, std::string("launching ") + kernel, file, line);
+}
+
+}  // namespace alexnet
+
+#define ALEXNET_CUDA_CHECK(call)                                             \
+  do {                                                                       \
+    const cudaError_t alexnet_error = (call);                                \
+    if (alexnet_error != cudaSuccess) {                                      \
+      ::alexnet::throw_cuda_error(alexnet_error, #call, __FILE__, __LINE__); \
+    }                                                                        \
+  } while (false)

@@ -1,0 +1,13 @@
+// The CUDA runtime, or under ALEXNET_CUDA_SIMT the CPU executor that stands in for it. Nothing else includes either.
+#pragma once
+
+#ifdef ALEXNET_CUDA_SIMT
+#include "simt/runtime.h"
+#else
+#include <cuda_runtime.h>
+
+// Dynamic shared memory of the launch, as `type* name`; bytes so that kernels of different types agree on the symbol.
+#define ALEXNET_DYNAMIC_SHARED(type, name)                                       \
+  extern __shared__ __align__(128) unsigned char alexnet_dynamic_shared_bytes[]; \
+  type* const name = reinterpret_cast<type*>(alexnet_dynamic_shared_bytes)
+#endif

@@ -1,0 +1,45 @@
+// Launch choice for kernels that touch every element once: a pure host function, tested without a GPU.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+namespace alexnet {
+
+struct ElementwiseProblem {
+  int64_t count;      // elements
+  int element_bytes;  // of the widest tensor that is read or written in vectors
+  bool vectors;       // every pointer and row is a multiple of 16 bytes
+};
+
+struct ElementwiseConfig {
+  int vector;     // elements a thread moves at once: 16 bytes, or 1
+  int block;      // threads
+  uint32_t grid;  // blocks; the kernel strides over what is left
+};
+
+inline ElementwiseConfig elementwise_config(const ElementwiseProblem& problem) {
+  // 256 threads: eight blocks fill an SM, and no kernel here needs shared memory or more than 32 registers.
+  constexpr int kBlock = 256;
+  // Two whole waves of eight blocks on an H200's 132 SMs: enough loads in flight, and little work per launch.
+  constexpr int64_t kMaxGrid = 2 * 8 * 132;
+  const int vector = problem.vectors ? 16 / problem.element_bytes : 1;
+  const int64_t threads = (problem.count + vector - 1) / vector;
+  const int64_t blocks = (threads + kBlock - 1) / kBlock;
+  return {vector, kBlock, static_cast<uint32_t>(std::clamp<int64_t>(blocks, 1, kMaxGrid))};
+}
+
+// Calls function(std::integral_constant<int, vector>{}) for the vector width of element type T.
+template <typename T, typename Function>
+void dispatch_vector(int vector, Function&& function) {
+  if (vector == 1) return function(std::integral_constant<int, 1>{});
+  return function(std::integral_constant<int, 16 / sizeof(T)>{});
+}
+
+inline bool aligned16(std::initializer_list<const void*> pointers) {
+  return std::all_of(pointers.begin(), pointers.end(),
+                     [](const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; });
+}
+
+}  // namespace alexnet

@@ -1,0 +1,53 @@
+#include "ops/bias.h"
+
+#include "common/check.h"
+#include "common/elementwise.h"
+#include "common/launch.h"
+#include "ops/bias.cuh"
+
+namespace alexnet {
+namespace {
+
+void launch_column_sum(const ColumnSumConfig& config, DType dtype, const void* x, float* sums, int64_t rows,
+                       int64_t columns, cudaStream_t stream) {
+  const dim3 grid(config.grid, config.splits);
+  const dim3 block(config.block_columns, config.block_rows);
+  dispatch_dtype(dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    dispatch_vector<T>(config.vector, [&](auto vector) {
+      launch(column_sum_kernel<T, vector()>, grid, block, 0, stream, static_cast<const T*>(x), sums, rows, columns,
+             config.rows_per_split);
+    });
+  });
+  check_launch("column_sum_kernel");
+}
+
+}  // namespace
+
+void launch_bias_fprop(const BiasFpropParams& params, cudaStream_t stream) {
+  if (params.rows == 0 || params.columns == 0) return;
+  const int bytes = dtype_bytes(params.dtype);
+  const bool vectors = aligned16({params.x, params.bias, params.y}) && params.columns % (16 / bytes) == 0;
+  const ElementwiseConfig config = elementwise_config({params.rows * params.columns, bytes, vectors});
+  dispatch_dtype(params.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    dispatch_vector<T>(config.vector, [&](auto vector) {
+      launch(bias_fprop_kernel<T, vector()>, config.grid, config.block, 0, stream, static_cast<const T*>(params.x),
+             params.bias, static_cast<T*>(params.y), params.rows, params.columns);
+    });
+  });
+  check_launch("bias_fprop_kernel");
+}
+
+void launch_bias_bprop(const BiasBpropParams& params, cudaStream_t stream) {
+  if (params.columns == 0) return;
+  const ColumnSumConfig first = column_sum_config({params.rows, params.columns, dtype_bytes(params.dtype)});
+  if (first.splits == 1) {
+    return launch_column_sum(first, params.dtype, params.dy, params.dbias, params.rows, params.columns, stream);
+  }
+  launch_column_sum(first, params.dtype, params.dy, params.workspace, params.rows, params.columns, stream);
+  const ColumnSumConfig second = column_sum_config({first.splits, params.columns, 4}, 1);
+  launch_column_sum(second, DType::kFloat32, params.workspace, params.dbias, first.splits, params.columns, stream);
+}
+
+}  // namespace alexnet

@@ -1,0 +1,1 @@
+"""Where an operation runs: ``cpu`` (NumPy), ``cuda`` (CuPy arrays into the extension)."""

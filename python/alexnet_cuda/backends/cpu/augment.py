@@ -1,0 +1,60 @@
+"""From uint8 images to the first layer's input on the CPU: crop, mirror, mean, colour noise, channel order in one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .parallel import parallel_for, scratch
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which view of each image is taken.
+
+    Attributes
+    ----------
+    top, left : ndarray of int64 [N]
+        Corner of the crop, pixels.
+    mirrored : ndarray of bool [N]
+    shift : ndarray of float32 [N, 3]
+        Added to the RGB values, 0 to 255.
+    """
+
+    top: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int64]
+    mirrored: npt.NDArray[np.bool_]
+    shift: npt.NDArray[np.float32]
+
+
+def fprop(
+    images: npt.NDArray[np.uint8], views: Views, mean: Array, std: Array, reverse_channels: bool, out: Array
+) -> None:
+    """Write ``(pixel + shift - mean) / std`` of each image's view to `out` [N, size, size, 3].
+
+    `images` is [N, H, W, 3] RGB; `mean` and `std` are RGB [3]; `reverse_channels` makes the result BGR.
+    """
+    size = out.shape[1]
+    order = slice(None, None, -1) if reverse_channels else slice(None)
+    scale = (1.0 / std).astype(np.float32)
+    # Rows of size * 3 numbers instead of pixels of three keep NumPy's inner loops long.
+    scale_row = np.tile(scale[order], size)
+
+    def image(n: int) -> None:
+        top, left = views.top[n], views.left[n]
+        crop = images[n, top : top + size, left : left + size]
+        if views.mirrored[n]:
+            crop = crop[:, ::-1]
+        pixels = scratch("pixels", crop.shape, np.uint8)
+        np.copyto(pixels, crop[..., order])
+        offset = ((views.shift[n] - mean).astype(np.float32) * scale)[order]
+        target = out[n].reshape(size, size * 3)
+        np.multiply(pixels.reshape(size, size * 3), scale_row, out=target, casting="unsafe")
+        np.add(target, np.tile(offset, size), out=target)
+
+    parallel_for(image, len(images))

@@ -1,0 +1,48 @@
+"""Inverted dropout on the CPU, its mask recomputed from Philox whenever it is needed; paper section 4.2.
+
+Element (row, column) of x [rows, columns] has the number ``start + row * row_stride + column``; it is dropped when its
+32 random bits are less than ``round(rate * 2**32)``, else multiplied by ``1 / (1 - rate)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...philox import bits
+from .parallel import parallel_for
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DropoutParams:
+    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride."""
+
+    rate: float
+    seed: int
+    purpose: int
+    step: int
+    start: int
+    row_stride: int
+
+
+def apply(x: Array, p: DropoutParams, out: Array) -> None:
+    """Write the masked and scaled `x` [rows, columns] to `out`, which may be `x`; the backward pass is the same."""
+    rows, columns = x.shape
+    threshold = np.uint32(min(round(p.rate * 2**32), 2**32 - 1))
+    scale = x.dtype.type(np.float32(1.0 / (1.0 - p.rate)))
+    words = bits(p.seed, p.purpose, p.step, p.start, (rows - 1) * p.row_stride + columns) if x.size else None
+    if words is None:
+        return
+    view = np.lib.stride_tricks.as_strided(words, (rows, columns), (4 * p.row_stride, 4), writeable=False)
+    step = max(1, 65536 // columns)
+
+    def block(i: int) -> None:
+        part = slice(i * step, (i + 1) * step)
+        np.multiply(x[part], (view[part] >= threshold) * scale, out=out[part])
+
+    parallel_for(block, -(-rows // step))

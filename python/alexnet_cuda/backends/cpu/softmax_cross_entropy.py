@@ -1,0 +1,39 @@
+"""Softmax and cross-entropy on the CPU; logits [N, classes], labels int64 [N]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def softmax(logits: Array) -> Array:
+    """Probabilities [N, classes]: ``exp(x - max) / sum``, so no logit overflows."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    result: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return result
+
+
+def fprop(logits: Array, labels: npt.NDArray[np.int64], scale: float, dlogits: Array | None) -> tuple[Array, Array]:
+    """Per-image loss ``log(sum exp(x)) - x[label]`` and whether the first largest logit is the label's.
+
+    Writes ``scale * (softmax - onehot)`` to `dlogits` where given.
+
+    Returns
+    -------
+    loss : ndarray [N]
+    correct : ndarray of bool [N]
+    """
+    rows = np.arange(len(logits))
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(shifted)
+    total = exponentials.sum(axis=1)
+    loss = np.log(total) - shifted[rows, labels]
+    if dlogits is not None:
+        np.divide(exponentials, total[:, None], out=dlogits)
+        dlogits[rows, labels] -= 1
+        np.multiply(dlogits, scale, out=dlogits)
+    return loss, logits.argmax(axis=1) == labels

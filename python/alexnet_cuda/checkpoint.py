@@ -1,0 +1,258 @@
+"""Checkpoints: safetensors files of whole logical tensors, with everything else as JSON in the file's metadata.
+
+Parameters keep their names (``conv1.weight`` ... ``fc8.bias``), momentum is ``velocity.<name>``. The metadata is one
+JSON object (configuration, class names, step, and what the trainer adds) under one key: safetensors keeps metadata
+in a hash map, so several keys would come out in an order that changes from run to run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .files import atomic_write
+
+FORMAT_VERSION = 1
+VELOCITY_PREFIX = "velocity."
+_METADATA_KEY = "alexnet_cuda"
+_DTYPE_NAMES = {"float16": "F16", "float32": "F32", "float64": "F64"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes
+    ----------
+    path
+        The file it came from.
+    tensors
+        Name -> tensor. Each access reads the tensor anew, so that going through them one by
+        one never holds more than one of them.
+    shapes
+        Name -> shape, known without reading the tensors.
+    metadata
+        The JSON object given to `save_checkpoint`.
+    """
+
+    path: Path
+    tensors: Mapping[str, np.ndarray]
+    shapes: Mapping[str, tuple[int, ...]]
+    metadata: dict[str, Any]
+
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """Give the parameters, by name."""
+        return _Selection(self.tensors, "", [name for name in self.tensors if not name.startswith(VELOCITY_PREFIX)])
+
+    def velocity(self) -> Mapping[str, np.ndarray]:
+        """Give the momentum, by the name of its parameter; empty when the file holds none."""
+        start = len(VELOCITY_PREFIX)
+        names = [name[start:] for name in self.tensors if name.startswith(VELOCITY_PREFIX)]
+        return _Selection(self.tensors, VELOCITY_PREFIX, names)
+
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Check that the file holds exactly these parameters, with all of their momentum or none of it.
+
+        Parameters
+        ----------
+        shapes
+            Parameter name -> shape, as the network expects them.
+
+        Raises
+        ------
+        ValueError
+            Naming the first tensor that is missing, unexpected or of another shape.
+        """
+        expected = dict(shapes)
+        if self.velocity():
+            expected |= {VELOCITY_PREFIX + name: shape for name, shape in shapes.items()}
+        for name in expected:
+            if name not in self.tensors:
+                raise ValueError(f"checkpoint {self.path} lacks the tensor {name}, which this network needs")
+        for name in self.tensors:
+            if name not in expected:
+                raise ValueError(f"checkpoint {self.path} holds the tensor {name}, which this network does not have")
+        for name, shape in self.shapes.items():
+            if shape != tuple(expected[name]):
+                raise ValueError(
+                    f"checkpoint {self.path} holds {name} with shape {shape}, this network needs "
+                    f"{tuple(expected[name])}"
+                )
+
+
+class _Selection(Mapping[str, np.ndarray]):
+    """Some of a mapping's tensors, without a prefix of their names, still read one at a time."""
+
+    def __init__(self, tensors: Mapping[str, np.ndarray], prefix: str, names: list[str]) -> None:
+        self._tensors = tensors
+        self._prefix = prefix
+        self._names = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._tensors[self._prefix + name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class _FileTensors(Mapping[str, np.ndarray]):
+    """The tensors of an open safetensors file."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self._names = dict.fromkeys(handle.keys())
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        tensor: np.ndarray = self._handle.get_tensor(name)
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def join_tensors(
+    parameters: Mapping[str, np.ndarray], velocity: Mapping[str, np.ndarray] | None = None
+) -> Mapping[str, np.ndarray]:
+    """Give parameters and momentum as one mapping under a checkpoint's names, without copying or reading any."""
+    return _Joined(parameters, velocity or {})
+
+
+class _Joined(Mapping[str, np.ndarray]):
+    def __init__(self, parameters: Mapping[str, np.ndarray], velocity: Mapping[str, np.ndarray]) -> None:
+        self._parameters = parameters
+        self._velocity = velocity
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name.startswith(VELOCITY_PREFIX):
+            return self._velocity[name[len(VELOCITY_PREFIX) :]]
+        return self._parameters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._parameters
+        yield from (VELOCITY_PREFIX + name for name in self._velocity)
+
+    def __len__(self) -> int:
+        return len(self._parameters) + len(self._velocity)
+
+
+def _header(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"format": FORMAT_VERSION, **metadata}, allow_nan=False, sort_keys=True)
+    header: dict[str, Any] = {"__metadata__": {_METADATA_KEY: text}}
+    offset = 0
+    for name, tensor in tensors.items():
+        dtype = _DTYPE_NAMES.get(tensor.dtype.name)
+        if dtype is None:
+            raise TypeError(f"checkpoint tensor {name} has dtype {tensor.dtype}, expected one of {list(_DTYPE_NAMES)}")
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, offset + tensor.nbytes],
+        }
+        offset += tensor.nbytes
+    encoded = json.dumps(header).encode()
+    encoded += b" " * (-len(encoded) % 8)
+    return len(encoded).to_bytes(8, "little") + encoded
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+) -> None:
+    """Write a checkpoint so that `path` is afterwards the whole new file, or on any failure what it was before.
+
+    The tensors are written one after the other as they come out of the mapping, so a mapping that fetches them from
+    a device never has more than one on the host. The same input gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        The file, ``.safetensors`` by custom.
+    tensors
+        Name -> array of float16, float32 or float64; see `join_tensors`.
+    metadata
+        A JSON object without NaN or infinity; ``format`` is added.
+
+    Raises
+    ------
+    TypeError
+        For a tensor of another dtype, or metadata that JSON cannot hold.
+    ValueError
+        For NaN or infinity in the metadata.
+    OSError
+        When the file cannot be written.
+    """
+    header = _header(tensors, metadata)
+    with atomic_write(path) as file:
+        file.write(header)
+        for tensor in tensors.values():
+            little_endian = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
+            file.write(little_endian.reshape(-1).view(np.uint8).data)
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Open a checkpoint; its tensors are read when they are asked for.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is not a safetensors file, is truncated or damaged, was not written by this package, or was written
+        in a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = Path(path)
+    if file.is_dir():
+        raise IsADirectoryError(f"checkpoint {file} is a folder, expected a .safetensors file")
+    if not file.exists():
+        raise FileNotFoundError(f"checkpoint {file} does not exist")
+    with open(file, "rb") as stream:
+        start = stream.read(9)
+    if len(start) < 9 or start[8:] != b"{":
+        raise ValueError(f"checkpoint {file} is not a safetensors file ({file.stat().st_size} bytes)")
+    try:
+        handle = safe_open(file, framework="numpy")
+    except SafetensorError as error:
+        raise ValueError(f"checkpoint {file} is truncated or damaged ({error})") from error
+    tensors = _FileTensors(handle)
+    shapes = {name: tuple(handle.get_slice(name).get_shape()) for name in tensors}
+    return Checkpoint(file, tensors, shapes, _read_metadata(file, handle.metadata() or {}))
+
+
+def _read_metadata(file: Path, entries: Mapping[str, str]) -> dict[str, Any]:
+    if _METADATA_KEY not in entries:
+        raise ValueError(f"{file} is a safetensors file, but not a checkpoint of alexnet_cuda (no metadata of it)")
+    try:
+        metadata = json.loads(entries[_METADATA_KEY])
+        version = int(metadata["format"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"checkpoint {file} has damaged metadata ({error})") from error
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"checkpoint {file} has format version {version}, this release of alexnet_cuda reads up to "
+            f"{FORMAT_VERSION}: install a newer one"
+        )
+    del metadata["format"]
+    return dict(metadata)

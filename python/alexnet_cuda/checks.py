@@ -1,0 +1,59 @@
+"""Checks of what users hand to the model, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .config import Config
+
+Array = npt.NDArray[Any]
+
+
+def check_images(images: Any, config: Config) -> Array:
+    """The images as an array [N, H, W, 3], uint8 or floating point; ValueError or TypeError says what is wrong."""
+    array = np.asarray(images)
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise TypeError(f"images must be uint8 or floating point, got {array.dtype}")
+    if array.ndim != 4 or array.shape[3] != 3:
+        raise ValueError(f"images must have shape [N, H, W, 3], got {list(array.shape)}")
+    if len(array) == 0:
+        raise ValueError("images is an empty batch; at least one image is needed")
+    size = config.image_size
+    if array.dtype == np.uint8:
+        if min(array.shape[1:3]) < size:
+            raise ValueError(f"uint8 images must be at least {size}x{size}, got {array.shape[1]}x{array.shape[2]}")
+    elif array.shape[1:3] != (size, size):
+        raise ValueError(f"preprocessed images must be {size}x{size}, got {array.shape[1]}x{array.shape[2]}")
+    elif not np.isfinite(array).all():
+        number = int(np.argmin(np.isfinite(array).all(axis=(1, 2, 3))))
+        raise ValueError(f"images must be finite; image {number} of the batch has NaN or infinity")
+    return array
+
+
+def check_labels(labels: Any, count: int, num_classes: int) -> npt.NDArray[np.int64]:
+    """The labels as int64 [count], each in [0, num_classes); ValueError or TypeError says what is wrong."""
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"labels must be integers, got {array.dtype}")
+    if array.shape != (count,):
+        raise ValueError(f"labels must have shape [{count}], one an image, got {list(array.shape)}")
+    if count and not (array.min() >= 0 and array.max() < num_classes):
+        wrong = int(array[(array < 0) | (array >= num_classes)][0])
+        raise ValueError(f"labels must lie in [0, {num_classes}), got {wrong}")
+    return array.astype(np.int64)
+
+
+def check_tensors(kind: str, mapping: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Require exactly these names and shapes; ValueError names the first that is wrong."""
+    if missing := [name for name in shapes if name not in mapping]:
+        raise ValueError(f"{kind} lack {missing[0]!r}")
+    if unknown := [name for name in mapping if name not in shapes]:
+        raise ValueError(f"{kind} hold {unknown[0]!r}, which the network does not have")
+    for name, shape in shapes.items():
+        given = tuple(np.shape(mapping[name]))
+        if given != shape:
+            raise ValueError(f"{name} must have shape {list(shape)}, got {list(given)}")

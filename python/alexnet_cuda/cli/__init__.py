@@ -1,0 +1,79 @@
+"""The ``alexnet-cuda`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__
+from .evaluate import evaluate
+from .info import doctor, summary
+from .predict import predict
+from .train import train
+
+_INTERRUPTED = 130
+# Errors that say in a sentence what the user can mend; anything else is a fault of the program and shows its traceback.
+_EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="alexnet-cuda")
+def command() -> None:
+    """AlexNet from hand-written CUDA kernels: train it, test it, use it."""
+
+
+for _subcommand in (train, evaluate, predict, summary, doctor):
+    command.add_command(_subcommand)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and give its exit code.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; those of the process when None.
+
+    Returns
+    -------
+    int
+        0 when all went well; 2 after an error, which is one line on standard error (set ALEXNET_CUDA_TRACEBACK=1 for
+        its traceback); 1 when part of the work failed; 128 and the signal's number after a signal.
+    """
+    try:
+        result = command.main(
+            args=None if arguments is None else list(arguments), prog_name="alexnet-cuda", standalone_mode=False
+        )
+    except (click.Abort, KeyboardInterrupt):
+        print("alexnet-cuda: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 2
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except BrokenPipeError:
+        # The reader has gone, as `| head` does; the interpreter must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except _EXPECTED as error:
+        if os.environ.get("ALEXNET_CUDA_TRACEBACK") == "1":
+            raise
+        return _fail(_sentence(error))
+    return result if isinstance(result, int) else 0
+
+
+def _fail(sentence: str) -> int:
+    print(f"alexnet-cuda: error: {' '.join(sentence.split())}", file=sys.stderr)
+    return 2
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error or 'no details'}): try a smaller --batch-size"
+    return str(error) or type(error).__name__

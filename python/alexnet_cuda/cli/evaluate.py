@@ -1,0 +1,102 @@
+"""``alexnet-cuda evaluate``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import devices_option, json_option, views_option
+
+if TYPE_CHECKING:
+    from ..data import ImageSource
+    from ..model import Model
+    from ..train.evaluation import Evaluation
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.argument("source")
+@views_option
+@click.option("--held-out", is_flag=True, help="Only the images of SOURCE that its training run held out.")
+@click.option("--batch-size", type=int, default=128, show_default=True, metavar="N", help="Images at a time.")
+@devices_option
+@json_option
+def evaluate(
+    checkpoint: str,
+    source: str,
+    views: int,
+    held_out: bool,
+    batch_size: int,
+    devices: str | tuple[str, ...] | None,
+    as_json: bool,
+) -> int:
+    """Print the top-1 and top-5 error of CHECKPOINT on the images of SOURCE (see train)."""
+    from ..data import Loader, open_source
+    from ..model import Model
+    from ..train.evaluation import evaluate as run
+
+    images = open_source(source, minimum_classes=1)
+    model = Model.load(checkpoint, devices=devices)
+    if held_out:
+        images = _held_out(checkpoint, images)
+    loader = Loader(_with_classes_of(model, images), model.config.resize, batch_size, shuffle=False, cache_bytes=0)
+    result = run(model, loader, views)
+    assert result is not None
+    click.echo(_as_json(result, views) if as_json else _as_text(result))
+    return 0
+
+
+def _held_out(checkpoint: str, images: ImageSource) -> ImageSource:
+    from ..checkpoint import load_checkpoint
+    from ..data import split
+    from ..train.state import fingerprint
+
+    run = load_checkpoint(checkpoint).metadata.get("train")
+    if run is None or not run["recipe"]["validation_split"]:
+        raise ValueError(f"{checkpoint} does not come from a run that held images out")
+    _, part = split(images, run["recipe"]["validation_split"], run["recipe"]["seed"])
+    if fingerprint(part) != run["sources"]["validating"]:
+        raise ValueError(f"{images.name} does not hold the images that the run of {checkpoint} was trained on")
+    return part
+
+
+def _with_classes_of(model: Model, images: ImageSource) -> ImageSource:
+    from ..data import align
+
+    if model.class_names is not None:
+        return align(images, model.class_names)
+    if len(images.classes) != model.config.num_classes:
+        raise ValueError(
+            f"the checkpoint does not name its {model.config.num_classes} classes, and {images.name} has "
+            f"{len(images.classes)}"
+        )
+    return images
+
+
+def _as_text(result: Evaluation) -> str:
+    few = "not meaningful with five classes or fewer"
+    lines = [
+        f"images       {result.images}",
+        f"top-1 error  {result.top1_error:.2%}",
+        f"top-5 error  {few if result.top5_error is None else format(result.top5_error, '.2%')}",
+        f"loss         {result.loss:.4f}",
+    ]
+    if result.skipped:
+        lines.append(f"skipped      {len(result.skipped)} files that cannot be decoded:")
+        lines += [f"  {name}: {reason}" for name, reason in result.skipped.items()]
+    return "\n".join(lines)
+
+
+def _as_json(result: Evaluation, views: int) -> str:
+    return json.dumps(
+        {
+            "images": result.images,
+            "views": views,
+            "top1_error": result.top1_error,
+            "top5_error": result.top5_error,
+            "loss": result.loss,
+            "skipped": result.skipped,
+        }
+    )

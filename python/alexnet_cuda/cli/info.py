@@ -1,0 +1,38 @@
+"""``alexnet-cuda summary`` and ``alexnet-cuda doctor``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from .options import json_option, parse_fields
+
+
+@click.command()
+@click.option(
+    "--preset", default="paper", show_default=True, metavar="NAME", help="paper, caffe, caffenet, torchvision."
+)
+@click.option("--image-size", type=int, metavar="PIXELS", help="Side of the input. [default: the preset's]")
+@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration.")
+@json_option
+def summary(preset: str, image_size: int | None, assignments: tuple[str, ...], as_json: bool) -> int:
+    """Print each layer's shapes, parameters, multiply-adds and bytes, its tower, and what crosses between towers."""
+    from ..config import config_from_preset
+    from ..summary import render, summarize
+
+    fields = parse_fields(assignments)
+    result = summarize(config_from_preset(preset, image_size=image_size, **fields))
+    click.echo(json.dumps(result) if as_json else render(result))
+    return 0
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Print versions, GPUs and what the extension was built for, and for whatever is wrong what mends it."""
+    from ..doctor import render, report
+
+    result = report()
+    click.echo(json.dumps(result) if as_json else render(result))
+    return 0

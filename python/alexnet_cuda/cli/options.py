@@ -1,0 +1,77 @@
+"""Options that several commands share, and how their texts become values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def devices_option(function: Function) -> Function:
+    """Add ``--devices``."""
+    return click.option(
+        "--devices",
+        metavar="DEVICE[,DEVICE]",
+        callback=lambda _context, _option, value: parse_devices(value),
+        help="cpu, cuda:0, or two of them for the two towers: cuda:0,cuda:1. [default: the first GPU, else cpu]",
+    )(function)
+
+
+def views_option(function: Function) -> Function:
+    """Add ``--views``."""
+    return click.option(
+        "--views",
+        type=click.Choice(["1", "10"]),
+        default="1",
+        show_default=True,
+        callback=lambda _context, _option, value: int(value),
+        help="The centre crop, or the mean over ten crops (corners and centre, mirrored).",
+    )(function)
+
+
+def json_option(function: Function) -> Function:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def parse_devices(text: str | None) -> str | tuple[str, ...] | None:
+    """Give the devices that ``Model`` takes: one name, or a tuple of two."""
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    return names[0] if len(names) == 1 else names
+
+
+def parse_fields(assignments: Sequence[str]) -> dict[str, Any]:
+    """Give configuration fields from texts like ``fc_widths=512,512``, ``lrn=false`` and ``activation=tanh``.
+
+    Raises
+    ------
+    ValueError
+        For a text without ``=`` or a name that is given twice.
+    """
+    fields: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise ValueError(f"--set takes FIELD=VALUE, got {assignment!r}")
+        if name in fields:
+            raise ValueError(f"--set {name} is given twice")
+        fields[name] = _parse_value(text.strip())
+    return fields
+
+
+def _parse_value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    # Lists, because a checkpoint's JSON gives lists back and the two are compared on resuming.
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,95 @@
+"""``alexnet-cuda predict``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import devices_option, json_option, views_option
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..model import Model
+
+_BATCH = 32
+
+
+@click.command()
+@click.argument("checkpoint")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to print.")
+@views_option
+@devices_option
+@json_option
+def predict(
+    checkpoint: str,
+    images: tuple[str, ...],
+    top: int,
+    views: int,
+    devices: str | tuple[str, ...] | None,
+    as_json: bool,
+) -> int:
+    """Print the most probable classes of each IMAGE file, with their probabilities.
+
+    An image that cannot be read is named on standard error, the others are still predicted, and the exit code is 1.
+    """
+    from ..model import Model
+
+    model = Model.load(checkpoint, devices=devices)
+    results: list[dict[str, Any]] = []
+    for start in range(0, len(images), _BATCH):
+        part = _predict(model, images[start : start + _BATCH], top, views)
+        for result in part:
+            if "error" in result:
+                click.echo(f"alexnet-cuda: error: {result['error']}", err=True)
+            elif not as_json:
+                _print(result)
+        results += part
+    if as_json:
+        json.dump(results, sys.stdout)
+        click.echo()
+    return 1 if any("error" in result for result in results) else 0
+
+
+def _predict(model: Model, files: tuple[str, ...], top: int, views: int) -> list[dict[str, Any]]:
+    """Give for each file what it shows, or why it cannot be read."""
+    import numpy as np
+
+    from ..data import read_square
+
+    squares: dict[int, np.ndarray] = {}
+    results: list[dict[str, Any]] = [{"image": file} for file in files]
+    for index, file in enumerate(files):
+        try:
+            squares[index] = read_square(file, model.config.resize)
+        except (ValueError, OSError) as error:
+            results[index]["error"] = _reason(file, error)
+    if squares:
+        count = min(top, model.config.num_classes)
+        classes, probabilities = model.predict(np.stack(list(squares.values())), top=count, views=views)
+        for row, index in enumerate(squares):
+            results[index]["classes"] = [
+                {"class": _name(model, label), "label": label, "probability": probability}
+                for label, probability in zip(classes[row].tolist(), probabilities[row].tolist(), strict=True)
+            ]
+    return results
+
+
+def _reason(file: str, error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{file}: {error.strerror}"
+    return str(error)
+
+
+def _name(model: Model, label: int) -> str:
+    return str(label) if model.class_names is None else model.class_names[label]
+
+
+def _print(result: dict[str, Any]) -> None:
+    click.echo(result["image"])
+    for entry in result["classes"]:
+        click.echo(f"  {entry['probability']:8.3%}  {entry['class']}")

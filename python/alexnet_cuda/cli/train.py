@@ -1,0 +1,127 @@
+"""``alexnet-cuda train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..train.recipe import DIGITS, SCHEDULES, Recipe
+from .options import devices_option, parse_fields
+
+_DEFAULTS = Recipe()
+
+
+def _recipe_option(flag: str, kind: Any, text: str, metavar: str | None = None) -> Any:
+    """Make an option that stays None unless it is given, so that a recipe knows what was asked for."""
+    name = flag.removeprefix("--").replace("-", "_")
+    default = getattr(_DEFAULTS, name)
+    shown = "the preset's" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+    if name in DIGITS:
+        shown += f"; digits: {DIGITS[name]}"
+    suffix = f" [default: {shown}]" if shown != "()" else ""
+    return click.option(flag, type=kind, metavar=metavar, help=text + suffix)
+
+
+def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"expected epochs such as 30,60,80, got {text!r}") from error
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/ and the source's name]"
+)
+@_recipe_option("--preset", str, "Network: paper, caffe, caffenet or torchvision.", "NAME")
+@_recipe_option("--image-size", int, "Side of the network's input in pixels.", "PIXELS")
+@_recipe_option("--epochs", int, "Passes over the training images.", "N")
+@_recipe_option("--batch-size", int, "Images a step.", "N")
+@_recipe_option("--learning-rate", float, "At the start; biases learn at twice the rate.", "RATE")
+@_recipe_option(
+    "--schedule",
+    click.Choice(SCHEDULES),
+    "plateau: a tenth whenever the validation error stops improving; step: a tenth at each of --milestones; "
+    "cosine: to zero along a half cosine.",
+)
+@_recipe_option("--patience", int, "Epochs without improvement before plateau lowers the rate.", "EPOCHS")
+@click.option("--milestones", metavar="EPOCH,...", callback=_milestones, help="For --schedule step, such as 30,60,80.")
+@_recipe_option("--momentum", float, "Of SGD.", "M")
+@_recipe_option("--weight-decay", float, "On weights, not on biases.", "W")
+@click.option("--dropout", type=float, metavar="P", help="Probability of dropping a unit. [default: the preset's]")
+@_recipe_option(
+    "--init",
+    click.Choice(["he", "paper"]),
+    "Initial weights. The published ones (paper) stay at chance for long on small data.",
+)
+@_recipe_option("--seed", int, "Of weights, dropout, augmentation, order and split.", "N")
+@_recipe_option("--precision", str, "Of the network.", "NAME")
+@click.option("--validation", metavar="SOURCE", help="Images to validate on, in place of a split.")
+@_recipe_option("--validation-split", float, "Part of SOURCE held out for validation; 0 for none.", "PART")
+@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration.")
+@devices_option
+@click.option("--resume", is_flag=True, help="Go on with the run in --output.")
+@click.option("--overwrite", is_flag=True, help="Start anew where --output holds a run.")
+@click.option("--checkpoint-steps", type=int, metavar="N", help="Also save every N steps, not only after each epoch.")
+@click.option(
+    "--checkpoint-minutes", type=float, default=10.0, show_default=True, metavar="M", help="Also save every M minutes."
+)
+@click.option("--workers", type=int, default=2, show_default=True, metavar="N", help="Threads that decode images.")
+def train(
+    source: str,
+    output: Path | None,
+    assignments: tuple[str, ...],
+    dropout: float | None,
+    validation: str | None,
+    devices: str | tuple[str, ...] | None,
+    resume: bool,
+    overwrite: bool,
+    checkpoint_steps: int | None,
+    checkpoint_minutes: float,
+    workers: int,
+    **recipe: Any,
+) -> int:
+    """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and pictures in --output.
+
+    SOURCE is a folder of class folders, a .tar or .tar.gz of one, or the word digits: scikit-learn's handwritten
+    digits, with defaults of their own (fc_widths=512,512, no mirror images, no colour noise).
+
+    Ctrl-C saves after the step under way; --resume goes on from there to the same result, bit for bit.
+    """
+    from ..train import TrainOptions
+    from ..train import train as run
+    from ..train.setup import default_output
+
+    given = {name: value for name, value in recipe.items() if value is not None}
+    fields = parse_fields(assignments)
+    if dropout is not None:
+        if "dropout" in fields:
+            raise ValueError("--dropout and --set dropout exclude each other")
+        fields["dropout"] = dropout
+    if fields:
+        given["config"] = fields
+    options = TrainOptions(
+        source,
+        output or default_output(source),
+        given,
+        validation,
+        devices,
+        resume,
+        overwrite,
+        checkpoint_steps,
+        checkpoint_minutes,
+        workers,
+    )
+    result = run(options)
+    if result.signal is not None:
+        return 128 + result.signal
+    end = f"done: {result.epochs} epochs, {result.steps} steps"
+    if result.val_accuracy is not None:
+        end += f", validation accuracy {result.val_accuracy:.2%}"
+    click.echo(f"{end}; {result.checkpoint}")
+    return 0

@@ -1,0 +1,27 @@
+"""Images for training: sources (folder, archive, digits), decoding, and batches in a repeatable order."""
+
+from .base import ImageSource, align
+from .digits import DigitsSource
+from .holdout import split
+from .image import IMAGE_SUFFIXES, MAX_PIXELS, DecodeError, decode, read_square, square
+from .loader import Batch, Loader
+from .sources import open_source
+from .statistics import ColourStatistics, estimate_colour
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "Batch",
+    "ColourStatistics",
+    "DecodeError",
+    "DigitsSource",
+    "ImageSource",
+    "Loader",
+    "align",
+    "decode",
+    "estimate_colour",
+    "open_source",
+    "read_square",
+    "split",
+    "square",
+]

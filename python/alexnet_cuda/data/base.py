@@ -1,0 +1,121 @@
+"""What every source of labelled images offers, and views of part of one."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .image import UInt8Array, square_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Int64Array = npt.NDArray[np.int64]
+
+
+class ImageSource(abc.ABC):
+    """Labelled images, read one at a time; reading is safe from several threads.
+
+    Attributes
+    ----------
+    name : str
+        What was given to `open_source`.
+    classes : tuple of str
+        Class names; a label is an index into it.
+    labels : ndarray of int64, shape [N]
+        Read-only.
+    names : sequence of str, length N
+        The file of each image, relative to the source.
+    """
+
+    def __init__(self, name: str, classes: Sequence[str], labels: npt.ArrayLike, names: Sequence[str]) -> None:
+        self.name = name
+        self.classes = tuple(classes)
+        self.labels: Int64Array = np.array(labels, dtype=np.int64)
+        self.labels.setflags(write=False)
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abc.abstractmethod
+    def load(self, index: int, at_least: int | None) -> Image.Image:
+        """Image `index` as Pillow's RGB image; `at_least` and `DecodeError` as in `decode`."""
+
+    def read(self, index: int) -> UInt8Array:
+        """Image `index` as uint8 RGB [H, W, 3]; raises `DecodeError`."""
+        return np.array(self.load(index, None), dtype=np.uint8)
+
+    def read_square(self, index: int, side: int) -> UInt8Array:
+        """Image `index` as uint8 RGB [side, side, 3]; see `square`; raises `DecodeError`."""
+        return square_of(self.load(index, side), side)
+
+    def subset(self, indices: npt.ArrayLike) -> ImageSource:
+        """The images of these indices, in this order.
+
+        Raises
+        ------
+        ValueError, IndexError
+            The indices are not one-dimensional integers, or one lies outside ``range(len(self))``.
+        """
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or (chosen.size and not np.issubdtype(chosen.dtype, np.integer)):
+            raise ValueError(f"indices must be integers of shape [n], got {chosen.dtype} of shape {list(chosen.shape)}")
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < len(self)):
+            raise IndexError(f"indices must lie in 0..{len(self) - 1}, got {chosen.min()}..{chosen.max()}")
+        chosen = chosen.astype(np.int64)
+        return _View(self, chosen, self.classes, self.labels[chosen])
+
+
+class _View(ImageSource):
+    """Part of another source, perhaps under other labels."""
+
+    def __init__(self, base: ImageSource, indices: Int64Array, classes: Sequence[str], labels: Int64Array) -> None:
+        super().__init__(base.name, classes, labels, tuple(base.names[i] for i in indices))
+        self._base = base
+        self._indices = indices
+
+    def load(self, index: int, at_least: int | None) -> Image.Image:
+        return self._base.load(int(self._indices[index]), at_least)
+
+
+def align(source: ImageSource, classes: Sequence[str]) -> ImageSource:
+    """The same images labelled by the class list of another source or of a checkpoint.
+
+    Parameters
+    ----------
+    source : ImageSource
+        It may lack some of the classes.
+    classes : sequence of str
+        The class names that labels shall index.
+
+    Raises
+    ------
+    ValueError
+        `source` has a class that `classes` lacks.
+    """
+    if source.classes == tuple(classes):
+        return source
+    position = {name: label for label, name in enumerate(classes)}
+    unknown = [name for name in source.classes if name not in position]
+    if unknown:
+        raise ValueError(
+            f"{source.name} has {len(unknown)} of its {len(source.classes)} classes outside the {len(position)} known"
+            f" ones, the first is {unknown[0]!r}"
+        )
+    table = np.array([position[name] for name in source.classes], dtype=np.int64)
+    return _View(source, np.arange(len(source)), classes, table[source.labels])
+
+
+def printable(name: str) -> str:
+    """A file name as text that can be printed and stored, whatever its bytes."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name

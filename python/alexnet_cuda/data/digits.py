@@ -1,0 +1,42 @@
+"""scikit-learn's handwritten digits: 1,797 real images that come with the library, for demonstrations without data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import ImageSource
+from .image import UInt8Array
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class DigitsSource(ImageSource):
+    """The digits as 8 x 8 grey images, their values 0..16 scaled to 0..255.
+
+    Raises
+    ------
+    ImportError
+        scikit-learn is missing.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError as error:
+            raise ImportError(
+                "the digits come with scikit-learn, which is missing: pip install 'alexnet-cuda[demo]'"
+            ) from error
+        digits = load_digits()
+        labels = np.asarray(digits.target, dtype=np.int64)
+        names = tuple(f"{label}/{i:04}" for i, label in enumerate(labels.tolist()))
+        super().__init__("digits", [str(name) for name in digits.target_names], labels, names)
+        self._grey: UInt8Array = np.rint(np.asarray(digits.images) * (255.0 / 16.0)).astype(np.uint8)
+
+    def load(self, index: int, at_least: int | None) -> Image.Image:
+        """Image `index`, 8 x 8; `at_least` has no meaning here."""
+        from PIL import Image
+
+        return Image.fromarray(self._grey[index]).convert("RGB")

@@ -1,0 +1,184 @@
+"""Batches of squares in a repeatable order, decoded ahead by threads and kept in memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from ..philox import Purpose, permutation
+from .base import ImageSource, Int64Array
+from .image import DecodeError, UInt8Array
+from .memory import default_cache_bytes
+
+
+class Batch(NamedTuple):
+    """Images with their labels and their indices in the source."""
+
+    images: UInt8Array  # [n, side, side, 3], C-contiguous, RGB
+    labels: Int64Array  # [n]
+    indices: Int64Array  # [n]
+
+
+class Loader:
+    """Squares of a source's images, in batches.
+
+    The batches of an epoch are a function of the source, `side`, `batch_size`, `seed`, `shuffle` and the epoch's number
+    alone: `workers`, `cache_bytes` and the batch that an epoch is entered at change nothing. The last batch of an epoch
+    is shorter where `batch_size` does not divide the number of images.
+
+    A file that cannot be decoded is noted in `skipped`. In a shuffled epoch its place is taken by the next image of the
+    epoch's order that can be decoded (after the last comes the first), so that every epoch has ``len(loader)`` batches
+    of known sizes. In order (``shuffle=False``, for evaluation) its place is left out, so that every image counts once;
+    a batch of which nothing is left is not delivered.
+
+    Parameters
+    ----------
+    source : ImageSource
+    side : int
+        Of the squares, in pixels.
+    batch_size : int
+    seed : int
+        64-bit unsigned; with the epoch's number it gives the order.
+    shuffle : bool
+        A new order each epoch, or always the source's own.
+    workers : int
+        Threads that decode, each a batch at a time; ``workers + 1`` batches are under way at most.
+    cache_bytes : int, optional
+        Memory for squares, so that later epochs decode nothing; what does not fit is decoded anew. By default a quarter
+        of the available memory, at most 2 GiB; 0 for none.
+
+    Raises
+    ------
+    ValueError
+        The source is empty, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        side: int,
+        batch_size: int,
+        seed: int = 0,
+        *,
+        shuffle: bool,
+        workers: int = 2,
+        cache_bytes: int | None = None,
+    ) -> None:
+        for name, value in (("side", side), ("batch_size", batch_size), ("workers", workers)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if cache_bytes is not None and cache_bytes < 0:
+            raise ValueError(f"cache_bytes must not be negative, got {cache_bytes}")
+        if len(source) == 0:
+            raise ValueError(f"{source.name} has no images to load")
+        self.source = source
+        self.side = side
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shuffle = shuffle
+        self.workers = workers
+        room = default_cache_bytes() if cache_bytes is None else cache_bytes
+        # The first images of the source are the cached ones. Memory is only taken as pages are written.
+        self._cache = np.empty((min(len(source), room // (side * side * 3)), side, side, 3), np.uint8)
+        self._cached = np.zeros(len(self._cache), np.bool_)
+        self._skipped: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        """Batches an epoch; without shuffling, one fewer for each batch of which nothing can be decoded."""
+        return -(-len(self.source) // self.batch_size)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Files that could not be decoded so far, each with the reason; in the order of the source."""
+        return {self.source.names[index]: self._skipped[index] for index in sorted(self._skipped)}
+
+    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from number `start_batch` on.
+
+        The threads end with the iterator: when it is exhausted, closed, dropped, or left by an exception.
+
+        Raises
+        ------
+        ValueError
+            `epoch` or `start_batch` is out of range, or no image of the source can be decoded.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch must not be negative, got {epoch}")
+        if not 0 <= start_batch <= len(self):
+            raise ValueError(f"start_batch must lie in 0..{len(self)}, got {start_batch}")
+        return self._batches(epoch, start_batch)
+
+    def _order(self, epoch: int) -> Int64Array:
+        n = len(self.source)
+        return permutation(self.seed, Purpose.ORDER, epoch, n) if self.shuffle else np.arange(n)
+
+    def _batches(self, epoch: int, start_batch: int) -> Iterator[Batch]:
+        order = self._order(epoch)
+        stop = threading.Event()
+        pool = ThreadPoolExecutor(self.workers, "alexnet-cuda-loader")
+        try:
+            tasks = (pool.submit(self._batch, order, number, stop) for number in range(start_batch, len(self)))
+            ahead: deque[Future[Batch]] = deque(islice(tasks, self.workers + 1))
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(islice(tasks, 1))
+                if len(batch.labels):
+                    yield batch
+            if len(self._skipped) == len(self.source):
+                raise self._nothing_left()
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _batch(self, order: Int64Array, number: int, stop: threading.Event) -> Batch:
+        places = range(number * self.batch_size, min((number + 1) * self.batch_size, len(order)))
+        images = np.empty((len(places), self.side, self.side, 3), np.uint8)
+        indices = np.empty(len(places), np.int64)
+        filled = 0
+        for place in places:
+            if stop.is_set():
+                break
+            index = self._fill(images[filled], order, place)
+            if index is not None:
+                indices[filled] = index
+                filled += 1
+        indices = indices[:filled]
+        return Batch(images[:filled], self.source.labels[indices], indices)
+
+    def _fill(self, out: UInt8Array, order: Int64Array, place: int) -> int | None:
+        """Write the square for one place of the order; return its index, or None if the place is left out."""
+        for step in range(len(order) if self.shuffle else 1):
+            index = int(order[(place + step) % len(order)])
+            if self._square(index, out):
+                return index
+        if self.shuffle:
+            raise self._nothing_left()
+        return None
+
+    def _square(self, index: int, out: UInt8Array) -> bool:
+        if index in self._skipped:
+            return False
+        if index < len(self._cached) and self._cached[index]:
+            out[...] = self._cache[index]
+            return True
+        try:
+            out[...] = self.source.read_square(index, self.side)
+        except DecodeError as error:
+            self._skipped[index] = error.reason
+            return False
+        if index < len(self._cached):
+            self._cache[index] = out
+            self._cached[index] = True
+        return True
+
+    def _nothing_left(self) -> ValueError:
+        name, reason = next(iter(self.skipped.items()))
+        return ValueError(
+            f"none of the {len(self.source)} images of {self.source.name} can be decoded; the first, {name}: {reason}"
+        )

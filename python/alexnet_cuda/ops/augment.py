@@ -1,0 +1,46 @@
+"""From uint8 images to the input of conv1: crop, mirror, colour noise, mean, scale and channel order in one pass."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..backends.cpu.augment import Views
+from ._dispatch import Array, backend, check
+
+
+def fprop(
+    images: Array,
+    views: Views,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    channel_order: str,
+    out: Array,
+) -> Array:
+    """Write ``(pixel + shift - mean) / std`` of each image's view to `out`.
+
+    Parameters
+    ----------
+    images : uint8 array [N, H, W, 3]
+        RGB.
+    views : Views
+        Corner, mirroring and colour shift of each image.
+    mean, std : 3 floats
+        RGB, 0 to 255.
+    channel_order : {"RGB", "BGR"}
+        Of the result.
+    out : array [N, size, size, 3]
+    """
+    check("images", images, (None, None, None, 3), np.uint8)
+    check("out", out, (images.shape[0], None, out.shape[1], 3))
+    size = out.shape[1]
+    if images.shape[0] and (
+        views.top.min() < 0
+        or views.left.min() < 0
+        or views.top.max() + size > images.shape[1]
+        or views.left.max() + size > images.shape[2]
+    ):
+        raise ValueError(f"crops of {size} pixels reach outside the images, {images.shape[1]}x{images.shape[2]}")
+    module = backend("augment", images, out)
+    module.fprop(images, views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out)
+    return out

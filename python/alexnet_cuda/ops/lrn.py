@@ -1,0 +1,61 @@
+"""Local response normalisation across channels; paper section 3.3."""
+
+from __future__ import annotations
+
+from ..backends.cpu.lrn import LrnParams
+from ._dispatch import Array, backend, check, output
+
+
+def parameters(
+    channels: int,
+    size: int = 5,
+    k: float = 2.0,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+    alpha_over_size: bool = False,
+    groups: int = 1,
+) -> LrnParams:
+    """The checked parameters of a normalisation.
+
+    Parameters
+    ----------
+    channels : int
+        Of the input.
+    size : int
+        Odd number of channels in the window.
+    k, alpha, beta : float
+        ``y = x (k + alpha * sum of x^2) ** -beta``.
+    alpha_over_size : bool
+        Divide alpha by `size` (Caffe, cuDNN, PyTorch, ONNX) or not (the paper, TensorFlow).
+    groups : int
+        Windows stay within each of so many equal blocks of channels.
+
+    Raises
+    ------
+    ValueError
+        An even or too small window, k not positive, groups that do not divide the channels.
+    """
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"size must be a positive odd number, got {size}")
+    if not k > 0:
+        raise ValueError(f"k must be positive, got {k}")
+    if groups < 1 or channels % groups:
+        raise ValueError(f"groups must divide {channels} channels, got {groups}")
+    return LrnParams(size, k, alpha / size if alpha_over_size else alpha, beta, groups)
+
+
+def fprop(x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
+    """The normalised x [N, H, W, C]; `p` from `parameters`."""
+    check("x", x, (None,) * 4)
+    y = output(out, x, x.shape)
+    backend("lrn", x, y).fprop(x, p, y)
+    return y
+
+
+def bprop(dy: Array, x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
+    """Gradient by the input [N, H, W, C], from dy and the input x; `out` may be `dy`."""
+    check("x", x, (None,) * 4)
+    check("dy", dy, x.shape, x.dtype)
+    dx = output(out, x, x.shape)
+    backend("lrn", dy, x, dx).bprop(dy, x, p, dx)
+    return dx

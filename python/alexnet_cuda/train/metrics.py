@@ -1,0 +1,82 @@
+"""The record of a run: ``metrics.jsonl``, one JSON object a line, one for each step and one for each epoch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..files import atomic_write
+
+METRICS_NAME = "metrics.jsonl"
+
+
+def _encode(record: dict[str, Any]) -> str:
+    # JSON has no NaN and no infinity; readers other than Python's refuse the words.
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
+    }
+    return json.dumps(finite, allow_nan=False) + "\n"
+
+
+def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
+    """Give a file's records one after the other; a last line that was cut short is left out.
+
+    Raises
+    ------
+    ValueError
+        When a line that is not the last is no JSON object.
+    """
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith("\n"):
+                return
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path} line {number} is not a JSON object ({error})") from error
+            if not isinstance(record, dict):
+                raise ValueError(f"{path} line {number} is not a JSON object")
+            yield record
+
+
+def is_epoch(record: dict[str, Any]) -> bool:
+    """Tell the record of an epoch from that of a step."""
+    return "val_loss" in record
+
+
+class MetricsWriter:
+    """Appends records, each flushed to the system at once.
+
+    Parameters
+    ----------
+    folder
+        The run's folder, which exists.
+    keep_steps, keep_epochs
+        Of the records that are there, those up to this step and this epoch stay; what came after the checkpoint that
+        a run goes on from will come again.
+    """
+
+    def __init__(self, folder: Path, keep_steps: int = 0, keep_epochs: int = 0) -> None:
+        path = folder / METRICS_NAME
+        with atomic_write(path, "w") as file:
+            for record in read_metrics(path) if path.exists() else ():
+                if record["epoch"] <= keep_epochs if is_epoch(record) else record["step"] <= keep_steps:
+                    file.write(_encode(record))
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+
+    def write(self, **record: Any) -> None:
+        """Append one record; NaN and infinity become null."""
+        self._file.write(_encode(record))
+        self._file.flush()
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()

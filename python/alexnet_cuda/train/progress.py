@@ -1,0 +1,109 @@
+"""What a run shows while it works: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+_LINE_SECONDS = 10.0
+
+
+class PlainReporter:
+    """One line an epoch, and one every ten seconds within it."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._epochs = 0
+        self._started = 0.0
+        self._first = 0
+        self._last_line = 0.0
+
+    def __enter__(self) -> PlainReporter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        pass
+
+    def start(self, step: int, total: int, epochs: int) -> None:
+        """Begin a run at `step` of `total` steps and so many epochs."""
+        self._total, self._epochs, self._first = total, epochs, step
+        self._started = self._last_line = time.monotonic()
+
+    def step(self, step: int, epoch: int, loss: float, accuracy: float, speed: float) -> None:
+        """Show a step: its number, its epoch, the epoch's mean loss and accuracy so far, and images a second."""
+        now = time.monotonic()
+        if now - self._last_line < _LINE_SECONDS:
+            return
+        self._last_line = now
+        left = (now - self._started) / (step - self._first) * (self._total - step)
+        self.message(
+            f"epoch {epoch}/{self._epochs} step {step}/{self._total}: loss {loss:.4f}, accuracy {accuracy:.1%}, "
+            f"{speed:.0f} images/s, {_duration(left)} left"
+        )
+
+    def epoch(self, line: str) -> None:
+        """Show the end of an epoch."""
+        self._last_line = time.monotonic()
+        self.message(line)
+
+    def message(self, line: str) -> None:
+        """Show a line."""
+        print(line, flush=True)
+
+
+class LiveReporter(PlainReporter):
+    """A progress bar that stays at the bottom of the terminal."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        super().__init__()
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            expand=True,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> LiveReporter:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def start(self, step: int, total: int, epochs: int) -> None:
+        """Begin a run."""
+        self._epochs = epochs
+        self._task = self._progress.add_task("", total=total, completed=step, epoch=f"1/{epochs}", figures="")
+
+    def step(self, step: int, epoch: int, loss: float, accuracy: float, speed: float) -> None:
+        """Show a step."""
+        figures = f"{speed:.0f} images/s  loss {loss:.4f}  accuracy {accuracy:.1%}"
+        self._progress.update(self._task, completed=step, epoch=f"{epoch}/{self._epochs}", figures=figures)
+
+    def message(self, line: str) -> None:
+        """Show a line above the bar."""
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def make_reporter() -> PlainReporter:
+    """Give the reporter that suits where the output goes."""
+    return LiveReporter() if sys.stdout.isatty() else PlainReporter()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

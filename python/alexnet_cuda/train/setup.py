@@ -1,0 +1,228 @@
+"""Everything that comes before the first step: all checks, the sources, the model, a new run's or a resumed one's."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint import load_checkpoint
+from ..files import check_output_folder
+from .recipe import Recipe, recipe_for
+from .state import TrainState, fingerprint
+
+if TYPE_CHECKING:
+    from ..data import ImageSource
+    from ..model import Model
+
+CHECKPOINT_NAME = "checkpoint.safetensors"
+
+# Fields of the configuration that have an option of their own, or come from the source.
+_NOT_BY_CONFIG = ("preset", "num_classes", "image_size", "init", "seed", "precision")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Where a run reads and writes; what it computes is its `Recipe`.
+
+    Attributes
+    ----------
+    source
+        Training images, as for `alexnet_cuda.data.open_source`.
+    output
+        Folder of the run.
+    given
+        Fields of `Recipe` that differ from the source's default recipe, or when resuming from the run's.
+    validation
+        Source of validation images; None holds out a part of `source`.
+    devices
+        As for `alexnet_cuda.Model`.
+    resume
+        Go on from the checkpoint in `output`.
+    overwrite
+        Start anew although `output` holds a run.
+    checkpoint_steps, checkpoint_minutes
+        A checkpoint is written at the end of each epoch, and within one after so many steps or minutes.
+    workers
+        Threads that decode images.
+    """
+
+    source: str
+    output: Path
+    given: Mapping[str, Any]
+    validation: str | None = None
+    devices: str | tuple[str, ...] | None = None
+    resume: bool = False
+    overwrite: bool = False
+    checkpoint_steps: int | None = None
+    checkpoint_minutes: float = 10.0
+    workers: int = 2
+
+    def __post_init__(self) -> None:
+        if self.resume and self.overwrite:
+            raise ValueError("resume and overwrite exclude each other")
+        if self.validation is not None and self.given.get("validation_split"):
+            raise ValueError("a validation source and a validation split exclude each other")
+        if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
+            raise ValueError(f"checkpoint_steps must be at least 1, got {self.checkpoint_steps}")
+        if not self.checkpoint_minutes > 0:
+            raise ValueError(f"checkpoint_minutes must be above 0, got {self.checkpoint_minutes}")
+
+
+@dataclass
+class Run:
+    """A run that is ready to go.
+
+    Attributes
+    ----------
+    options, recipe
+        What was asked for.
+    model
+        With weights, momentum and step in place.
+    training, validation
+        The images; validation None for none.
+    state
+        Where it stands.
+    schedule_state
+        Memory of the learning-rate schedule, None at the start.
+    identity
+        What a checkpoint says of the sources, to be held against them on resuming.
+    """
+
+    options: TrainOptions
+    recipe: Recipe
+    model: Model
+    training: ImageSource
+    validation: ImageSource | None
+    state: TrainState
+    schedule_state: dict[str, Any] | None
+    identity: dict[str, Any]
+
+
+def prepare(options: TrainOptions) -> Run:
+    """Check everything, open the sources and build or load the model. Nothing is written.
+
+    Raises
+    ------
+    ValueError, TypeError, FileNotFoundError, FileExistsError, OSError, ImportError
+        One sentence each, for whatever keeps the run from starting.
+    """
+    folder = check_output_folder(options.output)
+    path = folder / CHECKPOINT_NAME
+    if options.resume:
+        return _resumed(options, path)
+    if path.exists() and not options.overwrite:
+        raise FileExistsError(
+            f"{folder} already holds a run: give --resume to go on with it, --overwrite to start anew, or another "
+            "--output"
+        )
+    return _new(options)
+
+
+def _new(options: TrainOptions) -> Run:
+    recipe = recipe_for(options.source, options.given)
+    if options.validation is not None:
+        recipe = dataclasses.replace(recipe, validation_split=0.0)
+    training, validation, identity = _open(options.source, options.validation, recipe)
+    model = _build(recipe, training, options)
+    model.class_names = training.classes
+    return Run(options, recipe, model, training, validation, TrainState(), None, identity)
+
+
+def _resumed(options: TrainOptions, path: Path) -> Run:
+    from ..model import Model
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path} to resume from: start the run without --resume")
+    checkpoint = load_checkpoint(path)
+    stored = checkpoint.metadata.get("train")
+    if stored is None:
+        raise ValueError(f"{path} holds a model but no training run to resume")
+    recipe = Recipe(**stored["recipe"]).changed(options.given)
+    validation_name = options.validation or stored["sources"]["validation"]
+    training, validation, identity = _open(options.source, validation_name, recipe)
+    for part in ("training", "validating"):
+        before, now = stored["sources"][part], identity[part]
+        if before != now:
+            raise ValueError(
+                f"the images for {part} are not those the run in {path.parent} began with ({_count(before)} then, "
+                f"{_count(now)} now)"
+            )
+    model = Model.load(path, devices=options.devices)
+    if momentum := checkpoint.velocity():
+        model.set_velocity(momentum)
+    return Run(
+        options,
+        recipe,
+        model,
+        training,
+        validation,
+        TrainState(**stored["state"]),
+        stored["schedule"],
+        identity,
+    )
+
+
+def _count(part: dict[str, Any] | None) -> str:
+    return "none" if part is None else f"{part['images']} images"
+
+
+def _open(
+    source: str, validation_name: str | None, recipe: Recipe
+) -> tuple[ImageSource, ImageSource | None, dict[str, Any]]:
+    from ..data import align, open_source, split
+
+    training = open_source(source)
+    validation: ImageSource | None = None
+    if validation_name is not None:
+        validation = align(open_source(validation_name, minimum_classes=1), training.classes)
+    elif recipe.validation_split > 0:
+        training, validation = split(training, recipe.validation_split, recipe.seed)
+    elif recipe.schedule == "plateau":
+        raise ValueError(
+            "the plateau schedule watches the validation error: give --validation or --validation-split, or another "
+            "--schedule"
+        )
+    identity = {
+        "validation": validation_name,
+        "training": fingerprint(training),
+        "validating": None if validation is None else fingerprint(validation),
+    }
+    return training, validation, identity
+
+
+def _build(recipe: Recipe, training: ImageSource, options: TrainOptions) -> Model:
+    from ..config import config_from_preset
+    from ..data import estimate_colour
+    from ..model import Model
+
+    for name in _NOT_BY_CONFIG:
+        if name in recipe.config:
+            reason = "comes from the source" if name == "num_classes" else "has an option of its own"
+            raise ValueError(f"the configuration field {name} {reason} and cannot be set")
+    fields: dict[str, Any] = {
+        "image_size": recipe.image_size,
+        "num_classes": len(training.classes),
+        "precision": recipe.precision,
+        "init": recipe.init,
+        "seed": recipe.seed,
+        **recipe.config,
+    }
+    config = config_from_preset(recipe.preset, **fields)
+    colour = estimate_colour(training, config.resize, seed=recipe.seed, workers=options.workers)
+    fields.setdefault("mean", colour.mean.tolist())
+    fields.setdefault("colour_eigenvalues", colour.eigenvalues.tolist())
+    fields.setdefault("colour_eigenvectors", colour.eigenvectors.tolist())
+    if recipe.init == "he":
+        # He's variances assume inputs of unit variance; the published weights were made for 0 to 255.
+        fields.setdefault("std", colour.std.tolist())
+    return Model(recipe.preset, devices=options.devices, **fields)
+
+
+def default_output(source: str) -> Path:
+    """Give the folder of a run that names none: ``runs/`` and the source's name without endings."""
+    name = os.path.basename(os.path.normpath(source)).split(".")[0]
+    return Path("runs") / (name or "run")

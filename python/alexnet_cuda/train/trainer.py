@@ -1,0 +1,290 @@
+"""The training loop: steps, validation, metrics, checkpoints, and every way a run can end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import join_tensors, save_checkpoint
+from . import plots
+from .evaluation import Evaluation, evaluate
+from .interrupt import StopRequest
+from .metrics import METRICS_NAME, MetricsWriter
+from .progress import PlainReporter, make_reporter
+from .schedule import make_schedule, state_of
+from .setup import CHECKPOINT_NAME, Run, TrainOptions, prepare
+
+_PLOT_SECONDS = 60.0
+_STALL_EPOCHS = 2
+_STALL_MARGIN = 0.02
+
+
+class TrainingDiverged(RuntimeError):
+    """Loss or weights are NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes
+    ----------
+    checkpoint
+        The checkpoint's path.
+    epochs, steps
+        Finished.
+    loss, accuracy, val_loss, val_accuracy
+        Of the last epoch that this call finished; None where there was none or no validation.
+    signal
+        Number of the signal that stopped the run before its end, None when it came to its end.
+    skipped
+        File -> reason, of the images that could not be decoded.
+    """
+
+    checkpoint: Path
+    epochs: int
+    steps: int
+    loss: float | None
+    accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    signal: int | None
+    skipped: dict[str, str]
+
+
+def train(options: TrainOptions) -> TrainResult:
+    """Train a model as `options` say; see `TrainOptions` and `Recipe`.
+
+    The folder ``options.output`` then holds ``checkpoint.safetensors``, ``metrics.jsonl``, ``curves.png`` and
+    ``conv1_filters.png``. A run that was stopped and resumed ends with the very checkpoint, byte for byte, of one that
+    was not.
+
+    Raises
+    ------
+    ValueError, TypeError, OSError, ImportError
+        Before anything is written, for whatever keeps the run from starting; OSError also when writing fails later.
+    TrainingDiverged
+        When loss or weights become NaN or infinite; the last checkpoint stays.
+    """
+    return Trainer(prepare(options)).run()
+
+
+class Trainer:
+    """One run, from where it stands to its end.
+
+    Parameters
+    ----------
+    run
+        From `prepare`.
+    """
+
+    def __init__(self, run: Run) -> None:
+        from ..data import Loader
+
+        self._run = run
+        self._model = run.model
+        self._state = run.state
+        recipe, side = run.recipe, run.model.config.resize
+        workers = run.options.workers
+        self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, workers=workers)
+        self._val_loader = (
+            None
+            if run.validation is None
+            else Loader(run.validation, side, recipe.batch_size, recipe.seed, shuffle=False, workers=workers)
+        )
+        self._schedule = make_schedule(recipe, len(self._loader), run.schedule_state)
+        self._folder = run.options.output
+        self._checkpoint = self._folder / CHECKPOINT_NAME
+        self._last_record: dict[str, Any] = {}
+        self._last_save = self._last_plot = time.monotonic()
+        self._told_stall = False
+
+    def run(self) -> TrainResult:
+        """Train until the last epoch is done or a signal comes."""
+        state, recipe = self._state, self._run.recipe
+        self._begin()
+        with (
+            MetricsWriter(self._folder, self._model.step, state.epoch) as metrics,
+            StopRequest() as stop,
+            make_reporter() as reporter,
+        ):
+            reporter.start(self._model.step, recipe.epochs * len(self._loader), recipe.epochs)
+            while state.epoch < recipe.epochs and stop.signal is None:
+                self._train_epoch(metrics, stop, reporter)
+                validation = None if stop.signal else self._validate(stop)
+                if stop.signal is None or validation is not None:
+                    self._end_epoch(validation, metrics, reporter)
+                self._save()
+            self._draw(reporter, at_end=True)
+            self._report_skipped(reporter)
+            if stop.signal is not None and state.epoch < recipe.epochs:
+                reporter.message(f"stopped at step {self._model.step}; to go on: {self.resume_command()}")
+            else:
+                stop.signal = None
+        return TrainResult(
+            self._checkpoint,
+            state.epoch,
+            self._model.step,
+            *(self._last_record.get(key) for key in ("loss", "accuracy", "val_loss", "val_accuracy")),
+            None if stop.signal is None else int(stop.signal),
+            dict(state.skipped),
+        )
+
+    def resume_command(self) -> str:
+        """Give the command that goes on with this run."""
+        options = self._run.options
+        words = ["alexnet-cuda", "train", options.source, "--output", str(options.output), "--resume"]
+        if options.devices is not None:
+            devices = options.devices
+            words += ["--devices", devices if isinstance(devices, str) else ",".join(devices)]
+        return shlex.join(words)
+
+    def _begin(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._run.options.resume:
+            # What an earlier run left here must not be taken for this one's.
+            for name in (CHECKPOINT_NAME, METRICS_NAME, plots.CURVES_NAME, plots.FILTERS_NAME):
+                (self._folder / name).unlink(missing_ok=True)
+
+    def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
+        state, model, recipe = self._state, self._model, self._run.recipe
+        last = time.perf_counter()
+        with contextlib.closing(self._loader.epoch(state.epoch, state.batch)) as batches:  # type: ignore[type-var]
+            for batch in batches:
+                rate = self._schedule.rate(model.step)
+                result = model.train_step(
+                    batch.images,
+                    batch.labels,
+                    learning_rate=rate,
+                    momentum=recipe.momentum,
+                    weight_decay=recipe.weight_decay,
+                )
+                images = len(batch.labels)
+                now = time.perf_counter()
+                speed, last = images / (now - last), now
+                state.add(result.loss, result.correct, images)
+                metrics.write(
+                    step=model.step,
+                    epoch=state.epoch + 1,
+                    loss=result.loss,
+                    accuracy=result.correct / images,
+                    learning_rate=rate,
+                    images_per_second=round(speed, 1),
+                )
+                if not math.isfinite(result.loss):
+                    raise self._diverged(f"the loss became {result.loss} at step {model.step}", rate)
+                reporter.step(model.step, state.epoch + 1, state.loss, state.accuracy, speed)
+                if stop.signal is not None:
+                    return
+                if self._save_is_due():
+                    self._save()
+
+    def _validate(self, stop: StopRequest) -> Evaluation | None:
+        if self._val_loader is None:
+            return None
+        self._check_weights()
+        return evaluate(self._model, self._val_loader, stop=lambda: stop.signal is not None)
+
+    def _end_epoch(self, validation: Evaluation | None, metrics: MetricsWriter, reporter: PlainReporter) -> None:
+        state, recipe = self._state, self._run.recipe
+        error = None if validation is None else validation.top1_error
+        record: dict[str, Any] = {
+            "epoch": state.epoch + 1,
+            "step": self._model.step,
+            "loss": state.loss,
+            "accuracy": state.accuracy,
+            "val_loss": None if validation is None else validation.loss,
+            "val_accuracy": None if error is None else 1 - error,
+        }
+        metrics.write(**record)
+        self._last_record = record
+        self._schedule.end_epoch(error)
+        state.end_epoch(error)
+        line = f"epoch {state.epoch}/{recipe.epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.1%}"
+        if validation is not None:
+            line += f", validation loss {validation.loss:.4f}, accuracy {1 - validation.top1_error:.2%}"
+        reporter.epoch(line)
+        self._hint_at_stall(record["loss"], reporter)
+        self._draw(reporter, at_end=False)
+
+    def _save_is_due(self) -> bool:
+        options = self._run.options
+        if options.checkpoint_steps is not None and self._model.step % options.checkpoint_steps == 0:
+            return True
+        return time.monotonic() - self._last_save >= 60 * options.checkpoint_minutes
+
+    def _save(self) -> None:
+        self._check_weights()
+        self._state.skipped |= self._loader.skipped
+        if self._val_loader is not None:
+            self._state.skipped |= self._val_loader.skipped
+        self._state.skipped = dict(sorted(self._state.skipped.items()))
+        model = self._model
+        run = {
+            "recipe": self._run.recipe.to_dict(),
+            "sources": self._run.identity,
+            "state": self._state.to_dict(),
+            "schedule": state_of(self._schedule),
+        }
+        # No time and no path of the output in here: equal runs leave equal bytes.
+        metadata = {
+            "config": model.config.to_dict(),
+            "class_names": model.class_names,
+            "step": model.step,
+            "train": run,
+        }
+        save_checkpoint(self._checkpoint, join_tensors(model.parameters, model.velocity), metadata)
+        self._last_save = time.monotonic()
+
+    def _check_weights(self) -> None:
+        for name, tensor in self._model.parameters.items():
+            if not np.isfinite(tensor).all():
+                rate = self._schedule.rate(max(0, self._model.step - 1))
+                raise self._diverged(f"{name} holds NaN or infinity after step {self._model.step}", rate)
+
+    def _diverged(self, what: str, rate: float) -> TrainingDiverged:
+        kept = f"the last good checkpoint is {self._checkpoint}" if self._checkpoint.exists() else "no checkpoint yet"
+        causes = [f"a learning rate too high for this batch size (now {rate:g}; try --learning-rate {rate / 10:g})"]
+        if self._run.recipe.init == "paper":
+            causes.append("initial weights that do not suit the data (try --init he)")
+        if self._run.recipe.precision == "float16":
+            causes.append("the narrow range of float16 (try --precision bfloat16)")
+        return TrainingDiverged(f"{what} (epoch {self._state.epoch + 1}); {kept}; likely causes: {', '.join(causes)}")
+
+    def _hint_at_stall(self, loss: float, reporter: PlainReporter) -> None:
+        chance = math.log(self._model.config.num_classes)
+        stalled = abs(loss - chance) < _STALL_MARGIN * chance
+        if self._told_stall or not stalled or self._state.epoch < _STALL_EPOCHS:
+            return
+        self._told_stall = True
+        advice = "start anew with --init he" if self._run.recipe.init == "paper" else "try another --learning-rate"
+        reporter.message(f"hint: the loss stays at ln(classes) = {chance:.3f}, the network guesses: {advice}")
+
+    def _draw(self, reporter: PlainReporter, *, at_end: bool) -> None:
+        if not at_end and time.monotonic() - self._last_plot < _PLOT_SECONDS:
+            return
+        self._last_plot = time.monotonic()
+        config = self._model.config
+        plots.plot_filters(self._folder, self._model.parameters["conv1.weight"], config.groups, config.channel_order)
+        try:
+            plots.plot_curves(self._folder)
+        except ImportError as error:
+            if at_end:
+                reporter.message(f"no plot of the run: {error}")
+
+    def _report_skipped(self, reporter: PlainReporter, shown: int = 20) -> None:
+        skipped = self._state.skipped
+        if not skipped:
+            return
+        reporter.message(f"{len(skipped)} image files could not be decoded and were skipped:")
+        for name in list(skipped)[:shown]:
+            reporter.message(f"  {name}: {skipped[name]}")
+        if len(skipped) > shown:
+            reporter.message(f"  and {len(skipped) - shown} more, listed in the checkpoint's metadata")

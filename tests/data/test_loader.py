@@ -1,0 +1,186 @@
+"""Batches: their order, what is skipped, what is cached, and that the threads end."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_cuda.data import DecodeError, ImageSource, Loader
+from alexnet_cuda.philox import Purpose, permutation
+
+SIDE = 4
+
+
+class Numbered(ImageSource):
+    """Image i is filled with colour (i, 255 - i, 9); those in `bad` cannot be decoded."""
+
+    def __init__(self, n, bad=()):
+        super().__init__("numbered", ["a", "b", "c"], np.arange(n) % 3, [f"{i}.png" for i in range(n)])
+        self.bad = frozenset(bad)
+        self.loads = 0
+        self.error = None
+
+    def load(self, index, at_least):
+        self.loads += 1
+        if self.error is not None:
+            raise self.error
+        if index in self.bad:
+            raise DecodeError(self.names[index], f"broken {index}")
+        return Image.new("RGB", (6, 5), (index, 255 - index, 9))
+
+
+def _threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("alexnet-cuda-loader")]
+
+
+def _expected(n, batch_size, seed, epoch, bad=()):
+    """Indices of each batch of a shuffled epoch, by the rule in the documentation, written plainly."""
+    order = permutation(seed, Purpose.ORDER, epoch, n).tolist()
+    filled = []
+    for place in range(n):
+        while order[place] in bad:
+            place = (place + 1) % n
+        filled.append(order[place])
+    return [filled[i : i + batch_size] for i in range(0, n, batch_size)]
+
+
+def _check(batches, expected):
+    batches = list(batches)
+    assert [batch.indices.tolist() for batch in batches] == expected
+    for batch in batches:
+        assert batch.images.dtype == np.uint8
+        assert batch.images.flags.c_contiguous
+        assert batch.images.shape == (len(batch.indices), SIDE, SIDE, 3)
+        assert batch.labels.dtype == batch.indices.dtype == np.int64
+        np.testing.assert_array_equal(batch.labels, batch.indices % 3)
+        colours = np.stack([batch.indices, 255 - batch.indices, np.full_like(batch.indices, 9)], axis=-1)
+        np.testing.assert_array_equal(batch.images, np.broadcast_to(colours[:, None, None], batch.images.shape))
+
+
+@pytest.mark.parametrize("bad", [(), (0, 7, 8, 9, 22)])
+@pytest.mark.parametrize("cache_squares", [0, 10, 23])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_order_depends_on_nothing_else(workers, cache_squares, bad):
+    loader = Loader(Numbered(23, bad), SIDE, 5, seed=11, shuffle=True, workers=workers,
+                    cache_bytes=cache_squares * SIDE * SIDE * 3)
+    assert len(loader) == 5
+    expected = {epoch: _expected(23, 5, 11, epoch, bad) for epoch in (0, 1)}
+    assert expected[0] != expected[1]
+    _check(loader.epoch(1, start_batch=3), expected[1][3:])
+    for epoch in (0, 1, 0):
+        _check(loader.epoch(epoch), expected[epoch])
+    assert list(loader.epoch(0, start_batch=5)) == []
+    assert loader.skipped == {f"{i}.png": f"broken {i}" for i in bad}
+    assert list(loader.skipped) == [f"{i}.png" for i in bad]
+    assert not _threads()
+
+
+def test_a_batch_of_nothing_but_bad_files_is_replaced_in_training_and_left_out_in_evaluation():
+    bad = range(4, 9)
+    in_order = Loader(Numbered(10, bad), SIDE, 2, shuffle=False)
+    _check(in_order.epoch(0), [[0, 1], [2, 3], [9]])
+    _check(in_order.epoch(1), [[0, 1], [2, 3], [9]])
+    one_left = Loader(Numbered(7, range(6)), SIDE, 2, shuffle=True)
+    _check(one_left.epoch(0), [[6, 6], [6, 6], [6, 6], [6]])
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_nothing_can_be_decoded(shuffle):
+    loader = Loader(Numbered(6, range(6)), SIDE, 4, shuffle=shuffle)
+    with pytest.raises(ValueError, match=r"none of the 6 images of numbered can be decoded; the first, 0\.png: broken"):
+        list(loader.epoch(0))
+    assert not _threads()
+
+
+def test_later_epochs_decode_nothing_that_fits_the_cache():
+    source = Numbered(20, bad=(3,))
+    loader = Loader(source, SIDE, 4, shuffle=False)
+    list(loader.epoch(0))
+    assert source.loads == 20
+    list(loader.epoch(1))
+    assert source.loads == 20
+    source.loads = 0
+    half = Loader(source, SIDE, 4, shuffle=False, cache_bytes=10 * SIDE * SIDE * 3 + 5)
+    list(half.epoch(0))
+    list(half.epoch(1))
+    assert source.loads == 20 + 10
+
+
+def test_batches_are_the_readers_own():
+    loader = Loader(Numbered(8), SIDE, 4, shuffle=False)
+    for batch in loader.epoch(0):
+        batch.images[...] = 77
+    _check(loader.epoch(1), [[0, 1, 2, 3], [4, 5, 6, 7]])
+
+
+def test_decoding_runs_ahead_by_a_bounded_number_of_batches():
+    source = Numbered(200)
+    batches = Loader(source, SIDE, 2, shuffle=False, workers=2, cache_bytes=0).epoch(0)
+    next(batches)
+    for _ in range(100):  # whatever is under way settles
+        before = source.loads
+        threading.Event().wait(0.01)
+        if source.loads == before:
+            break
+    assert 2 <= source.loads <= 2 * (1 + 3)
+    batches.close()
+    assert not _threads()
+
+
+def test_leaving_an_epoch_does_not_wait_for_the_batch_under_way():
+    started = threading.Event()
+
+    class Slow(Numbered):
+        def load(self, index, at_least):
+            if index == 1:
+                started.set()
+                threading.Event().wait(0.002)
+            return super().load(index, at_least)
+
+    source = Slow(2)
+    batches = Loader(source.subset([0] * 400 + [1] * 400), SIDE, 400, shuffle=False, workers=1).epoch(0)
+    next(batches)
+    assert started.wait(10)
+    batches.close()  # the second batch would take 0.8 s
+    assert source.loads < 600
+
+
+@pytest.mark.parametrize("how", ["close", "drop", "interrupt", "error"])
+def test_threads_end_however_the_epoch_is_left(how):
+    source = Numbered(100)
+    batches = Loader(source, SIDE, 2, shuffle=True, workers=3).epoch(0)
+    next(batches)
+    assert _threads()
+    if how == "close":
+        batches.close()
+    elif how == "drop":
+        del batches
+    elif how == "interrupt":
+        with pytest.raises(KeyboardInterrupt):
+            batches.throw(KeyboardInterrupt())
+    else:
+        source.error = RuntimeError("disk on fire")
+        with pytest.raises(RuntimeError, match="disk on fire"):
+            list(batches)
+    assert not _threads()
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"side": 0}, "side"), ({"batch_size": 0}, "batch_size"), ({"workers": 0}, "workers"),
+    ({"cache_bytes": -1}, "cache_bytes"),
+])
+def test_numbers_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
+        Loader(Numbered(4), **{"side": 4, "batch_size": 2, "shuffle": True, **options})
+
+
+def test_epochs_out_of_range_and_empty_sources():
+    loader = Loader(Numbered(4), SIDE, 3, shuffle=True)
+    for epoch, start in ((-1, 0), (0, -1), (0, 3)):
+        with pytest.raises(ValueError, match="must"):
+            loader.epoch(epoch, start)
+    with pytest.raises(ValueError, match="numbered has no images"):
+        Loader(Numbered(4).subset([]), SIDE, 3, shuffle=True)

@@ -1,0 +1,239 @@
+"""Checkpoints and the atomic writing under them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet_cuda.checkpoint import join_tensors, load_checkpoint, save_checkpoint
+from alexnet_cuda.files import atomic_write, check_output_folder
+
+SHAPES = {"conv1.weight": (4, 3, 2, 3), "conv1.bias": (4,), "fc8.weight": (5, 7)}
+
+
+def tensors(seed: int = 0) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return {name: generator.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, join_tensors(tensors(0), tensors(1)), {"step": 7, "class_names": ["ä", "b"]})
+    return path
+
+
+def test_round_trip_keeps_every_bit_and_the_metadata(saved: Path) -> None:
+    checkpoint = load_checkpoint(saved)
+    assert checkpoint.metadata == {"step": 7, "class_names": ["ä", "b"]}
+    for part, seed in ((checkpoint.parameters(), 0), (checkpoint.velocity(), 1)):
+        assert set(part) == set(SHAPES)
+        for name, expected in tensors(seed).items():
+            assert part[name].dtype == np.float32
+            np.testing.assert_array_equal(part[name].view(np.uint32), expected.view(np.uint32))
+    checkpoint.check_shapes(SHAPES)
+
+
+def test_a_stock_reader_of_safetensors_reads_it(saved: Path) -> None:
+    from safetensors.numpy import load_file
+
+    loaded = load_file(saved)
+    assert set(loaded) == set(SHAPES) | {"velocity." + name for name in SHAPES}
+    np.testing.assert_array_equal(loaded["velocity.fc8.weight"], tensors(1)["fc8.weight"])
+
+
+def test_the_same_content_is_the_same_bytes(tmp_path: Path, saved: Path) -> None:
+    again = tmp_path / "b.safetensors"
+    save_checkpoint(again, join_tensors(tensors(0), tensors(1)), {"class_names": ["ä", "b"], "step": 7})
+    assert again.read_bytes() == saved.read_bytes()
+
+
+def test_strided_and_empty_tensors_are_written_as_their_values(tmp_path: Path) -> None:
+    base = np.arange(12, dtype=np.float64).reshape(3, 4)
+    path = tmp_path / "strided.safetensors"
+    save_checkpoint(path, {"t": base.T, "none": np.zeros((0, 3), np.float32), "end": np.float32([5])}, {})
+    loaded = load_checkpoint(path).tensors
+    np.testing.assert_array_equal(loaded["t"], base.T)
+    assert loaded["none"].shape == (0, 3)
+    np.testing.assert_array_equal(loaded["end"], [5])
+
+
+def test_tensors_are_fetched_one_at_a_time(tmp_path: Path) -> None:
+    alive: list[int] = []
+
+    class Tracked(np.ndarray):
+        def __del__(self) -> None:
+            if self.base is None:
+                alive.remove(id(self))
+
+    class Fetching(dict[str, tuple[int, ...]]):
+        most = 0
+
+        def items(self):  # type: ignore[no-untyped-def]
+            return ((name, self.fetch(name)) for name in self)
+
+        def values(self):  # type: ignore[no-untyped-def]
+            return (self.fetch(name) for name in self)
+
+        def fetch(self, name: str) -> np.ndarray:
+            array = np.ndarray.__new__(Tracked, self[name], np.float32)
+            array[...] = 1
+            alive.append(id(array))
+            self.most = max(self.most, len(alive))
+            return array
+
+    source = Fetching({f"t{index}": (100,) for index in range(5)})
+    save_checkpoint(tmp_path / "c.safetensors", source, {})
+    # The loop variable still holds the previous tensor while the next one is fetched.
+    assert source.most <= 2
+
+
+@pytest.mark.parametrize("kept", [0, 5, 8, 40, -1])
+def test_a_truncated_file_is_an_error_that_names_it(saved: Path, kept: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(ValueError, match=r"a\.safetensors (is not a safetensors|is truncated)"):
+        load_checkpoint(saved)
+
+
+def test_other_files_are_errors_that_say_what_they_are(tmp_path: Path, saved: Path) -> None:
+    from safetensors.numpy import save_file
+
+    with pytest.raises(FileNotFoundError, match="absent"):
+        load_checkpoint(tmp_path / "absent.safetensors")
+    with pytest.raises(IsADirectoryError, match="folder"):
+        load_checkpoint(tmp_path)
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        load_checkpoint(picture)
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"conv1.weight": np.zeros(3, np.float32)}, foreign)
+    with pytest.raises(ValueError, match="not a checkpoint of alexnet_cuda"):
+        load_checkpoint(foreign)
+    raw = saved.read_bytes()
+    newer = tmp_path / "newer.safetensors"
+    newer.write_bytes(raw.replace(rb"\"format\": 1", rb"\"format\": 9"))
+    with pytest.raises(ValueError, match=r"format version 9.*newer"):
+        load_checkpoint(newer)
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(raw.replace(rb"\"step\"", rb"\"step: "))
+    with pytest.raises(ValueError, match="damaged metadata"):
+        load_checkpoint(damaged)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        (SHAPES | {"fc8.bias": (5,)}, "lacks the tensor fc8.bias"),
+        ({"conv1.weight": (4, 3, 2, 3), "conv1.bias": (4,)}, "holds the tensor fc8.weight, which"),
+        (SHAPES | {"fc8.weight": (6, 7)}, r"fc8.weight with shape \(5, 7\).*needs \(6, 7\)"),
+    ],
+)
+def test_other_shapes_are_named(saved: Path, shapes: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(saved).check_shapes(shapes)
+
+
+def test_momentum_is_whole_or_absent(tmp_path: Path) -> None:
+    path = tmp_path / "d.safetensors"
+    save_checkpoint(path, join_tensors(tensors()), {})
+    checkpoint = load_checkpoint(path)
+    assert not checkpoint.velocity()
+    checkpoint.check_shapes(SHAPES)
+    partial = tensors(1)
+    del partial["conv1.bias"]
+    save_checkpoint(path, join_tensors(tensors(), partial), {})
+    with pytest.raises(ValueError, match=r"lacks the tensor velocity\.conv1\.bias"):
+        load_checkpoint(path).check_shapes(SHAPES)
+
+
+def test_what_cannot_be_stored_is_refused_and_the_old_file_stays(saved: Path) -> None:
+    before = saved.read_bytes()
+    with pytest.raises(TypeError, match="t has dtype int64"):
+        save_checkpoint(saved, {"t": np.arange(3)}, {})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        save_checkpoint(saved, {}, {"best": float("nan")})
+    assert saved.read_bytes() == before
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync"])
+def test_a_failure_before_the_rename_leaves_the_old_file(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    before = saved.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, function, fail)
+        with pytest.raises(OSError, match="No space"):
+            save_checkpoint(saved, tensors(5), {})
+    assert saved.read_bytes() == before
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_a_process_killed_while_writing_leaves_the_old_file(saved: Path) -> None:
+    before = saved.read_bytes()
+    child = os.fork()
+    if child == 0:
+        os.replace = lambda *_: os._exit(9)  # type: ignore[assignment]
+        save_checkpoint(saved, tensors(5), {})
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+    assert saved.read_bytes() == before
+    assert len(os.listdir(saved.parent)) == 2
+    save_checkpoint(saved, tensors(6), {})
+    assert os.listdir(saved.parent) == [saved.name]
+    np.testing.assert_array_equal(load_checkpoint(saved).tensors["fc8.weight"], tensors(6)["fc8.weight"])
+
+
+def test_atomic_write_syncs_the_file_then_renames_then_syncs_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        fsync(descriptor)
+
+    def note_replace(source: str, target: str) -> None:
+        done.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    with atomic_write(tmp_path / "x.json", "w") as file:
+        json.dump({"ä": 1}, file, ensure_ascii=False)
+    assert done == ["file", "replace", "folder"]
+    assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{"ä": 1}'
+
+
+def test_places_that_cannot_be_written_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept")
+    with pytest.raises(FileNotFoundError, match="absent does not exist"), atomic_write(tmp_path / "absent" / "x"):
+        pass
+    with pytest.raises(IsADirectoryError, match="it is a folder"), atomic_write(tmp_path):
+        pass
+    with pytest.raises(NotADirectoryError, match="file is not a folder"):
+        check_output_folder(file)
+    with pytest.raises(NotADirectoryError, match="file is not a folder"):
+        check_output_folder(file / "runs" / "a")
+    assert check_output_folder(tmp_path / "new" / "deeper") == tmp_path / "new" / "deeper"
+    assert not (tmp_path / "new").exists()
+    assert file.read_text() == "kept"
+
+
+def test_a_folder_without_permission_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests may run as root, whom no permission stops: the answer of the system is put in its mouth.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="does not permit"):
+        check_output_folder(tmp_path / "new")
