@@ -63,9 +63,7 @@ def nvcc_version(nvcc: str, run: Run = run_command) -> str | None:
 
 
 def _user_choice(environment: Mapping[str, str], cmake_compiler: str) -> tuple[str, str] | None:
-    in_arguments = re.search(
-        r"-D\s*CMAKE_CUDA_COMPILER(?::\w+)?=([^\s;]+)", environment.get("CMAKE_ARGS", "")
-    )
+    in_arguments = re.search(r"-D\s*CMAKE_CUDA_COMPILER(?::\w+)?=([^\s;]+)", environment.get("CMAKE_ARGS", ""))
     if cmake_compiler:
         return cmake_compiler, "CMAKE_CUDA_COMPILER"
     if in_arguments:
@@ -106,9 +104,11 @@ def choose_toolkit(environment: Mapping[str, str], cmake_compiler: str = "", run
         version = nvcc_version(nvcc, run)
         if version is None or int(version.split(".")[0]) != CUDA_MAJOR:
             what = f"is CUDA {version}" if version else "does not answer as nvcc"
-            raise ToolkitError(f"{how} names {nvcc}, which {what}; expected CUDA {CUDA_MAJOR}: unset it, or {WHEELS_HINT}")
+            raise ToolkitError(
+                f"{how} names {nvcc}, which {what}; expected CUDA {CUDA_MAJOR}: unset it, or {WHEELS_HINT}"
+            )
         return Toolkit("user", nvcc, version, f"named by {how}")
-    notes = []
+    notes: list[str] = []
     for nvcc, how in _machine_candidates(environment):
         version = nvcc_version(nvcc, run)
         if version is None:
@@ -170,12 +170,10 @@ def parse_architectures(text: str) -> list[str]:
     return list(dict.fromkeys(result))
 
 
-def choose_architectures(
-    environment: Mapping[str, str], nvcc: str, run: Run = run_command
-) -> tuple[list[str], str]:
+def choose_architectures(environment: Mapping[str, str], nvcc: str, run: Run = run_command) -> tuple[list[str], str]:
     """Return CMake's names of the architectures to build for, and why these.
 
-    Machine code for the GPUs that are present and PTX of sm_80 for any other; with none present `DEFAULT_ARCHITECTURES`.
+    Machine code for the GPUs that are present, PTX of sm_80 for any other; `DEFAULT_ARCHITECTURES` with none present.
     """
     wanted = environment.get("ALEXNET_CUDA_ARCHS", "")
     if wanted.strip():
@@ -185,7 +183,9 @@ def choose_architectures(
     if not present:
         return list(DEFAULT_ARCHITECTURES), "no GPU present: a list that every GPU from sm_80 on can run"
     known = run([nvcc, "--list-gpu-code"]) or ""
-    usable = [capability for capability in present if capability >= 80 and re.search(rf"^sm_{capability}$", known, re.M)]
+    usable = [
+        capability for capability in present if capability >= 80 and re.search(rf"^sm_{capability}$", known, re.M)
+    ]
     if not usable:
         names = ", ".join(f"sm_{capability}" for capability in present)
         return list(DEFAULT_ARCHITECTURES), f"{names} is present, for which this compiler has no code: the common list"

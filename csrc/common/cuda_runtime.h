@@ -6,6 +6,15 @@
 #else
 #include <cuda_runtime.h>
 
+namespace alexnet {
+template <typename T>
+using SharedType = T;
+}  // namespace alexnet
+
+// Static shared memory of a block, aligned to 16 bytes: ALEXNET_SHARED(float[32][33], tile). The executor hands it out
+// poisoned and guarded, which it cannot do for a plain __shared__ variable.
+#define ALEXNET_SHARED(type, name) __shared__ __align__(16)::alexnet::SharedType<type> name
+
 // Dynamic shared memory of the launch, as `type* name`; bytes so that kernels of different types agree on the symbol.
 #define ALEXNET_DYNAMIC_SHARED(type, name)                                       \
   extern __shared__ __align__(128) unsigned char alexnet_dynamic_shared_bytes[]; \

@@ -20,9 +20,9 @@ struct ElementwiseConfig {
 };
 
 inline ElementwiseConfig elementwise_config(const ElementwiseProblem& problem) {
-  // 256 threads: eight blocks fill an SM, and no kernel here needs shared memory or more than 32 registers.
+  // No kernel here needs shared memory or more than 64 registers: at least four blocks of 256 share an SM.
   constexpr int kBlock = 256;
-  // Two whole waves of eight blocks on an H200's 132 SMs: enough loads in flight, and little work per launch.
+  // Sixteen blocks for each of an H200's 132 SMs: whole waves whether four or eight of them run at once.
   constexpr int64_t kMaxGrid = 2 * 8 * 132;
   const int vector = problem.vectors ? 16 / problem.element_bytes : 1;
   const int64_t threads = (problem.count + vector - 1) / vector;

@@ -15,8 +15,10 @@ namespace alexnet {
 // kVector > 1 needs x, y and bias on 16 bytes and columns a multiple of kVector.
 // Floor: 2 * rows * columns * sizeof(T) + 4 * columns bytes, rows * columns FLOPs. Deterministic.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256)
-    bias_fprop_kernel(const T* x, const float* bias, T* y, int64_t rows, int64_t columns) {
+__global__ void __launch_bounds__(256) bias_fprop_kernel(const T* x,         // [rows, columns]
+                                                         const float* bias,  // [columns]
+                                                         T* y,               // [rows, columns], may be x
+                                                         int64_t rows, int64_t columns) {
   const int64_t step = grid_threads() * kVector;
   for (MatrixWalk walk(grid_thread() * kVector, step, columns); walk.row < rows; walk.advance()) {
     const int64_t element = walk.row * columns + walk.column;
@@ -37,8 +39,10 @@ __global__ void __launch_bounds__(256)
 // repeat bit for bit. Floor: rows * columns * sizeof(T) bytes, rows * columns FLOPs.
 template <typename T, int kVector>
 __global__ void __launch_bounds__(kColumnSumThreads)
-    column_sum_kernel(const T* x, float* sums, int64_t rows, int64_t columns, int64_t rows_per_split) {
-  __shared__ float partial[kColumnSumThreads * kVector];
+    column_sum_kernel(const T* x,   // [rows, columns]
+                      float* sums,  // [splits, columns]
+                      int64_t rows, int64_t columns, int64_t rows_per_split) {
+  ALEXNET_SHARED(float[kColumnSumThreads * kVector], partial);
   const int64_t column = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kVector;
   const int64_t first = blockIdx.y * rows_per_split;
   const int64_t last = first + rows_per_split < rows ? first + rows_per_split : rows;

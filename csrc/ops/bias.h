@@ -59,7 +59,7 @@ inline ColumnSumConfig column_sum_config(const ColumnSumProblem& problem, uint32
   // A warp side by side reads 512 bytes of a row; for fewer columns the warp takes several rows, which are contiguous.
   while (config.block_columns < 32 && config.block_columns < packs) config.block_columns *= 2;
   config.block_rows = kColumnSumThreads / config.block_columns;
-  config.grid = static_cast<uint32_t>((packs + config.block_columns - 1) / config.block_columns);
+  config.grid = static_cast<uint32_t>(std::max<int64_t>((packs + config.block_columns - 1) / config.block_columns, 1));
   const int64_t worthwhile =
       (problem.rows + config.block_rows * kMinRowsPerThread - 1) / (config.block_rows * kMinRowsPerThread);
   const int64_t splits = wanted_splits > 0 ? int64_t{wanted_splits} : std::min(kBlocksWanted / config.grid, worthwhile);

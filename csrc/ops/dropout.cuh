@@ -10,7 +10,6 @@ namespace alexnet {
 
 struct DropoutMask {
   uint64_t seed;
-  const uint64_t* step;
   uint32_t purpose;
   uint64_t threshold;
   float scale;  // 1 / (1 - rate)
@@ -27,11 +26,12 @@ struct DropoutMask {
 // Floor: 2 * rows * columns * sizeof(T) bytes; a Philox block, about 100 integer operations, for each 4 elements where
 // kVector > 1 and for each element where it is 1. Deterministic.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256)
-    dropout_apply_kernel(const T* x, T* y, DropoutMask mask, int64_t rows, int64_t columns) {
-  const PhiloxStream stream{mask.seed, *mask.step, mask.purpose};
-  const int64_t step = grid_threads() * kVector;
-  for (MatrixWalk walk(grid_thread() * kVector, step, columns); walk.row < rows; walk.advance()) {
+__global__ void __launch_bounds__(256) dropout_apply_kernel(const T* x,            // [rows, columns]
+                                                            T* y,                  // [rows, columns], may be x
+                                                            const uint64_t* step,  // [1]
+                                                            DropoutMask mask, int64_t rows, int64_t columns) {
+  const PhiloxStream stream{mask.seed, *step, mask.purpose};
+  for (MatrixWalk walk(grid_thread() * kVector, grid_threads() * kVector, columns); walk.row < rows; walk.advance()) {
     const int64_t element = walk.row * columns + walk.column;
     const int64_t drawn = mask.start + walk.row * mask.row_stride + walk.column;
     Pack<T, kVector> pack = load_pack<kVector>(x + element);

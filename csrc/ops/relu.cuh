@@ -21,7 +21,9 @@ struct ReluBprop {
 // Grid and block: elementwise_config; no shared memory. kVector > 1 needs x and y on 16 bytes.
 // Floor: 2 * count * sizeof(T) bytes, 1 comparison an element. Deterministic.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256) relu_fprop_kernel(const T* x, T* y, int64_t count) {
+__global__ void __launch_bounds__(256) relu_fprop_kernel(const T* x,  // [count]
+                                                         T* y,        // [count], may be x
+                                                         int64_t count) {
   for_each_pack<kVector>(count, UnaryMap<T, ReluFprop>{x, y, {}});
 }
 
@@ -31,7 +33,10 @@ __global__ void __launch_bounds__(256) relu_fprop_kernel(const T* x, T* y, int64
 // Grid and block: elementwise_config; no shared memory. kVector > 1 needs y, dy and dx on 16 bytes.
 // Floor: 3 * count * sizeof(T) bytes, 1 comparison an element. Deterministic.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256) relu_bprop_kernel(const T* y, const T* dy, T* dx, int64_t count) {
+__global__ void __launch_bounds__(256) relu_bprop_kernel(const T* y,   // [count]
+                                                         const T* dy,  // [count]
+                                                         T* dx,        // [count], may be y or dy
+                                                         int64_t count) {
   for_each_pack<kVector>(count, BinaryMap<T, ReluBprop>{y, dy, dx, {}});
 }
 

@@ -14,17 +14,16 @@ void launch_sgd(const SgdParams& params, cudaStream_t stream) {
   const int bytes = std::min(dtype_bytes(params.gradient_dtype), dtype_bytes(copy_dtype));
   const bool vectors = aligned16({params.weights, params.velocity, params.gradient, params.copy});
   const ElementwiseConfig config = elementwise_config({params.count, bytes, vectors});
-  const SgdRates rates{0.0f, params.momentum, params.weight_decay, params.gradient_scale};
+  const SgdRates rates{params.rate_factor, params.momentum, params.weight_decay, params.gradient_scale};
   dispatch_dtype(params.gradient_dtype, [&](auto gradient_type) {
     dispatch_dtype(copy_dtype, [&](auto copy_type) {
       using G = typename decltype(gradient_type)::type;
       using C = typename decltype(copy_type)::type;
       using Narrowest = std::conditional_t<sizeof(G) <= sizeof(C), G, C>;
-      const SgdStep<G, C> step{params.weights, params.velocity, static_cast<const G*>(params.gradient),
-                               static_cast<C*>(params.copy), rates};
       dispatch_vector<Narrowest>(config.vector, [&](auto vector) {
-        launch(sgd_kernel<G, C, vector()>, config.grid, config.block, 0, stream, step, params.learning_rate,
-               params.rate_factor, params.count);
+        launch(sgd_kernel<G, C, vector()>, config.grid, config.block, 0, stream, params.weights, params.velocity,
+               static_cast<const G*>(params.gradient), static_cast<C*>(params.copy), params.learning_rate, rates,
+               params.count);
       });
     });
   });

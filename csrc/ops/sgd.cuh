@@ -45,17 +45,21 @@ struct SgdStep {
 };
 
 // v <- momentum * v - lr * (weight_decay * w + gradient_scale * g);  w <- w + v;  copy <- w rounded to C
-// with lr = *learning_rate * rate_factor
+// with lr = rates.learning_rate * *learning_rate
 //
 // weights, velocity: [count] float32, updated in place; gradient: [count] of G; copy: [count] of C, overwritten (C
 // float: no copy). FP32 inside.
 // Grid and block: elementwise_config; no shared memory. kVector > 1 needs all four on 16 bytes.
 // Floor: count * (16 + sizeof(G) + sizeof(copy)) bytes, 7 FLOPs an element. Deterministic.
 template <typename G, typename C, int kVector>
-__global__ void __launch_bounds__(256)
-    sgd_kernel(SgdStep<G, C> step, const float* learning_rate, float rate_factor, int64_t count) {
-  step.rates.learning_rate = *learning_rate * rate_factor;
-  for_each_pack<kVector>(count, step);
+__global__ void __launch_bounds__(256) sgd_kernel(float* weights,              // [count]
+                                                  float* velocity,             // [count]
+                                                  const G* gradient,           // [count]
+                                                  C* copy,                     // [count], or null
+                                                  const float* learning_rate,  // [1]
+                                                  SgdRates rates, int64_t count) {
+  rates.learning_rate *= *learning_rate;
+  for_each_pack<kVector>(count, SgdStep<G, C>{weights, velocity, gradient, copy, rates});
 }
 
 }  // namespace alexnet

@@ -59,10 +59,14 @@ __device__ inline float block_sum(float mine, float* warps) {
 // bit.
 template <typename T>
 __global__ void __launch_bounds__(kSoftmaxMaxThreads)
-    softmax_cross_entropy_kernel(const T* logits, const int64_t* labels, float* loss, uint8_t* correct, T* dlogits,
+    softmax_cross_entropy_kernel(const T* logits,        // [rows, classes]
+                                 const int64_t* labels,  // [rows]
+                                 float* loss,            // [rows]
+                                 uint8_t* correct,       // [rows]
+                                 T* dlogits,             // [rows, classes], may be logits, or null
                                  int64_t classes, float scale) {
-  __shared__ Largest largest_of_warp[kSoftmaxMaxThreads / 32];
-  __shared__ float sum_of_warp[kSoftmaxMaxThreads / 32];
+  ALEXNET_SHARED(Largest[kSoftmaxMaxThreads / 32], largest_of_warp);
+  ALEXNET_SHARED(float[kSoftmaxMaxThreads / 32], sum_of_warp);
   const int64_t row = blockIdx.x;
   const T* const x = logits + row * classes;
   const int count = static_cast<int>(classes);
@@ -83,7 +87,7 @@ __global__ void __launch_bounds__(kSoftmaxMaxThreads)
 
   if (threadIdx.x == 0) {
     loss[row] = row_loss;
-    correct[row] = largest.index == label && !isnan(row_loss) ? 1 : 0;
+    correct[row] = largest.index == label && row_loss == row_loss ? 1 : 0;  // 0 for a NaN
   }
   if (dlogits == nullptr) return;
   T* const dx = dlogits + row * classes;

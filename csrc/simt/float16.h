@@ -49,18 +49,19 @@ inline float fp16_value(uint16_t bits) {
 
 }  // namespace alexnet::simt
 
+// Conversions are explicit: arithmetic in these types rounds on a GPU after every operation, and here it would not.
 struct __nv_bfloat16 {
   uint16_t bits;
   __nv_bfloat16() = default;
-  __nv_bfloat16(float value) : bits(alexnet::simt::bf16_bits(value)) {}
-  operator float() const { return alexnet::simt::bf16_value(bits); }
+  explicit __nv_bfloat16(float value) : bits(alexnet::simt::bf16_bits(value)) {}
+  explicit operator float() const { return alexnet::simt::bf16_value(bits); }
 };
 
 struct __half {
   uint16_t bits;
   __half() = default;
-  __half(float value) : bits(alexnet::simt::fp16_bits(value)) {}
-  operator float() const { return alexnet::simt::fp16_value(bits); }
+  explicit __half(float value) : bits(alexnet::simt::fp16_bits(value)) {}
+  explicit operator float() const { return alexnet::simt::fp16_value(bits); }
 };
 
 struct alignas(4) __nv_bfloat162 {
@@ -72,7 +73,7 @@ struct alignas(4) __half2 {
 };
 
 inline float __bfloat162float(__nv_bfloat16 value) {
-  return value;
+  return static_cast<float>(value);
 }
 inline __nv_bfloat16 __float2bfloat16(float value) {
   return __nv_bfloat16(value);
@@ -81,7 +82,7 @@ inline __nv_bfloat16 __float2bfloat16_rn(float value) {
   return __nv_bfloat16(value);
 }
 inline float __half2float(__half value) {
-  return value;
+  return static_cast<float>(value);
 }
 inline __half __float2half(float value) {
   return __half(value);
@@ -96,7 +97,7 @@ inline __nv_bfloat162 __float22bfloat162_rn(float2 value) {
   return __floats2bfloat162_rn(value.x, value.y);
 }
 inline float2 __bfloat1622float2(__nv_bfloat162 value) {
-  return {value.x, value.y};
+  return {static_cast<float>(value.x), static_cast<float>(value.y)};
 }
 inline __half2 __floats2half2_rn(float x, float y) {
   return {__half(x), __half(y)};
@@ -105,7 +106,7 @@ inline __half2 __float22half2_rn(float2 value) {
   return __floats2half2_rn(value.x, value.y);
 }
 inline float2 __half22float2(__half2 value) {
-  return {value.x, value.y};
+  return {static_cast<float>(value.x), static_cast<float>(value.y)};
 }
 inline unsigned short __bfloat16_as_ushort(__nv_bfloat16 value) {
   return value.bits;

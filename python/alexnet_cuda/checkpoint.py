@@ -233,7 +233,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     if len(start) < 9 or start[8:] != b"{":
         raise ValueError(f"checkpoint {file} is not a safetensors file ({file.stat().st_size} bytes)")
     try:
-        handle = safe_open(file, framework="numpy")
+        handle: Any = safe_open(file, framework="numpy")
     except SafetensorError as error:
         raise ValueError(f"checkpoint {file} is truncated or damaged ({error})") from error
     tensors = _FileTensors(handle)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import checks, ops, views
+from .backends.cpu.augment import Views
 from .config import Config, config_from_preset
 from .devices import open_devices
 from .initialize import initial_parameters
@@ -106,7 +107,9 @@ class Model:
                     self._assign("parameters", f"{step.name}.{kind}", value)
 
     @classmethod
-    def from_config(cls, config: Config, devices: Devices = None, parameters: Mapping[str, Array] | None = None) -> Model:
+    def from_config(
+        cls, config: Config, devices: Devices = None, parameters: Mapping[str, Array] | None = None
+    ) -> Model:
         """A model of a configuration, with the given parameters instead of the initial ones if there are any."""
         if parameters is None:
             fields = config.to_dict()
@@ -135,7 +138,7 @@ class Model:
 
     @property
     def parameters(self) -> Mapping[str, Array]:
-        """Name to whole logical tensor: conv1.weight [K, R, S, C / groups], conv1.bias [K], ..., fc8.weight [out, in]."""
+        """Name to whole logical tensor: conv1.weight [K, R, S, C / groups], conv1.bias [K], ..., fc8.bias [out]."""
         return Tensors(self.towers, "parameters")
 
     @property
@@ -198,12 +201,11 @@ class Model:
             A dtype that is neither uint8 nor floating point.
         """
         images = checks.check_images(images, self.config)
-        chosen = None
-        if images.dtype == np.uint8:
-            chosen = views.random_views(images.shape, self.config, self.step) if train else None
+        random = train and images.dtype == np.uint8
+        chosen = views.random_views(images.shape, self.config, self.step) if random else None
         return self._forward(images, chosen, train)
 
-    def _forward(self, images: Array, chosen: views.Views | None, train: bool) -> Array:
+    def _forward(self, images: Array, chosen: Views | None, train: bool) -> Array:
         self._logits = None
         self._run = run = Pass(train, self.config.seed, self.step)
         if images.dtype == np.uint8 and chosen is None:
@@ -219,14 +221,15 @@ class Model:
             self._logits = halves
         return np.array(self.towers[0].device.download(halves[0]))
 
-    def _input(self, tower: Tower, images: Array, chosen: views.Views | None) -> Array:
+    def _input(self, tower: Tower, images: Array, chosen: Views | None) -> Array:
         c = self.config
-        x = tower.buffer("input", (len(images), c.image_size, c.image_size, 3))
+        x: Array = tower.buffer("input", (len(images), c.image_size, c.image_size, 3))
         if chosen is None:
             x[...] = tower.device.upload(images.astype(tower.dtype, copy=False))
             return x
         pixels = tower.device.upload(np.ascontiguousarray(images))
-        return ops.augment.fprop(pixels, chosen, mean=c.mean, std=c.std, channel_order=c.channel_order, out=x)
+        ops.augment.fprop(pixels, chosen, mean=c.mean, std=c.std, channel_order=c.channel_order, out=x)
+        return x
 
     def backward(self, labels: npt.ArrayLike) -> float:
         """Fill `gradients` from the batch of the last ``forward(train=True)``.
@@ -325,7 +328,7 @@ class Model:
         return np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
 
     def _probabilities(self, images: Array, count: int) -> npt.NDArray[np.float32]:
-        chosen: list[views.Views | None] = [None]
+        chosen: list[Views | None] = [None]
         if count == 10:
             if images.dtype != np.uint8:
                 raise TypeError(f"ten views need uint8 images to crop from, got {images.dtype}")
@@ -333,7 +336,8 @@ class Model:
         elif count != 1:
             raise ValueError(f"views must be 1 or 10, got {count}")
         softmax = [_softmax(self._forward(images, view, train=False)) for view in chosen]
-        return (np.sum(softmax, axis=0) / len(softmax)).astype(np.float32)
+        mean: npt.NDArray[np.float32] = (np.sum(softmax, axis=0) / len(softmax)).astype(np.float32)
+        return mean
 
     def predict(
         self, images: Array, top: int = 5, views: int = 1

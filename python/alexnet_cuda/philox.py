@@ -43,8 +43,13 @@ class Purpose(IntEnum):
     WEIGHT = 0x200
 
 
-def _rounds(c0: npt.NDArray[np.uint64], c1: npt.NDArray[np.uint64], c2: npt.NDArray[np.uint64],
-            c3: npt.NDArray[np.uint64], key: tuple[int, int]) -> tuple[npt.NDArray[np.uint64], ...]:
+def _rounds(
+    c0: npt.NDArray[np.uint64],
+    c1: npt.NDArray[np.uint64],
+    c2: npt.NDArray[np.uint64],
+    c3: npt.NDArray[np.uint64],
+    key: tuple[int, int],
+) -> tuple[npt.NDArray[np.uint64], ...]:
     k0, k1 = key
     for _ in range(_ROUNDS):
         product0 = c0 * _MULTIPLIER_0
@@ -158,7 +163,7 @@ def _transformed(
     start: int,
     count: int,
     dtype: npt.DTypeLike,
-    transform: Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]],
+    transform: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
 ) -> npt.NDArray[Any]:
     raw = bits(seed, purpose, step, start, count)
     out = np.empty(count, dtype)

@@ -132,8 +132,18 @@ class _Builder:
         groups = c.groups if i in (1, 3, 4) else 1
         name = f"conv{i + 1}"
         output = (*self.spatial(kernel, stride, padding, name), c.conv_widths[i])
-        self.add(name, "conv2d", i + 1, output, groups=groups, crosses=i > 0 and groups == 1,
-                 activation=c.activation, kernel=kernel, stride=stride, padding=padding)
+        self.add(
+            name,
+            "conv2d",
+            i + 1,
+            output,
+            groups=groups,
+            crosses=i > 0 and groups == 1,
+            activation=c.activation,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+        )
 
     def lrn(self, i: int) -> None:
         groups = self.config.groups if self.config.lrn_window == "tower" else 1
@@ -142,8 +152,14 @@ class _Builder:
     def pool(self, i: int) -> None:
         c = self.config
         output = (*self.spatial(c.pool_size, c.pool_stride, 0, f"pool{i + 1}"), self.shape[-1])
-        self.add(f"pool{i + 1}", "max_pool" if c.pool == "max" else "avg_pool", i + 1, output,
-                 kernel=c.pool_size, stride=c.pool_stride)
+        self.add(
+            f"pool{i + 1}",
+            "max_pool" if c.pool == "max" else "avg_pool",
+            i + 1,
+            output,
+            kernel=c.pool_size,
+            stride=c.pool_stride,
+        )
 
     def dropout(self, index: int) -> None:
         if self.config.dropout > 0:

@@ -63,8 +63,8 @@ def render(summary: dict[str, Any]) -> str:
         rows.append(
             (
                 layer["name"],
-                "×".join(map(str, layer["output"])),
-                "×".join(map(str, layer["weight"])),
+                "x".join(map(str, layer["output"])),
+                "x".join(map(str, layer["weight"])),
                 f"{layer['parameters']:,}" if layer["parameters"] else "",
                 f"{layer['multiply_adds']:,}" if layer["multiply_adds"] else "",
                 f"{layer['activation_bytes'] / 1e6:.2f}",
@@ -74,7 +74,9 @@ def render(summary: dict[str, Any]) -> str:
         )
     total = (f"{summary['parameters']:,}", f"{summary['multiply_adds']:,}", f"{summary['activation_bytes'] / 1e6:.2f}")
     logits = summary["exchanges"][-1]["floats"]
-    rows.append(("total", "", "", *total, f"{summary['parameters'] * _FLOAT_BYTES / 1e6:.2f}", f"({logits:,} logits cross)"))
+    rows.append(
+        ("total", "", "", *total, f"{summary['parameters'] * _FLOAT_BYTES / 1e6:.2f}", f"({logits:,} logits cross)")
+    )
     widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     right = {3, 4, 5, 6}
     lines = []
@@ -83,7 +85,7 @@ def render(summary: dict[str, Any]) -> str:
         lines.append("  ".join(cells).rstrip())
     rule = "-" * max(map(len, lines))
     title = (
-        f"{summary['preset']}: input {summary['image_size']}×{summary['image_size']}×3, "
+        f"{summary['preset']}: input {summary['image_size']}x{summary['image_size']}x3, "
         f"{summary['num_classes']} classes; sizes per image, float32"
     )
     return "\n".join([title, rule, lines[0], rule, *lines[1:-1], rule, lines[-1]])

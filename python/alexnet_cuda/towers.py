@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from . import ops
+from .backends.cpu.lrn import LrnParams
 from .config import Config
-from .ops.lrn import LrnParams
 from .philox import Purpose
 from .plan import Plan, Step, share
 

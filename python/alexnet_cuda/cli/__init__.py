@@ -19,10 +19,15 @@ _INTERRUPTED = 130
 _EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeError)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, invoke_without_command=True
+)
 @click.version_option(__version__, prog_name="alexnet-cuda")
-def command() -> None:
+@click.pass_context
+def command(context: click.Context) -> None:
     """AlexNet from hand-written CUDA kernels: train it, test it, use it."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for _subcommand in (train, evaluate, predict, summary, doctor):
@@ -50,15 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         print("alexnet-cuda: interrupted", file=sys.stderr)
         return _INTERRUPTED
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        return 2
     except click.ClickException as error:
         return _fail(error.format_message())
-    except BrokenPipeError:
-        # The reader has gone, as `| head` does; the interpreter must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except _EXPECTED as error:
         if os.environ.get("ALEXNET_CUDA_TRACEBACK") == "1":
             raise
@@ -75,5 +73,5 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     if isinstance(error, MemoryError):
-        return f"out of memory ({error or 'no details'}): try a smaller --batch-size"
+        return f"out of memory ({str(error) or 'no details'}): try a smaller --batch-size"
     return str(error) or type(error).__name__

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
-from .options import devices_option, parse_fields
+from .options import Function, devices_option, parse_fields
 
 _DEFAULTS = Recipe()
 
 
-def _recipe_option(flag: str, kind: Any, text: str, metavar: str | None = None) -> Any:
+def _recipe_option(flag: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[Function], Function]:
     """Make an option that stays None unless it is given, so that a recipe knows what was asked for."""
     name = flag.removeprefix("--").replace("-", "_")
     default = getattr(_DEFAULTS, name)
     shown = "the preset's" if default is None else f"{default:g}" if isinstance(default, float) else str(default)
-    if name in DIGITS:
+    if DIGITS.get(name, default) != default:
         shown += f"; digits: {DIGITS[name]}"
     suffix = f" [default: {shown}]" if shown != "()" else ""
     return click.option(flag, type=kind, metavar=metavar, help=text + suffix)
@@ -53,7 +54,9 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @click.option("--milestones", metavar="EPOCH,...", callback=_milestones, help="For --schedule step, such as 30,60,80.")
 @_recipe_option("--momentum", float, "Of SGD.", "M")
 @_recipe_option("--weight-decay", float, "On weights, not on biases.", "W")
-@click.option("--dropout", type=float, metavar="P", help="Probability of dropping a unit. [default: the preset's]")
+@click.option(
+    "--dropout", type=float, metavar="P", help="Probability of dropping a unit. [default: the preset's; digits: 0.1]"
+)
 @_recipe_option(
     "--init",
     click.Choice(["he", "paper"]),
@@ -89,7 +92,7 @@ def train(
     """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and pictures in --output.
 
     SOURCE is a folder of class folders, a .tar or .tar.gz of one, or the word digits: scikit-learn's handwritten
-    digits, with defaults of their own (fc_widths=512,512, no mirror images, no colour noise).
+    digits, with defaults of their own (fc_widths=512,512, dropout 0.1, no mirror images, no colour noise).
 
     Ctrl-C saves after the step under way; --resume goes on from there to the same result, bit for bit.
     """

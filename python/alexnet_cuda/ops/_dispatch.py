@@ -33,9 +33,12 @@ def _kind(array: Array) -> str:
     raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
 
 
-def check(name: str, array: Array, shape: tuple[int | None, ...], dtype: Any = None) -> None:
-    """Require a C-contiguous array of a shape (None: any extent) and a dtype (None: floating point)."""
+def check(name: str, array: Array, shape: tuple[int | None, ...] | None, dtype: Any = None) -> None:
+    """Require a C-contiguous array of a shape (None: any, or any extent) and a dtype (None: floating point)."""
+    if not hasattr(array, "flags"):
+        raise TypeError(f"{name} must be an array, got {type(array).__name__}")
     actual = tuple(array.shape)
+    shape = actual if shape is None else shape
     if len(actual) != len(shape) or any(e is not None and e != a for e, a in zip(shape, actual, strict=True)):
         wanted = ", ".join("any" if e is None else str(e) for e in shape)
         raise ValueError(f"{name} must have shape [{wanted}], got {list(actual)}")
@@ -66,12 +69,22 @@ def output(out: Array | None, like: Array, shape: tuple[int, ...], dtype: Any = 
     return out
 
 
+def integers(name: str, values: Any, count: int, least: int) -> tuple[int, ...]:
+    """So many integers, checked; one may be given bare."""
+    expected = f"{name} must be {count} integer{'s' * (count > 1)} of at least {least}, got {values!r}"
+    try:
+        numbers = tuple(operator.index(v) for v in (values if isinstance(values, (tuple, list)) else (values,)))
+    except TypeError:
+        raise TypeError(expected) from None
+    if len(numbers) != count or min(numbers) < least:
+        raise ValueError(expected)
+    return numbers
+
+
 def pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]:
     """Two integers, vertical and horizontal, from one or two."""
-    both = value if isinstance(value, tuple) else (value, value)
-    if len(both) != 2 or any(operator.index(v) < least for v in both):
-        raise ValueError(f"{name} must be one or two integers of at least {least}, got {value!r}")
-    return int(both[0]), int(both[1])
+    vertical, horizontal = integers(name, value if isinstance(value, (tuple, list)) else (value, value), 2, least)
+    return vertical, horizontal
 
 
 def check_activation(activation: str) -> None:

@@ -30,11 +30,25 @@ def fprop(
     channel_order : {"RGB", "BGR"}
         Of the result.
     out : array [N, size, size, 3]
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes or dtypes that do not fit together, a crop outside its image, an unknown channel order.
     """
     check("images", images, (None, None, None, 3), np.uint8)
-    check("out", out, (images.shape[0], None, out.shape[1], 3))
+    n = images.shape[0]
+    check("out", out, (n, None, None, 3))
     size = out.shape[1]
-    if images.shape[0] and (
+    check("out", out, (n, size, size, 3))
+    for name, shape, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
+        check(f"views.{name}", getattr(views, name), shape, dtype)
+    check("views.shift", views.shift, (n, 3), np.float32)
+    if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+        raise ValueError(f"mean must be 3 numbers and std 3 positive ones, got {mean} and {std}")
+    if channel_order not in ("RGB", "BGR"):
+        raise ValueError(f"channel_order must be 'RGB' or 'BGR', got {channel_order!r}")
+    if n and (
         views.top.min() < 0
         or views.left.min() < 0
         or views.top.max() + size > images.shape[1]

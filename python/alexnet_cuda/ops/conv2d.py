@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..backends.cpu.conv2d import Conv2dShape
-from ._dispatch import Array, backend, check, check_activation, output, pair
+from ._dispatch import Array, backend, check, check_activation, integers, output, pair
 
 Size = int | tuple[int, int]
 
@@ -16,10 +16,12 @@ def problem(
     Raises
     ------
     ValueError
-        Groups that do not divide the channels, a filter larger than the padded input.
+        Nothing to filter, groups that do not divide the channels, a filter larger than the padded input.
     """
-    n, h, w, c = input_shape
-    r, s = kernel
+    n, h, w, c = integers("input_shape", input_shape, 4, 0)
+    r, s = integers("kernel", kernel, 2, 1)
+    if min(h, w, c, filters) < 1:
+        raise ValueError(f"height, width, channels and filters must be positive, got {h}x{w}, {c} and {filters}")
     (sh, sw), (ph, pw) = pair("stride", stride, 1), pair("padding", padding, 0)
     if groups < 1 or c % groups or filters % groups:
         raise ValueError(f"groups must divide {c} input and {filters} output channels, got {groups}")
@@ -105,7 +107,10 @@ def wgrad(
     out: Array | None = None,
     bias_out: Array | None = None,
 ) -> tuple[Array, Array]:
-    """Gradients by weight [K, R, S, C / groups] and bias [K], from x [N, H, W, C] and dy [N, P, Q, K]; kernel (R, S)."""
+    """Gradients by weight [K, R, S, C / groups] and bias [K], from x [N, H, W, C] and dy [N, P, Q, K].
+
+    `kernel` is (R, S); the rest as in `fprop`.
+    """
     check("x", x, (None,) * 4)
     check("dy", dy, (None,) * 4, x.dtype)
     s = problem(x.shape, dy.shape[3], kernel, stride, padding, groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..backends.cpu.lrn import LrnParams
-from ._dispatch import Array, backend, check, output
+from ._dispatch import Array, backend, check, integers, output
 
 
 def parameters(
@@ -33,20 +33,26 @@ def parameters(
     Raises
     ------
     ValueError
-        An even or too small window, k not positive, groups that do not divide the channels.
+        An even window, k not positive, alpha negative, groups that do not divide the channels.
     """
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"size must be a positive odd number, got {size}")
-    if not k > 0:
-        raise ValueError(f"k must be positive, got {k}")
-    if groups < 1 or channels % groups:
-        raise ValueError(f"groups must divide {channels} channels, got {groups}")
+    (size,), (groups,) = integers("size", size, 1, 1), integers("groups", groups, 1, 1)
+    if size % 2 == 0:
+        raise ValueError(f"size must be odd, got {size}")
+    if not (k > 0 and alpha >= 0):
+        raise ValueError(f"k must be positive and alpha not negative, got {k} and {alpha}")
+    _check_groups(channels, groups)
     return LrnParams(size, k, alpha / size if alpha_over_size else alpha, beta, groups)
+
+
+def _check_groups(channels: int, groups: int) -> None:
+    if channels < 1 or channels % groups:
+        raise ValueError(f"groups must divide {channels} channels, got {groups}")
 
 
 def fprop(x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
     """The normalised x [N, H, W, C]; `p` from `parameters`."""
     check("x", x, (None,) * 4)
+    _check_groups(x.shape[3], p.groups)
     y = output(out, x, x.shape)
     backend("lrn", x, y).fprop(x, p, y)
     return y
@@ -55,6 +61,7 @@ def fprop(x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
 def bprop(dy: Array, x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
     """Gradient by the input [N, H, W, C], from dy and the input x; `out` may be `dy`."""
     check("x", x, (None,) * 4)
+    _check_groups(x.shape[3], p.groups)
     check("dy", dy, x.shape, x.dtype)
     dx = output(out, x, x.shape)
     backend("lrn", dy, x, dx).bprop(dy, x, p, dx)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._dispatch import Array, backend, check, output
+from ._dispatch import Array, backend, check, integers, output
 
 
 def output_shape(input_shape: tuple[int, ...], size: int, stride: int) -> tuple[int, ...]:
@@ -15,11 +15,10 @@ def output_shape(input_shape: tuple[int, ...], size: int, stride: int) -> tuple[
     ValueError
         A window that does not fit, or of more than 15 x 15 (the argmax is a byte).
     """
-    n, h, w, c = input_shape
-    if not 1 <= size <= min(h, w, 15):
+    n, h, w, c = integers("input_shape", input_shape, 4, 0)
+    (size,), (stride,) = integers("size", size, 1, 1), integers("stride", stride, 1, 1)
+    if size > min(h, w, 15):
         raise ValueError(f"size must be between 1 and the input's extent, {h}x{w}, and at most 15, got {size}")
-    if stride < 1:
-        raise ValueError(f"stride must be positive, got {stride}")
     return n, (h - size) // stride + 1, (w - size) // stride + 1, c
 
 

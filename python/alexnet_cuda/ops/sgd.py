@@ -15,7 +15,7 @@ def update(
     weight_decay: float = 5e-4,
 ) -> None:
     """``v <- momentum v - weight_decay lr w - lr g; w <- w + v``, in place; all three of one shape and dtype."""
-    check("weight", weight, weight.shape)
+    check("weight", weight, None)
     check("velocity", velocity, weight.shape, weight.dtype)
     check("gradient", gradient, weight.shape, weight.dtype)
     module = backend("sgd", weight, velocity, gradient)

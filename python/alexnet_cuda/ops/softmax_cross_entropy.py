@@ -13,6 +13,7 @@ def fprop(logits: Array, labels: Array, *, scale: float = 1.0, dlogits: Array | 
     Parameters
     ----------
     logits, dlogits : array [N, classes]
+        `dlogits` may be `logits`.
     labels : int64 array [N]
         Each in [0, classes); the caller checks that.
 
@@ -21,9 +22,11 @@ def fprop(logits: Array, labels: Array, *, scale: float = 1.0, dlogits: Array | 
     loss : array [N]
         ``log(sum exp(logits)) - logits[label]``, stable for any finite logits.
     correct : bool array [N]
-        Whether the first of the largest logits is the label's.
+        Whether the first of the largest logits is the label's; False where a logit is NaN.
     """
     check("logits", logits, (None, None))
+    if logits.shape[1] == 0:
+        raise ValueError(f"logits must have at least one class, got shape {list(logits.shape)}")
     check("labels", labels, (logits.shape[0],), np.int64)
     if dlogits is not None:
         check("dlogits", dlogits, logits.shape, logits.dtype)

@@ -77,7 +77,7 @@ def evaluate(
         for batch in batches:
             scores = _log_probabilities(model, batch.images, views)
             own = scores[np.arange(len(scores)), batch.labels]
-            if not np.isfinite(own).all():
+            if not np.isfinite(scores).all():
                 raise ValueError("the model's outputs are not finite: its weights hold NaN, infinity or huge values")
             loss -= float(own.sum())
             rank = _ranks(scores, batch.labels)
@@ -94,16 +94,19 @@ def evaluate(
 def _log_probabilities(model: Model, images: np.ndarray, views: int) -> np.ndarray:
     """Give float64 [n, classes]."""
     if views == 1:
-        logits = np.asarray(model.forward(images, train=False), np.float64)
-        logits -= logits.max(axis=1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    probabilities = np.asarray(model.probabilities(images, views=views), np.float64)
+        logits: np.ndarray = np.asarray(model.forward(images, train=False), np.float64)
+        logits = logits - logits.max(axis=1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+        return logits
+    probabilities: np.ndarray = np.asarray(model.probabilities(images, views=views), np.float64)
     # A class that float32 gave no probability at all would make the mean loss infinite.
-    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    logs: np.ndarray = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    return logs
 
 
 def _ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Give how many classes come before each image's own; of equal scores the lower class number comes first."""
     own = scores[np.arange(len(scores)), labels][:, None]
     lower = np.arange(scores.shape[1])[None, :] < labels[:, None]
-    return np.count_nonzero((scores > own) | ((scores == own) & lower), axis=1)
+    ranks: np.ndarray = np.count_nonzero((scores > own) | ((scores == own) & lower), axis=1)
+    return ranks

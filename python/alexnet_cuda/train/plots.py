@@ -47,9 +47,10 @@ def plot_curves(folder: Path) -> Path:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
+    canvas: Any = FigureCanvasAgg(figure)
     path = folder / CURVES_NAME
     with atomic_write(path) as file:
-        FigureCanvasAgg(figure).print_png(file)
+        canvas.print_png(file)
     return path
 
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 import shlex
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,15 @@ class Trainer:
         state, recipe = self._state, self._run.recipe
         self._begin()
         with (
+            warnings.catch_warnings(),
             MetricsWriter(self._folder, self._model.step, state.epoch) as metrics,
             StopRequest() as stop,
             make_reporter() as reporter,
         ):
+            # NumPy warns of overflow on the way to a loss or weights that are not finite, which end the run anyway.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            if state.epoch >= recipe.epochs:
+                reporter.message(f"all {recipe.epochs} epochs are done already: give --epochs for more")
             reporter.start(self._model.step, recipe.epochs * len(self._loader), recipe.epochs)
             while state.epoch < recipe.epochs and stop.signal is None:
                 self._train_epoch(metrics, stop, reporter)
@@ -129,12 +135,15 @@ class Trainer:
             else:
                 stop.signal = None
         return TrainResult(
-            self._checkpoint,
-            state.epoch,
-            self._model.step,
-            *(self._last_record.get(key) for key in ("loss", "accuracy", "val_loss", "val_accuracy")),
-            None if stop.signal is None else int(stop.signal),
-            dict(state.skipped),
+            checkpoint=self._checkpoint,
+            epochs=state.epoch,
+            steps=self._model.step,
+            loss=self._last_record.get("loss"),
+            accuracy=self._last_record.get("accuracy"),
+            val_loss=self._last_record.get("val_loss"),
+            val_accuracy=self._last_record.get("val_accuracy"),
+            signal=None if stop.signal is None else int(stop.signal),
+            skipped=dict(state.skipped),
         )
 
     def resume_command(self) -> str:

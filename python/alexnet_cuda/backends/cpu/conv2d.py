@@ -172,7 +172,7 @@ def wgrad(x: Array, dy: Array, s: Conv2dShape, dweight: Array, dbias: Array | No
     partial_bias = scratch("wgrad_bias", (_LANES, s.K), x.dtype)
     partial[...] = 0
     partial_bias[...] = 0
-    ones = np.ones(max((t.n1 - t.n0) * (t.p1 - t.p0) * s.Q for t in tiles), x.dtype)
+    ones = np.ones(max(((t.n1 - t.n0) * (t.p1 - t.p0) * s.Q for t in tiles), default=0), x.dtype)
 
     def lane(task: int) -> None:
         number, group = divmod(task, s.groups)

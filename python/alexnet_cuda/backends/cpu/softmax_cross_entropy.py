@@ -20,14 +20,16 @@ def softmax(logits: Array) -> Array:
 def fprop(logits: Array, labels: npt.NDArray[np.int64], scale: float, dlogits: Array | None) -> tuple[Array, Array]:
     """Per-image loss ``log(sum exp(x)) - x[label]`` and whether the first largest logit is the label's.
 
-    Writes ``scale * (softmax - onehot)`` to `dlogits` where given.
+    Writes ``scale * (softmax - onehot)`` to `dlogits` where given, which may be `logits`.
 
     Returns
     -------
     loss : ndarray [N]
     correct : ndarray of bool [N]
+        False where a logit is NaN.
     """
     rows = np.arange(len(logits))
+    first = logits.argmax(axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=1)
@@ -36,4 +38,4 @@ def fprop(logits: Array, labels: npt.NDArray[np.int64], scale: float, dlogits: A
         np.divide(exponentials, total[:, None], out=dlogits)
         dlogits[rows, labels] -= 1
         np.multiply(dlogits, scale, out=dlogits)
-    return loss, logits.argmax(axis=1) == labels
+    return loss, (first == labels) & ~np.isnan(loss)

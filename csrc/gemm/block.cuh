@@ -1,0 +1,207 @@
+// The main loop: one thread block's tile of C = A B^T, from two sources through a cp.async pipeline and tensor cores.
+#pragma once
+
+#include <cstdint>
+
+#include "common/cuda_runtime.h"
+#include "gemm/epilogue.cuh"
+#include "gemm/mma.cuh"
+#include "gemm/tile.cuh"
+
+namespace alexnet {
+
+// Which block computes what: x counts tiles, y counts group * splits + split.
+struct BlockMap {
+  int32_t tiles_m, tiles_n;
+  int32_t splits, tiles_k_per_split;
+  int32_t tiles_k;
+  bool n_first;  // neighbouring blocks share A's lines, else B's
+  float* partial;  // [splits, groups, m, n] where splits > 1
+};
+
+// Columns of the staged sums are padded by 8 floats: the four lines that a half warp writes then miss each other.
+template <class Shape>
+inline constexpr int kSumPitch = Shape::kTileN + 8;
+
+// Adds up one warp's part of the tile of C over the reduction.
+template <class Policy, class Shape, class TileA, class TileB, bool kDepthMajorA, bool kDepthMajorB>
+class WarpSums {
+  using T = typename Policy::T;
+  static constexpr int kBlocksM = Shape::kWarpM / 16;
+  static constexpr int kBlocksN = Shape::kWarpN / 8;
+  float sums_[kBlocksM][kBlocksN][4] = {};
+  const int row_, column_;  // of this warp's part, within the tile
+
+ public:
+  __device__ WarpSums()
+      : row_(static_cast<int>(threadIdx.x) / 32 / Shape::kWarpsN * Shape::kWarpM),
+        column_(static_cast<int>(threadIdx.x) / 32 % Shape::kWarpsN * Shape::kWarpN) {}
+
+  __device__ void multiply(const char* shared_a, const char* shared_b) {
+    constexpr int kSteps = kTileK<T> * static_cast<int>(sizeof(T)) / 32;
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+      uint32_t a[Policy::kParts][kBlocksM][4], b[Policy::kParts][kBlocksN][2];
+      load_a(a, shared_a, step);
+      load_b(b, shared_b, step);
+      // The small products first.
+      if constexpr (Policy::kParts == 2) {
+        ptx::mma_tile<Policy::kInput>(sums_, a[1], b[0]);
+        ptx::mma_tile<Policy::kInput>(sums_, a[0], b[1]);
+      }
+      ptx::mma_tile<Policy::kInput>(sums_, a[0], b[0]);
+    }
+  }
+
+  // To [tile_m, kSumPitch] floats of shared memory.
+  __device__ void stage(float* shared) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+    for (int i = 0; i < kBlocksM; ++i) {
+#pragma unroll
+      for (int j = 0; j < kBlocksN; ++j) {
+        float* const to = shared + (row_ + 16 * i + lane / 4) * kSumPitch<Shape> + column_ + 8 * j + lane % 4 * 2;
+        *reinterpret_cast<float2*>(to) = {sums_[i][j][0], sums_[i][j][1]};
+        *reinterpret_cast<float2*>(to + 8 * kSumPitch<Shape>) = {sums_[i][j][2], sums_[i][j][3]};
+      }
+    }
+  }
+
+ private:
+  __device__ void load_a(uint32_t (&a)[Policy::kParts][kBlocksM][4], const char* shared, int step) const {
+#pragma unroll
+    for (int i = 0; i < kBlocksM; ++i) {
+      uint32_t raw[4];
+      Fragments<T, TileA, kDepthMajorA>::load_a(raw, shared, row_ + 16 * i, step);
+#pragma unroll
+      for (int word = 0; word < 4; ++word) {
+        uint32_t part[Policy::kParts];
+        Policy::split(raw[word], part);
+#pragma unroll
+        for (int p = 0; p < Policy::kParts; ++p) a[p][i][word] = part[p];
+      }
+    }
+  }
+
+  __device__ void load_b(uint32_t (&b)[Policy::kParts][kBlocksN][2], const char* shared, int step) const {
+#pragma unroll
+    for (int j = 0; j < kBlocksN; j += 2) {
+      uint32_t raw[4];
+      Fragments<T, TileB, kDepthMajorB>::load_b(raw, shared, column_ + 8 * j, step);
+#pragma unroll
+      for (int word = 0; word < 4; ++word) {
+        uint32_t part[Policy::kParts];
+        Policy::split(raw[word], part);
+#pragma unroll
+        for (int p = 0; p < Policy::kParts; ++p) b[p][j + word / 2][word % 2] = part[p];
+      }
+    }
+  }
+};
+
+// The staged sums that lie inside C, to the epilogue or to this split's partial sums.
+template <int kVector, class Shape, typename T>
+__device__ inline void store_tile(const float* shared, const Epilogue<T>& epilogue, float* partial, int group,
+                                  int first_row, int first_column) {
+  constexpr int kPerRow = Shape::kTileN / kVector;
+  for (int i = threadIdx.x; i < Shape::kTileM * kPerRow; i += Shape::kThreads) {
+    const int row = first_row + i / kPerRow;
+    const int column = first_column + i % kPerRow * kVector;
+    if (row >= epilogue.rows || column >= epilogue.columns) continue;
+    const auto sums = load_pack<kVector>(shared + i / kPerRow * kSumPitch<Shape> + i % kPerRow * kVector);
+    if (partial != nullptr) {
+      store_pack(partial + static_cast<int64_t>(row) * epilogue.columns + column, sums);
+    } else {
+      epilogue.template store<kVector>(sums, group, row, column);
+    }
+  }
+}
+
+// Starts the copies of one stage as one group of cp.async; beyond the end an empty one, for the waits count groups.
+template <class LoaderA, class LoaderB>
+__device__ inline void fill_stage(LoaderA& a, LoaderB& b, char* stage, int bytes_a, int depth, int end) {
+  if (depth < end) {
+    a.fill(stage, depth);
+    b.fill(stage + bytes_a, depth);
+  }
+  ptx::cp_async_commit();
+}
+
+// C[row, column] = sum over depth of A[row, depth] B[column, depth], one tile of it, through the epilogue.
+//
+// kDepthMajorA, kDepthMajorB: the source's lines are rows (columns) of C and its columns the reduction; else its lines
+// are the reduction. kVector: see TileLoader. Every thread of the block calls it; dynamic shared memory:
+// gemm_shared_bytes. A stage's barrier both makes its copies visible and frees the stage before it.
+template <class Policy, class Shape, bool kDepthMajorA, bool kDepthMajorB, bool kVector, class SourceA, class SourceB>
+__device__ inline void gemm_block(SourceA a, SourceB b, const BlockMap& map,
+                                  const Epilogue<typename Policy::T>& epilogue) {
+  using T = typename Policy::T;
+  constexpr int kDepth = kTileK<T>;
+  constexpr bool kWords = sizeof(T) == 4;
+  constexpr int kLinesA = kDepthMajorA ? Shape::kTileM : kDepth, kColumnsA = kDepthMajorA ? kDepth : Shape::kTileM;
+  constexpr int kLinesB = kDepthMajorB ? Shape::kTileN : kDepth, kColumnsB = kDepthMajorB ? kDepth : Shape::kTileN;
+  using TileA = SharedTile<T, kLinesA, kColumnsA, kWords && !kDepthMajorA>;
+  using TileB = SharedTile<T, kLinesB, kColumnsB, kWords && !kDepthMajorB>;
+  constexpr int kStage = TileA::kBytes + TileB::kBytes;
+
+  ALEXNET_DYNAMIC_SHARED(char, shared);
+  const int tile = static_cast<int>(blockIdx.x);
+  const int first_row = (map.n_first ? tile / map.tiles_n : tile % map.tiles_m) * Shape::kTileM;
+  const int first_column = (map.n_first ? tile % map.tiles_n : tile / map.tiles_m) * Shape::kTileN;
+  const int group = static_cast<int>(blockIdx.y) / map.splits;
+  const int split = static_cast<int>(blockIdx.y) % map.splits;
+  const int begin = split * map.tiles_k_per_split;
+  const int end = min(begin + map.tiles_k_per_split, map.tiles_k);
+  a.select_group(group);
+  b.select_group(group);
+
+  TileLoader<T, SourceA, TileA, kLinesA, kColumnsA, Shape::kThreads, kDepthMajorA, kVector> loader_a(a, first_row);
+  TileLoader<T, SourceB, TileB, kLinesB, kColumnsB, Shape::kThreads, kDepthMajorB, kVector> loader_b(b, first_column);
+#pragma unroll
+  for (int stage = 0; stage < Shape::kStages - 1; ++stage) {
+    fill_stage(loader_a, loader_b, shared + stage * kStage, TileA::kBytes, (begin + stage) * kDepth, end * kDepth);
+  }
+  WarpSums<Policy, Shape, TileA, TileB, kDepthMajorA, kDepthMajorB> sums;
+  int stage = 0;
+  for (int k = begin; k < end; ++k) {
+    ptx::cp_async_wait<Shape::kStages - 2>();
+    __syncthreads();
+    const int freed = stage == 0 ? Shape::kStages - 1 : stage - 1;
+    fill_stage(loader_a, loader_b, shared + freed * kStage, TileA::kBytes, (k + Shape::kStages - 1) * kDepth,
+               end * kDepth);
+    sums.multiply(shared + stage * kStage, shared + stage * kStage + TileA::kBytes);
+    stage = stage == Shape::kStages - 1 ? 0 : stage + 1;
+  }
+  ptx::cp_async_wait<0>();
+  __syncthreads();
+
+  float* const staged = reinterpret_cast<float*>(shared);
+  sums.stage(staged);
+  __syncthreads();
+  float* partial = nullptr;
+  if (map.splits > 1) {
+    const int64_t groups = gridDim.y / map.splits;
+    partial = map.partial + (split * groups + group) * epilogue.rows * epilogue.columns;
+  }
+  if (epilogue.vector) {
+    store_tile<16 / sizeof(T), Shape>(staged, epilogue, partial, group, first_row, first_column);
+  } else {
+    store_tile<1, Shape>(staged, epilogue, partial, group, first_row, first_column);
+  }
+}
+
+// Of a block: the pipeline's stages, whose room the sums use afterwards.
+template <class Policy, class Shape, bool kDepthMajorA, bool kDepthMajorB>
+constexpr size_t gemm_shared_bytes() {
+  using T = typename Policy::T;
+  constexpr int kDepth = kTileK<T>;
+  constexpr int kBytesA = kDepthMajorA ? SharedTile<T, Shape::kTileM, kDepth, false>::kBytes
+                                       : SharedTile<T, kDepth, Shape::kTileM, false>::kBytes;
+  constexpr int kBytesB = kDepthMajorB ? SharedTile<T, Shape::kTileN, kDepth, false>::kBytes
+                                       : SharedTile<T, kDepth, Shape::kTileN, false>::kBytes;
+  constexpr size_t kPipeline = static_cast<size_t>(kBytesA + kBytesB) * Shape::kStages;
+  constexpr size_t kSums = sizeof(float) * Shape::kTileM * kSumPitch<Shape>;
+  return kPipeline > kSums ? kPipeline : kSums;
+}
+
+}  // namespace alexnet

@@ -1,0 +1,111 @@
+// The MMA policies: element type, and what becomes of an operand's words before the tensor cores see them.
+//
+// A step of the reduction is two 16-byte chunks deep for every type: 16 numbers of 2 bytes, 8 of 4 bytes.
+#pragma once
+
+#include <cstdint>
+
+#include "common/cuda_runtime.h"
+#include "common/dtype.h"
+#include "gemm/precision.h"
+#include "ptx/convert.cuh"
+#include "ptx/ldmatrix.cuh"
+#include "ptx/mma.cuh"
+
+namespace alexnet {
+
+template <Precision>
+struct Mma;
+
+template <>
+struct Mma<Precision::kBFloat16> {
+  using T = bf16;
+  static constexpr ptx::MmaInput kInput = ptx::MmaInput::kBFloat16;
+  static constexpr int kParts = 1;
+  __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) { part[0] = raw; }
+};
+
+template <>
+struct Mma<Precision::kFloat16> {
+  using T = fp16;
+  static constexpr ptx::MmaInput kInput = ptx::MmaInput::kFloat16;
+  static constexpr int kParts = 1;
+  __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) { part[0] = raw; }
+};
+
+template <>
+struct Mma<Precision::kTf32> {
+  using T = float;
+  static constexpr ptx::MmaInput kInput = ptx::MmaInput::kTf32;
+  static constexpr int kParts = 1;
+  __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) {
+    part[0] = ptx::to_tf32(__uint_as_float(raw));
+  }
+};
+
+// 3xTF32: a = high + low with both in TF32 is exact to 2^-22 |a| or better, and high high + high low + low high lacks
+// low low, at most 2^-22 |a b|: what FP32 additions lose of a product and its sum anyway.
+template <>
+struct Mma<Precision::kFloat32> {
+  using T = float;
+  static constexpr ptx::MmaInput kInput = ptx::MmaInput::kTf32;
+  static constexpr int kParts = 2;
+  __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) {
+    const float value = __uint_as_float(raw);
+    part[0] = ptx::to_tf32(value);
+    // The rest of infinity would be NaN.
+    const bool finite = (part[0] & 0x7F800000u) != 0x7F800000u;
+    part[1] = finite ? ptx::to_tf32(value - __uint_as_float(part[0])) : 0u;
+  }
+};
+
+// Reads of fragments from a shared tile. kDepthMajor: lines are m or n and the reduction lies along them; else lines are
+// the reduction. `first` is the first m or n of the fragment, `step` counts the tile's steps of two chunks.
+template <typename T, class Tile, bool kDepthMajor>
+struct Fragments {
+  static constexpr int kChunk = Tile::kChunk;
+
+  __device__ static uint32_t word(const char* shared, int line, int column) {
+    const int offset = Tile::chunk_offset(line, column / 4) + column % 4 * 4;
+    return *reinterpret_cast<const uint32_t*>(shared + offset);
+  }
+
+  // 16 of m by one step.
+  __device__ static void load_a(uint32_t (&raw)[4], const char* shared, int first, int step) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    if constexpr (kDepthMajor) {
+      ptx::ldmatrix(raw, shared + Tile::chunk_offset(first + lane % 16, 2 * step + lane / 16));
+    } else if constexpr (sizeof(T) == 2) {
+      const int line = step * 2 * kChunk + lane / 16 * 8 + lane % 8;
+      ptx::ldmatrix_transposed(raw, shared + Tile::chunk_offset(line, first / kChunk + lane / 8 % 2));
+    } else {
+      const int line = step * 2 * kChunk + lane % 4;
+      const int column = first + lane / 4;
+      raw[0] = word(shared, line, column);
+      raw[1] = word(shared, line, column + 8);
+      raw[2] = word(shared, line + 4, column);
+      raw[3] = word(shared, line + 4, column + 8);
+    }
+  }
+
+  // One step by 16 of n: words 0 and 1 for the first 8, 2 and 3 for the others.
+  __device__ static void load_b(uint32_t (&raw)[4], const char* shared, int first, int step) {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    if constexpr (kDepthMajor) {
+      const int line = first + lane / 16 * 8 + lane % 8;
+      ptx::ldmatrix(raw, shared + Tile::chunk_offset(line, 2 * step + lane / 8 % 2));
+    } else if constexpr (sizeof(T) == 2) {
+      const int line = step * 2 * kChunk + lane / 8 % 2 * 8 + lane % 8;
+      ptx::ldmatrix_transposed(raw, shared + Tile::chunk_offset(line, first / kChunk + lane / 16));
+    } else {
+      const int line = step * 2 * kChunk + lane % 4;
+      const int column = first + lane / 4;
+      raw[0] = word(shared, line, column);
+      raw[1] = word(shared, line + 4, column);
+      raw[2] = word(shared, line, column + 8);
+      raw[3] = word(shared, line + 4, column + 8);
+    }
+  }
+};
+
+}  // namespace alexnet

@@ -1,0 +1,146 @@
+// Where the numbers of an operand are: each source shows a tensor as a matrix of lines and columns.
+//
+// Neighbouring columns lie next to each other in memory within a run (the channels of one filter tap, say); a vector
+// load needs runs that are whole vectors. line() and column() hold what is worth computing once, address() joins them.
+// An address outside the matrix or in the padding is null and counts as zero. Indices are below 2^31, offsets 64 bit.
+#pragma once
+
+#include <cstdint>
+
+#include "common/cuda_runtime.h"
+#include "gemm/fast_divmod.h"
+
+namespace alexnet {
+
+// Beyond every size that a tensor may have, and twice it still fits an int.
+constexpr int kOutside = 1 << 29;
+
+// A matrix whose lines and columns come in runs of a constant pitch:
+// offset = (i / line_run) * line_run_pitch + (i % line_run) * line_pitch + (j / run) * run_pitch + j % run.
+template <typename T>
+struct StridedSource {
+  const T* data;
+  int32_t lines, columns;
+  FastDivmod line_run, run;
+  int64_t line_run_pitch, line_pitch, run_pitch;
+  int64_t group_pitch;
+
+  struct Line {
+    int64_t offset;  // negative: outside
+  };
+  struct Column {
+    int64_t offset;
+  };
+
+  __device__ void select_group(int group) { data += group * group_pitch; }
+
+  __device__ Line line(int index) const {
+    if (index >= lines) return {-1};
+    const int high = line_run.quotient(index);
+    return {high * line_run_pitch + line_run.remainder(index, high) * line_pitch};
+  }
+  __device__ Column column(int index) const {
+    if (index >= columns) return {-1};
+    const int high = run.quotient(index);
+    return {high * run_pitch + run.remainder(index, high)};
+  }
+  __device__ const T* address(const Line& line, const Column& column) const {
+    return (line.offset | column.offset) < 0 ? nullptr : data + (line.offset + column.offset);
+  }
+};
+
+// The patches of x [N, H, W, pitch] that a convolution multiplies with its filters: line (n, p, q), column (r, s, c) is
+// x[n, p * stride - padding + r, q * stride - padding + s, c].
+template <typename T>
+struct PatchSource {
+  const T* data;
+  int32_t lines, columns;
+  int32_t height, width, pitch;
+  int32_t stride_h, stride_w, padding_h, padding_w;
+  FastDivmod image, row;         // P * Q, Q
+  FastDivmod channels, filter_w;  // C / groups, S
+  int32_t group_pitch;
+
+  struct Line {
+    int64_t offset;  // of tap (0, 0), which may lie in the padding
+    int h, w;
+  };
+  struct Column {
+    int offset;
+    int r, s;
+  };
+
+  __device__ void select_group(int group) { data += static_cast<int64_t>(group) * group_pitch; }
+
+  __device__ Line line(int index) const {
+    if (index >= lines) return {0, kOutside, kOutside};
+    const int n = image.quotient(index);
+    const int place = image.remainder(index, n);
+    const int p = row.quotient(place);
+    const int h = p * stride_h - padding_h;
+    const int w = row.remainder(place, p) * stride_w - padding_w;
+    return {((static_cast<int64_t>(n) * height + h) * width + w) * pitch, h, w};
+  }
+  __device__ Column column(int index) const {
+    if (index >= columns) return {0, kOutside, kOutside};
+    const int tap = channels.quotient(index);
+    const int r = filter_w.quotient(tap);
+    const int s = filter_w.remainder(tap, r);
+    return {(r * width + s) * pitch + channels.remainder(index, tap), r, s};
+  }
+  __device__ const T* address(const Line& line, const Column& column) const {
+    const bool inside = static_cast<unsigned>(line.h + column.r) < static_cast<unsigned>(height) &&
+                        static_cast<unsigned>(line.w + column.s) < static_cast<unsigned>(width);
+    return inside ? data + (line.offset + column.offset) : nullptr;
+  }
+};
+
+// The places of dy [N, P, Q, pitch] that the input position (n, h, w) had a part in: line (n, h, w), column (r, s, k) is
+// dy[n, (h + padding - r) / stride, (w + padding - s) / stride, k] where both divisions are exact, else zero.
+template <typename T>
+struct GradientPatchSource {
+  const T* data;
+  int32_t lines, columns;
+  int32_t height, width, pitch;  // P, Q
+  int32_t padding_h, padding_w;
+  FastDivmod stride_h, stride_w;
+  FastDivmod image, row;          // H * W, W
+  FastDivmod channels, filter_w;  // K / groups, S
+  int32_t group_pitch;
+
+  struct Line {
+    int64_t image_offset;
+    int h, w;
+  };
+  struct Column {
+    int k;
+    int r, s;
+  };
+
+  __device__ void select_group(int group) { data += static_cast<int64_t>(group) * group_pitch; }
+
+  __device__ Line line(int index) const {
+    if (index >= lines) return {0, -kOutside, -kOutside};
+    const int n = image.quotient(index);
+    const int place = image.remainder(index, n);
+    const int h = row.quotient(place);
+    return {static_cast<int64_t>(n) * height * width * pitch, h + padding_h, row.remainder(place, h) + padding_w};
+  }
+  __device__ Column column(int index) const {
+    if (index >= columns) return {0, kOutside, kOutside};
+    const int tap = channels.quotient(index);
+    const int r = filter_w.quotient(tap);
+    return {channels.remainder(index, tap), r, filter_w.remainder(tap, r)};
+  }
+  __device__ const T* address(const Line& line, const Column& column) const {
+    const int h = line.h - column.r;
+    const int w = line.w - column.s;
+    if ((h | w) < 0) return nullptr;
+    const int p = stride_h.quotient(h);
+    const int q = stride_w.quotient(w);
+    const bool inside = p < height && q < width && p * stride_h.divisor == h && q * stride_w.divisor == w;
+    return inside ? data + (line.image_offset + (static_cast<int64_t>(p) * width + q) * pitch + column.k) : nullptr;
+  }
+};
+
+}  // namespace alexnet

@@ -1,0 +1,146 @@
+#include "ops/conv2d.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "common/check.h"
+#include "common/elementwise.h"
+#include "common/launch.h"
+#include "ops/bias.h"
+#include "ops/conv2d_fold.cuh"
+#include "ops/conv2d_gemm.cuh"
+
+namespace alexnet {
+namespace {
+
+const char* name_of(Direction direction) {
+  return direction == Direction::kFprop ? "fprop" : direction == Direction::kDgrad ? "dgrad" : "wgrad";
+}
+
+// The plan with the pins of ALEXNET_CUDA_FORCE; shown where ALEXNET_CUDA_LOG asks for it.
+Conv2dPlan environment_plan(const Conv2dProblem& problem, Direction direction, bool aligned) {
+  const char* const force = std::getenv("ALEXNET_CUDA_FORCE");
+  const Conv2dPlan plan = conv2d_plan(problem, direction, aligned, parse_gemm_force(force == nullptr ? "" : force));
+  const char* const log = std::getenv("ALEXNET_CUDA_LOG");
+  if (log != nullptr && std::string(log) == "config") {
+    std::fprintf(stderr, "alexnet_cuda: conv2d %s, %d x %d x %d x %d to %d by %d x %d: %s\n", name_of(direction),
+                 problem.N, problem.H, problem.W, problem.C, problem.K, problem.R, problem.S,
+                 describe_plan(plan).c_str());
+  }
+  return plan;
+}
+
+template <typename T>
+T* at_offset(void* workspace, int64_t bytes) {
+  return reinterpret_cast<T*>(static_cast<char*>(workspace) + bytes);
+}
+
+FoldShape x_fold_shape(const Conv2dProblem& p, const Conv2dProblem& folded) {
+  return {p.N,         p.H,         p.W,      p.C,      p.stride_h, p.stride_w, p.padding_h,
+          p.padding_w, folded.H, folded.W, folded.C};
+}
+
+FoldShape weight_fold_shape(const Conv2dProblem& p, const Conv2dProblem& folded) {
+  return {p.K, p.R, p.S, p.C, p.stride_h, p.stride_w, 0, 0, folded.R, folded.S, folded.C};
+}
+
+void launch_fold(const void* tensor, void* folded, const FoldShape& shape, Precision precision, cudaStream_t stream) {
+  dispatch_dtype(precision_dtype(precision), [&](auto type) {
+    using T = typename decltype(type)::type;
+    constexpr int kVector = 16 / sizeof(T);
+    const ElementwiseConfig config =
+        elementwise_config({shape.folded_count(), static_cast<int>(sizeof(T)), true});
+    launch(conv2d_fold_kernel<T, kVector>, config.grid, config.block, 0, stream, static_cast<const T*>(tensor),
+           static_cast<T*>(folded), shape, FastDivmod(shape.stride_w * shape.c), FastDivmod(shape.folded_w),
+           FastDivmod(shape.folded_h * shape.folded_w));
+  });
+  check_launch("conv2d_fold_kernel");
+}
+
+// Calls function(Conv2dGemm<precision>{}).
+template <class Function>
+void dispatch_precision(Precision precision, Function&& function) {
+  switch (precision) {
+    case Precision::kFloat32:
+      return function(Conv2dGemm<Precision::kFloat32>{});
+    case Precision::kTf32:
+      return function(Conv2dGemm<Precision::kTf32>{});
+    case Precision::kBFloat16:
+      return function(Conv2dGemm<Precision::kBFloat16>{});
+    case Precision::kFloat16:
+      return function(Conv2dGemm<Precision::kFloat16>{});
+  }
+}
+
+bool is_empty(const Conv2dProblem& problem) {
+  return problem.N == 0;
+}
+
+}  // namespace
+
+int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction) {
+  return std::max(environment_plan(problem, direction, true).workspace_bytes,
+                  environment_plan(problem, direction, false).workspace_bytes);
+}
+
+void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
+  const Conv2dPlan plan = environment_plan(params.problem, Direction::kFprop, aligned16({params.x, params.weight}));
+  if (is_empty(params.problem)) return;
+  Conv2dOperands operands{params.x, params.weight, nullptr};
+  if (plan.fold) {
+    void* const x = at_offset<void>(params.workspace, plan.x_offset);
+    void* const weight = at_offset<void>(params.workspace, plan.weight_offset);
+    launch_fold(params.x, x, x_fold_shape(params.problem, plan.problem), params.problem.precision, stream);
+    launch_fold(params.weight, weight, weight_fold_shape(params.problem, plan.problem), params.problem.precision,
+                stream);
+    operands = {x, weight, nullptr};
+  }
+  const Conv2dResult result{params.y,          params.y_float,
+                            params.bias,       params.addend,
+                            nullptr,           params.activation,
+                            at_offset<float>(params.workspace, plan.partial_offset)};
+  dispatch_precision(params.problem.precision, [&](auto gemm) { gemm.fprop(plan, operands, result, stream); });
+}
+
+void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream) {
+  const Conv2dPlan plan = environment_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
+  if (is_empty(params.problem)) return;
+  const Conv2dResult result{params.dx,   params.dx_float,   nullptr, params.addend,
+                            params.mask, Activation::kNone, at_offset<float>(params.workspace, plan.partial_offset)};
+  dispatch_precision(params.problem.precision, [&](auto gemm) {
+    gemm.dgrad(plan, {nullptr, params.weight, params.dy}, result, stream);
+  });
+}
+
+void launch_conv2d_wgrad(const Conv2dWgradParams& params, cudaStream_t stream) {
+  const Conv2dProblem& problem = params.problem;
+  const Conv2dPlan plan = environment_plan(problem, Direction::kWgrad, aligned16({params.x, params.dy}));
+  float* const partial = at_offset<float>(params.workspace, plan.partial_offset);
+  const float* const addend = params.accumulate ? params.dweight : nullptr;
+  Conv2dResult result{params.dweight, true, nullptr, addend, nullptr, Activation::kNone, partial};
+  Conv2dOperands operands{params.x, nullptr, params.dy};
+  if (plan.fold) {
+    void* const x = at_offset<void>(params.workspace, plan.x_offset);
+    launch_fold(params.x, x, x_fold_shape(problem, plan.problem), problem.precision, stream);
+    operands.x = x;
+    result.out = at_offset<void>(params.workspace, plan.weight_offset);
+    result.addend = nullptr;
+  }
+  dispatch_precision(problem.precision, [&](auto gemm) { gemm.wgrad(plan, operands, result, stream); });
+  if (plan.fold) {
+    const int64_t count = int64_t{problem.K} * problem.R * problem.S * problem.C;
+    const ElementwiseConfig config = elementwise_config({count, 4, false});
+    launch(conv2d_unfold_kernel, config.grid, config.block, 0, stream, static_cast<const float*>(result.out),
+           params.dweight, weight_fold_shape(problem, plan.problem), params.accumulate);
+    check_launch("conv2d_unfold_kernel");
+  }
+  if (params.dbias != nullptr) {
+    // After the product, whose partial sums its own may overwrite.
+    launch_bias_bprop({params.dy, params.dbias, partial, problem.output_positions(), problem.K,
+                       precision_dtype(problem.precision)},
+                      stream);
+  }
+}
+
+}  // namespace alexnet

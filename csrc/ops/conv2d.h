@@ -1,0 +1,59 @@
+// Grouped 2-D convolution: parameters and launches. Kernels and their contracts: conv2d.cuh; launch choice: conv2d_plan.h.
+//
+// y[n, p, q, k] = bias[k] + sum over r, s, c of x[n, p stride - padding + r, q stride - padding + s, c] weight[k, r, s, c],
+// the sum over the channels of k's group. Types: x, y, dy, dx and weight of the precision's type; bias float32 (the
+// optimiser's own copy: K numbers need no smaller one); gradients of weight and bias float32, for the float32 weights
+// that the optimiser keeps.
+#pragma once
+
+#include <cstdint>
+
+#include "common/cuda_runtime.h"
+#include "gemm/activation.h"
+#include "ops/conv2d_plan.h"
+
+namespace alexnet {
+
+struct Conv2dFpropParams {
+  Conv2dProblem problem;
+  const void* x;       // [N, H, W, C]
+  const void* weight;  // [K, R, S, C / groups]
+  const float* bias;   // [K]; null: none
+  // [N, P, Q, K] float32, added before the activation; null: none. With y_float and y as the next call's addend the
+  // parts of a sum over channels that arrive one after the other are chained unrounded; y may be addend.
+  const float* addend;
+  void* y;  // [N, P, Q, K]
+  bool y_float;
+  Activation activation;
+  void* workspace;
+};
+
+struct Conv2dDgradParams {
+  Conv2dProblem problem;
+  const void* dy;       // [N, P, Q, K]
+  const void* weight;   // [K, R, S, C / groups]
+  const void* mask;     // [N, H, W, C], the output of the ReLU before: dx is 0 where it is not positive; null: none
+  const float* addend;  // [N, H, W, C] float32; as in fprop
+  void* dx;             // [N, H, W, C]
+  bool dx_float;
+  void* workspace;
+};
+
+struct Conv2dWgradParams {
+  Conv2dProblem problem;
+  const void* x;    // [N, H, W, C]
+  const void* dy;   // [N, P, Q, K]
+  float* dweight;   // [K, R, S, C / groups]
+  float* dbias;     // [K]; null: not wanted; needs dy dense and on 16 bytes
+  bool accumulate;  // add to dweight instead of overwriting it; dbias is overwritten
+  void* workspace;
+};
+
+// For every alignment of the tensors.
+int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction);
+
+void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream);
+void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream);
+void launch_conv2d_wgrad(const Conv2dWgradParams& params, cudaStream_t stream);
+
+}  // namespace alexnet

@@ -1,0 +1,7 @@
+#include "ops/conv2d_gemm.cuh"
+
+namespace alexnet {
+
+template struct Conv2dGemm<Precision::kFloat16>;
+
+}  // namespace alexnet

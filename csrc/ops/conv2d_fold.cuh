@@ -1,0 +1,81 @@
+// Space to depth for convolutions whose channels are too few or too odd for 16-byte loads: see fold_problem.
+#pragma once
+
+#include <cstdint>
+
+#include "common/elementwise.cuh"
+#include "gemm/fast_divmod.h"
+
+namespace alexnet {
+
+// A tensor [N, H, W, C] and its folded form [N, folded_h, folded_w, folded_c]. Weights [K, R, S, C] fold the same way,
+// with K for N and no padding.
+struct FoldShape {
+  int32_t n, h, w, c;
+  int32_t stride_h, stride_w, padding_h, padding_w;
+  int32_t folded_h, folded_w, folded_c;
+
+  __host__ __device__ int64_t folded_count() const { return int64_t{n} * folded_h * folded_w * folded_c; }
+};
+
+// folded[n, y, x, (i, j, c)] = tensor[n, y stride_h + i - padding_h, x stride_w + j - padding_w, c], 0 outside.
+//
+// tensor: [N, H, W, C] of T; folded: [N, folded_h, folded_w, folded_c] of T, overwritten, on 16 bytes; folded_c is a
+// multiple of kVector, and what (i, j, c) leaves of it is zero. chunks: folded_c / kVector; row, image: folded_w,
+// folded_h * folded_w; run: stride_w * C, the numbers that lie next to each other in tensor.
+// Grid: elementwise_config of the folded elements; block 256; no shared memory.
+// Floor: (tensor + folded) bytes once; no FLOP. Deterministic.
+template <typename T, int kVector>
+__global__ void __launch_bounds__(256) conv2d_fold_kernel(const T* tensor, T* folded, FoldShape shape, FastDivmod run,
+                                                          FastDivmod row, FastDivmod image) {
+  const int chunks = shape.folded_c / kVector;
+  const int line_numbers = shape.w * shape.c;
+  // Position and chunk apart: the position fits 31 bits, their product may not.
+  for (MatrixWalk walk(grid_thread(), grid_threads(), chunks); walk.row < int64_t{shape.n} * image.divisor;
+       walk.advance()) {
+    const int n = image.quotient(static_cast<int>(walk.row));
+    const int place = image.remainder(static_cast<int>(walk.row), n);
+    const int y = row.quotient(place);
+    const int x = row.remainder(place, y);
+    int i = run.quotient(static_cast<int>(walk.column) * kVector);
+    int rest = run.remainder(static_cast<int>(walk.column) * kVector, i);
+    const int first = (x * shape.stride_w - shape.padding_w) * shape.c;
+    Pack<T, kVector> pack;
+#pragma unroll
+    for (int e = 0; e < kVector; ++e) {
+      const int h = y * shape.stride_h + i - shape.padding_h;
+      const int along = first + rest;
+      const bool inside = i < shape.stride_h && h >= 0 && h < shape.h && along >= 0 && along < line_numbers;
+      pack.value[e] = inside ? tensor[(static_cast<int64_t>(n) * shape.h + h) * line_numbers + along]
+                             : from_float<T>(0.0f);
+      if (++rest == run.divisor) {
+        rest = 0;
+        ++i;
+      }
+    }
+    store_pack(folded + (walk.row * chunks + walk.column) * kVector, pack);
+  }
+}
+
+// tensor[n, h, w, c] (+)= folded at the place that conv2d_fold_kernel would write it to; no padding.
+//
+// folded: [N, folded_h, folded_w, folded_c] and tensor: [N, H, W, C], float32; accumulates where `accumulate`.
+// Grid: elementwise_config of the elements of tensor; block 256; no shared memory.
+// Floor: (tensor + folded) bytes once. Deterministic.
+__global__ void __launch_bounds__(256)
+    conv2d_unfold_kernel(const float* folded, float* tensor, FoldShape shape, bool accumulate) {
+  const int line_numbers = shape.w * shape.c;
+  const int64_t size = int64_t{shape.n} * shape.h * line_numbers;
+  for (int64_t at = grid_thread(); at < size; at += grid_threads()) {
+    const int along = static_cast<int>(at % line_numbers);
+    const int64_t line = at / line_numbers;
+    const int h = static_cast<int>(line % shape.h);
+    const int64_t n = line / shape.h;
+    const int run = shape.stride_w * shape.c;
+    const int64_t position = (n * shape.folded_h + h / shape.stride_h) * shape.folded_w + along / run;
+    const float value = folded[position * shape.folded_c + h % shape.stride_h * run + along % run];
+    tensor[at] = accumulate ? tensor[at] + value : value;
+  }
+}
+
+}  // namespace alexnet

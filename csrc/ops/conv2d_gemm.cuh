@@ -1,0 +1,248 @@
+// The convolution's matrix products in one precision: operands, launch and reduction of the splits. Each precision is a
+// file of its own (conv2d_<precision>.cu), so that several compilers can work at once.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "common/check.h"
+#include "common/elementwise.h"
+#include "common/launch.h"
+#include "ops/conv2d.cuh"
+#include "ops/conv2d.h"
+
+namespace alexnet {
+
+// A direction's tensors, after folding.
+struct Conv2dOperands {
+  const void* x;
+  const void* weight;
+  const void* dy;
+};
+
+// The part of the epilogue that does not depend on the precision's type.
+struct Conv2dResult {
+  void* out;
+  bool out_float;
+  const float* bias;
+  const float* addend;
+  const void* mask;
+  Activation activation;
+  float* partial;
+};
+
+template <Precision kPrecision>
+struct Conv2dGemm {
+  using T = typename Mma<kPrecision>::T;
+  static constexpr int kChunk = 16 / sizeof(T);
+
+  // Of a square 128 x 128 tile each of 8 warps multiplies 64 x 32: 96 FLOP for each number read from shared memory.
+  using Tile128x128 = TileShape<128, 128, 2, 4, 3>;
+  // 96 columns are conv1 whole and half of conv4's 192, which 128 would leave a quarter empty.
+  using Tile128x96 = TileShape<128, 96, 2, 3, 3>;
+  // Small problems: four times the blocks; 64 KiB let three of them share an SM.
+  using Tile64x64 = TileShape<64, 64, 2, 2, 4>;
+
+  static void fprop(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
+                    cudaStream_t stream);
+  static void dgrad(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
+                    cudaStream_t stream);
+  static void wgrad(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
+                    cudaStream_t stream);
+
+ private:
+  static PatchSource<T> patches(const Conv2dProblem& p, const void* x);
+  static Epilogue<T> epilogue(const Conv2dPlan& plan, const Conv2dResult& result);
+  static BlockMap block_map(const Conv2dPlan& plan, const Conv2dResult& result);
+  static void reduce(const Conv2dPlan& plan, const Conv2dResult& result, const Epilogue<T>& epilogue,
+                     cudaStream_t stream);
+
+  // Calls function(Shape{}, std::bool_constant<vector>{}).
+  template <class Function>
+  static void dispatch_tile(const GemmConfig& config, Function&& function) {
+    if (!config.vector) return function(Tile64x64{}, std::false_type{});
+    switch (config.tile) {
+      case GemmTile::k128x128:
+        return function(Tile128x128{}, std::true_type{});
+      case GemmTile::k128x96:
+        return function(Tile128x96{}, std::true_type{});
+      case GemmTile::k64x64:
+        return function(Tile64x64{}, std::true_type{});
+    }
+  }
+
+  static dim3 grid(const Conv2dPlan& plan) {
+    const int64_t tiles = plan.config.tiles_m(plan.gemm) * plan.config.tiles_n(plan.gemm);
+    return {static_cast<unsigned>(tiles), static_cast<unsigned>(plan.gemm.groups * plan.config.splits)};
+  }
+};
+
+template <Precision kPrecision>
+PatchSource<typename Mma<kPrecision>::T> Conv2dGemm<kPrecision>::patches(const Conv2dProblem& p, const void* x) {
+  PatchSource<T> source{};
+  source.data = static_cast<const T*>(x);
+  source.lines = static_cast<int32_t>(p.output_positions());
+  source.columns = p.R * p.S * p.group_c();
+  source.height = p.H;
+  source.width = p.W;
+  source.pitch = static_cast<int32_t>(p.xp());
+  source.stride_h = p.stride_h;
+  source.stride_w = p.stride_w;
+  source.padding_h = p.padding_h;
+  source.padding_w = p.padding_w;
+  source.image = FastDivmod(p.P() * p.Q());
+  source.row = FastDivmod(p.Q());
+  source.channels = FastDivmod(p.group_c());
+  source.filter_w = FastDivmod(p.S);
+  source.group_pitch = p.group_c();
+  return source;
+}
+
+template <Precision kPrecision>
+Epilogue<typename Mma<kPrecision>::T> Conv2dGemm<kPrecision>::epilogue(const Conv2dPlan& plan,
+                                                                       const Conv2dResult& result) {
+  Epilogue<T> epilogue{};
+  epilogue.out = result.out;
+  epilogue.out_float = result.out_float;
+  epilogue.bias = result.bias;
+  epilogue.addend = result.addend;
+  epilogue.mask = static_cast<const T*>(result.mask);
+  epilogue.activation = result.activation;
+  epilogue.rows = static_cast<int32_t>(plan.gemm.m);
+  epilogue.columns = static_cast<int32_t>(plan.gemm.n);
+  epilogue.run = FastDivmod(kNoRuns);
+  return epilogue;
+}
+
+// Sets the layout of out, and with it whether it can be accessed in chunks.
+template <typename T>
+void set_layout(Epilogue<T>& epilogue, int64_t group_pitch, int64_t row_pitch, int run, int64_t run_pitch) {
+  constexpr int kChunk = 16 / sizeof(T);
+  epilogue.group_pitch = group_pitch;
+  epilogue.row_pitch = row_pitch;
+  epilogue.run_pitch = run_pitch;
+  if (run < epilogue.columns) epilogue.run = FastDivmod(run);
+  epilogue.vector = group_pitch % kChunk == 0 && row_pitch % kChunk == 0 && run % kChunk == 0 &&
+                    run_pitch % kChunk == 0 && epilogue.columns % kChunk == 0 &&
+                    aligned16({epilogue.out, epilogue.bias, epilogue.addend, epilogue.mask});
+}
+
+template <Precision kPrecision>
+BlockMap Conv2dGemm<kPrecision>::block_map(const Conv2dPlan& plan, const Conv2dResult& result) {
+  BlockMap map{};
+  map.tiles_m = static_cast<int32_t>(plan.config.tiles_m(plan.gemm));
+  map.tiles_n = static_cast<int32_t>(plan.config.tiles_n(plan.gemm));
+  map.tiles_k = static_cast<int32_t>((plan.gemm.k + plan.config.tile_k - 1) / plan.config.tile_k);
+  map.splits = plan.config.splits;
+  map.tiles_k_per_split = plan.config.tiles_k_per_split;
+  // Blocks that run at the same time should share the longer operand, which the cache holds less of.
+  map.n_first = map.tiles_m >= map.tiles_n;
+  map.partial = result.partial;
+  return map;
+}
+
+template <Precision kPrecision>
+void Conv2dGemm<kPrecision>::reduce(const Conv2dPlan& plan, const Conv2dResult& result, const Epilogue<T>& epilogue,
+                                    cudaStream_t stream) {
+  if (plan.config.splits == 1) return;
+  const int64_t count = plan.gemm.groups * plan.gemm.m * plan.gemm.n;
+  const ElementwiseConfig config = elementwise_config({count, static_cast<int>(sizeof(T)), epilogue.vector});
+  dispatch_vector<T>(config.vector, [&](auto vector) {
+    launch(gemm_reduce_kernel<T, vector()>, config.grid, config.block, 0, stream, result.partial, plan.config.splits,
+           plan.gemm.groups, epilogue);
+  });
+  check_launch("gemm_reduce_kernel");
+}
+
+template <Precision kPrecision>
+void Conv2dGemm<kPrecision>::fprop(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
+                                   cudaStream_t stream) {
+  const Conv2dProblem& p = plan.problem;
+  StridedSource<T> weight{};
+  weight.data = static_cast<const T*>(operands.weight);
+  weight.lines = p.group_k();
+  weight.columns = p.R * p.S * p.group_c();
+  weight.line_run = FastDivmod(kNoRuns);
+  weight.line_pitch = p.wp() * p.R * p.S;
+  weight.run = FastDivmod(p.group_c());
+  weight.run_pitch = p.wp();
+  weight.group_pitch = weight.line_pitch * p.group_k();
+  Epilogue<T> end = epilogue(plan, result);
+  set_layout(end, p.group_k(), p.yp(), p.group_k(), 0);
+  dispatch_tile(plan.config, [&](auto shape, auto vector) {
+    using Shape = decltype(shape);
+    launch(conv2d_fprop_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
+           gemm_shared_bytes<Mma<kPrecision>, Shape, true, true>(), stream, patches(p, operands.x), weight,
+           block_map(plan, result), end);
+  });
+  check_launch("conv2d_fprop_kernel");
+  reduce(plan, result, end, stream);
+}
+
+template <Precision kPrecision>
+void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
+                                   cudaStream_t stream) {
+  const Conv2dProblem& p = plan.problem;
+  GradientPatchSource<T> dy{};
+  dy.data = static_cast<const T*>(operands.dy);
+  dy.lines = static_cast<int32_t>(p.input_positions());
+  dy.columns = p.R * p.S * p.group_k();
+  dy.height = p.P();
+  dy.width = p.Q();
+  dy.pitch = static_cast<int32_t>(p.yp());
+  dy.padding_h = p.padding_h;
+  dy.padding_w = p.padding_w;
+  dy.stride_h = FastDivmod(p.stride_h);
+  dy.stride_w = FastDivmod(p.stride_w);
+  dy.image = FastDivmod(p.H * p.W);
+  dy.row = FastDivmod(p.W);
+  dy.channels = FastDivmod(p.group_k());
+  dy.filter_w = FastDivmod(p.S);
+  dy.group_pitch = p.group_k();
+
+  StridedSource<T> weight{};  // line (r, s, k), column c
+  weight.data = static_cast<const T*>(operands.weight);
+  weight.lines = dy.columns;
+  weight.columns = p.group_c();
+  weight.line_run = FastDivmod(p.group_k());
+  weight.line_run_pitch = p.wp();
+  weight.line_pitch = p.wp() * p.R * p.S;
+  weight.run = FastDivmod(kNoRuns);
+  weight.group_pitch = weight.line_pitch * p.group_k();
+  Epilogue<T> end = epilogue(plan, result);
+  set_layout(end, p.group_c(), p.xp(), p.group_c(), 0);
+  dispatch_tile(plan.config, [&](auto shape, auto vector) {
+    using Shape = decltype(shape);
+    launch(conv2d_dgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
+           gemm_shared_bytes<Mma<kPrecision>, Shape, true, false>(), stream, dy, weight, block_map(plan, result), end);
+  });
+  check_launch("conv2d_dgrad_kernel");
+  reduce(plan, result, end, stream);
+}
+
+template <Precision kPrecision>
+void Conv2dGemm<kPrecision>::wgrad(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
+                                   cudaStream_t stream) {
+  const Conv2dProblem& p = plan.problem;
+  StridedSource<T> dy{};
+  dy.data = static_cast<const T*>(operands.dy);
+  dy.lines = static_cast<int32_t>(p.output_positions());
+  dy.columns = p.group_k();
+  dy.line_run = FastDivmod(kNoRuns);
+  dy.line_pitch = p.yp();
+  dy.run = FastDivmod(kNoRuns);
+  dy.group_pitch = p.group_k();
+  Epilogue<T> end = epilogue(plan, result);
+  const int64_t filter = p.wp() * p.R * p.S;
+  set_layout(end, filter * p.group_k(), filter, p.group_c(), p.wp());
+  dispatch_tile(plan.config, [&](auto shape, auto vector) {
+    using Shape = decltype(shape);
+    launch(conv2d_wgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
+           gemm_shared_bytes<Mma<kPrecision>, Shape, false, false>(), stream, dy, patches(p, operands.x),
+           block_map(plan, result), end);
+  });
+  check_launch("conv2d_wgrad_kernel");
+  reduce(plan, result, end, stream);
+}
+
+}  // namespace alexnet

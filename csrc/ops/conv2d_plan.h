@@ -1,0 +1,170 @@
+// Launch choice of the convolution: a pure host function from the problem to matrix product, tile, splits and workspace.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+#include "gemm/config.h"
+#include "gemm/precision.h"
+#include "ops/bias.h"
+
+namespace alexnet {
+
+enum class Direction : int { kFprop, kDgrad, kWgrad };
+
+// Sizes. Pitches are numbers from one position (of the weights: one filter tap) to the next, so that an operand may be a
+// range of a wider tensor's channels: half of conv3's input and weights, say. 0: no wider than the channels.
+struct Conv2dProblem {
+  int N, H, W, C, K, R, S;
+  int stride_h, stride_w, padding_h, padding_w;
+  int groups;
+  int x_pitch, y_pitch, weight_pitch;
+  Precision precision;
+
+  int P() const { return (H + 2 * padding_h - R) / stride_h + 1; }
+  int Q() const { return (W + 2 * padding_w - S) / stride_w + 1; }
+  int group_c() const { return C / groups; }
+  int group_k() const { return K / groups; }
+  int64_t xp() const { return x_pitch > 0 ? x_pitch : C; }
+  int64_t yp() const { return y_pitch > 0 ? y_pitch : K; }
+  int64_t wp() const { return weight_pitch > 0 ? weight_pitch : C / groups; }
+  int64_t input_positions() const { return int64_t{N} * H * W; }
+  int64_t output_positions() const { return int64_t{N} * P() * Q(); }
+};
+
+// What one direction of a problem takes. Offsets are bytes into the workspace, which lies on 16 bytes.
+struct Conv2dPlan {
+  bool fold;              // whether input and weights are folded first: conv2d_fold_kernel
+  Conv2dProblem problem;  // that the matrix product solves: the given one, or the folded one
+  GemmProblem gemm;
+  GemmConfig config;
+  int64_t x_offset;       // of the folded input
+  int64_t weight_offset;  // of the folded weights, or of their gradient in float32
+  int64_t partial_offset;
+  int64_t workspace_bytes;
+};
+
+inline int chunk_elements(Precision precision) {
+  return 16 / precision_bytes(precision);
+}
+
+// Space to depth: stride_h * stride_w positions become the channels of one, so that a filter of stride 1 sees the same
+// numbers; channels are padded with zeros to whole chunks. conv1: 227 x 227 x 3 with 11 x 11 filters of stride 4 becomes
+// 57 x 57 x 48 with 3 x 3 filters.
+inline Conv2dProblem fold_problem(const Conv2dProblem& problem) {
+  const int chunk = chunk_elements(problem.precision);
+  Conv2dProblem folded = problem;
+  folded.R = (problem.R + problem.stride_h - 1) / problem.stride_h;
+  folded.S = (problem.S + problem.stride_w - 1) / problem.stride_w;
+  folded.H = problem.P() + folded.R - 1;
+  folded.W = problem.Q() + folded.S - 1;
+  folded.C = (problem.stride_h * problem.stride_w * problem.C + chunk - 1) / chunk * chunk;
+  folded.stride_h = folded.stride_w = 1;
+  folded.padding_h = folded.padding_w = 0;
+  folded.x_pitch = folded.weight_pitch = 0;
+  return folded;
+}
+
+// Channels that are no whole chunks can only be folded where they are one dense group, and it pays only where the other
+// operand has whole chunks too.
+inline bool should_fold(const Conv2dProblem& problem, Direction direction, bool aligned) {
+  const int chunk = chunk_elements(problem.precision);
+  if (direction == Direction::kDgrad || problem.groups != 1 || problem.C % chunk == 0) return false;
+  if (problem.xp() != problem.C || problem.wp() != problem.C) return false;
+  return direction == Direction::kFprop || (aligned && problem.K % chunk == 0 && problem.yp() % chunk == 0);
+}
+
+inline GemmProblem conv2d_gemm(const Conv2dProblem& p, Direction direction, bool aligned) {
+  const int chunk = chunk_elements(p.precision);
+  const int64_t taps = int64_t{p.R} * p.S;
+  const bool x_chunks = p.group_c() % chunk == 0 && p.xp() % chunk == 0;
+  const bool y_chunks = p.group_k() % chunk == 0 && p.yp() % chunk == 0;
+  const bool weight_chunks = p.group_c() % chunk == 0 && p.wp() % chunk == 0;
+  switch (direction) {
+    case Direction::kFprop:
+      return {p.output_positions(), p.group_k(), taps * p.group_c(), p.groups, p.precision,
+              aligned && x_chunks && weight_chunks};
+    case Direction::kDgrad:
+      return {p.input_positions(), p.group_c(), taps * p.group_k(), p.groups, p.precision,
+              aligned && y_chunks && weight_chunks};
+    case Direction::kWgrad:
+      return {p.group_k(), taps * p.group_c(), p.output_positions(), p.groups, p.precision,
+              aligned && x_chunks && y_chunks};
+  }
+  throw std::invalid_argument("unknown direction");
+}
+
+inline void check_conv2d(const Conv2dProblem& p) {
+  const auto require = [](bool good, const std::string& given, const char* expected) {
+    if (!good) throw std::invalid_argument(given + "; expected " + expected);
+  };
+  const auto text = [](int64_t value) { return std::to_string(value); };
+  // Tile and pipeline may look a little beyond the last index.
+  constexpr int64_t kMost = (int64_t{1} << 31) - (1 << 20);
+  constexpr int64_t kMostSide = 1 << 28;
+  require(p.N >= 0, "N is " + text(p.N), "0 or more");
+  for (const int size : {p.H, p.W, p.C, p.K, p.R, p.S, p.stride_h, p.stride_w, p.groups}) {
+    require(size >= 1 && size <= kMostSide, "a size, stride or number of groups is " + text(size), "1 to 2^28");
+  }
+  require(p.padding_h >= 0 && p.padding_w >= 0 && p.padding_h <= kMostSide && p.padding_w <= kMostSide,
+          "padding is " + text(p.padding_h) + ", " + text(p.padding_w), "0 to 2^28");
+  require(p.C % p.groups == 0 && p.K % p.groups == 0,
+          "groups is " + text(p.groups) + " for C = " + text(p.C) + " and K = " + text(p.K), "a divisor of both");
+  require(p.H + 2 * p.padding_h >= p.R && p.W + 2 * p.padding_w >= p.S,
+          "the filter is " + text(p.R) + " x " + text(p.S), "one that fits the padded input");
+  require(p.xp() >= p.C && p.yp() >= p.K && p.wp() >= p.group_c(), "a pitch is less than its channels",
+          "at least as much");
+  require(p.input_positions() <= kMost && p.output_positions() <= kMost,
+          "there are " + text(p.input_positions()) + " input positions", "fewer than 2^31 of input and output");
+  require((int64_t{p.H} + 2 * p.padding_h) * (p.W + 2 * p.padding_w) <= kMost / p.xp(), "an image is too large",
+          "fewer than 2^31 numbers with its padding");
+  require(int64_t{p.R} * p.S <= kMost / std::max(p.group_c(), p.group_k()), "a filter is too large",
+          "fewer than 2^31 numbers");
+  require(p.groups <= 1023, "groups is " + text(p.groups), "at most 1023");
+}
+
+inline ColumnSumConfig bias_sum_config(const Conv2dProblem& problem) {
+  return column_sum_config({problem.output_positions(), problem.K, precision_bytes(problem.precision)});
+}
+
+// `aligned`: the operands lie on 16 bytes. Throws std::invalid_argument for sizes that no kernel takes.
+inline Conv2dPlan conv2d_plan(const Conv2dProblem& problem, Direction direction, bool aligned,
+                              const GemmForce& force = {}) {
+  check_conv2d(problem);
+  Conv2dPlan plan{};
+  plan.fold = should_fold(problem, direction, aligned);
+  plan.problem = plan.fold ? fold_problem(problem) : problem;
+  if (plan.fold) check_conv2d(plan.problem);
+  plan.gemm = conv2d_gemm(plan.problem, direction, aligned || (plan.fold && direction == Direction::kFprop));
+  plan.config = gemm_config(plan.gemm, force);
+  const auto reserve = [&plan](int64_t bytes) {
+    const int64_t offset = plan.workspace_bytes;
+    plan.workspace_bytes += (bytes + 255) / 256 * 256;
+    return offset;
+  };
+  if (plan.fold) {
+    const Conv2dProblem& folded = plan.problem;
+    const int bytes = precision_bytes(problem.precision);
+    const int64_t weights = int64_t{folded.K} * folded.R * folded.S * folded.C;
+    plan.x_offset = reserve(folded.input_positions() * folded.C * bytes);
+    plan.weight_offset = reserve(weights * (direction == Direction::kWgrad ? 4 : bytes));
+  }
+  // The bias gradient's partial sums come after the product's and take their room.
+  const int64_t bias_floats =
+      direction == Direction::kWgrad ? column_sum_workspace_floats(bias_sum_config(problem), problem.K) : 0;
+  plan.partial_offset = reserve(4 * std::max(plan.config.partial_floats(plan.gemm), bias_floats));
+  return plan;
+}
+
+// One line: "folded, tile 128x96 ..., 1 split: reason".
+inline std::string describe_plan(const Conv2dPlan& plan) {
+  const GemmConfig& config = plan.config;
+  return std::string(plan.fold ? "folded, " : "") + std::to_string(plan.gemm.groups) + " times " +
+         std::to_string(plan.gemm.m) + " x " + std::to_string(plan.gemm.n) + " x " + std::to_string(plan.gemm.k) +
+         ", tile " + std::to_string(config.tile_m) + "x" + std::to_string(config.tile_n) + "x" +
+         std::to_string(config.tile_k) + (config.vector ? "" : " by number") + ": " + config.reason;
+}
+
+}  // namespace alexnet

@@ -1,0 +1,39 @@
+#include "ops/lrn_max_pool.h"
+
+#include "common/elementwise.h"
+#include "ops/lrn_launch.h"
+#include "ops/lrn_max_pool.cuh"
+
+namespace alexnet {
+
+void launch_lrn_max_pool_fprop(const LrnMaxPoolFpropParams& params, cudaStream_t stream) {
+  if (params.shape.images == 0 || params.shape.channels == 0) return;
+  const LrnMaxPoolConfig config = lrn_max_pool_config({params.shape, params.window, dtype_bytes(params.dtype),
+                                                       aligned16({params.x, params.y, params.argmax})});
+  dispatch_dtype(params.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    dispatch_vector<T>(config.vector, [&](auto vector) {
+      dispatch_beta(params.window.beta, [&](auto three_quarters) {
+        launch(lrn_max_pool_fprop_kernel<T, vector(), three_quarters()>, config.grid, config.block,
+               config.shared_bytes, stream, static_cast<const T*>(params.x), static_cast<T*>(params.y), params.argmax,
+               LrnShape(params.window), PoolGrid(params.shape), LrnMaxPoolTile(config, params.shape));
+      });
+    });
+  });
+  check_launch("lrn_max_pool_fprop_kernel");
+}
+
+void launch_lrn_max_pool_bprop(const LrnMaxPoolBpropParams& params, cudaStream_t stream) {
+  if (params.shape.images == 0 || params.shape.channels == 0) return;
+  const int64_t pixels = int64_t{params.shape.height} * params.shape.width;
+  const LrnConfig config = lrn_bprop_config({params.shape.images, pixels, params.window, dtype_bytes(params.dtype),
+                                             aligned16({params.dy, params.argmax, params.x, params.dx})});
+  dispatch_dtype(params.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    const PooledGradient<T> gradient{static_cast<const T*>(params.dy), params.argmax, PoolGrid(params.shape)};
+    launch_lrn_bprop_from(gradient, config, params.x, static_cast<T*>(params.dx), params.window,
+                          params.shape.input_elements(), stream);
+  });
+}
+
+}  // namespace alexnet

@@ -1,0 +1,41 @@
+#include "ops/max_pool.h"
+
+#include "common/check.h"
+#include "common/elementwise.h"
+#include "common/launch.h"
+#include "ops/max_pool.cuh"
+
+namespace alexnet {
+
+void launch_max_pool_fprop(const MaxPoolFpropParams& params, cudaStream_t stream) {
+  if (params.shape.images == 0 || params.shape.channels == 0) return;
+  const PoolConfig config =
+      pool_fprop_config({params.shape, dtype_bytes(params.dtype), aligned16({params.x, params.y, params.argmax})});
+  const RowGrid grid(params.shape.output_elements() / config.vector, config.row);
+  dispatch_dtype(params.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    dispatch_vector<T>(config.vector, [&](auto vector) {
+      launch(max_pool_fprop_kernel<T, vector()>, config.row.grid, config.row.block, 0, stream,
+             static_cast<const T*>(params.x), static_cast<T*>(params.y), params.argmax, PoolGrid(params.shape), grid);
+    });
+  });
+  check_launch("max_pool_fprop_kernel");
+}
+
+void launch_max_pool_bprop(const MaxPoolBpropParams& params, cudaStream_t stream) {
+  if (params.shape.images == 0 || params.shape.channels == 0) return;
+  const PoolConfig config =
+      pool_bprop_config({params.shape, dtype_bytes(params.dtype), aligned16({params.dy, params.argmax, params.dx})});
+  const RowGrid grid(params.shape.input_elements() / config.vector, config.row);
+  dispatch_dtype(params.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    const PooledGradient<T> gradient{static_cast<const T*>(params.dy), params.argmax, PoolGrid(params.shape)};
+    dispatch_vector<T>(config.vector, [&](auto vector) {
+      launch(max_pool_bprop_kernel<T, vector()>, config.row.grid, config.row.block, 0, stream, gradient,
+             static_cast<T*>(params.dx), grid);
+    });
+  });
+  check_launch("max_pool_bprop_kernel");
+}
+
+}  // namespace alexnet

@@ -1,0 +1,121 @@
+// Max-pooling, overlapping where the stride is less than the size (section 3.4 of the AlexNet paper).
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "ops/pool.cuh"
+
+namespace alexnet {
+
+// The maxima of kVector channels over a window and the first tap that holds each; a NaN in the window is the maximum,
+// at tap 0. `first` is the window's first pixel, the strides are in elements.
+template <int kVector, typename T>
+__device__ inline void max_of_window(const T* first, int size, int64_t row_stride, int pixel_stride, T* y,
+                                     uint8_t* argmax) {
+  float best[kVector];
+  int index[kVector];
+  const Pack<T, kVector> start = load_vector<kVector>(first);
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) {
+    best[i] = to_float(start.value[i]);
+    index[i] = 0;
+  }
+  for (int tap = 1, r = 0, s = 1; r < size; ++r, s = 0) {
+    for (; s < size; ++s, ++tap) {
+      const Pack<T, kVector> pack = load_vector<kVector>(first + r * row_stride + s * pixel_stride);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) {
+        const float value = to_float(pack.value[i]);
+        if (value > best[i] || isnan(value)) {
+          best[i] = value;
+          index[i] = tap;
+        }
+      }
+    }
+  }
+  store_rounded(y, best);
+  if (argmax == nullptr) return;
+  Pack<uint8_t, kVector> taps;
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) taps.value[i] = static_cast<uint8_t>(isnan(best[i]) ? 0 : index[i]);
+  store_vector(argmax, taps);
+}
+
+// y[n, p, q, c] = max of x[n, p * stride + r, q * stride + s, c] over 0 <= r, s < size
+// argmax[n, p, q, c] = r * size + s of the first maximum; 0 where the maximum is NaN
+//
+// x: [N, H, W, C] of T; y: [N, P, Q, C] of T; argmax: [N, P, Q, C] uint8, or null. y and argmax are overwritten.
+// Grid and block: pool_fprop_config; no shared memory. kVector > 1 needs all on 16 bytes and C a multiple of kVector.
+// Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes; size^2 comparisons an output. x comes from L1 and
+// L2 where windows overlap. Deterministic.
+template <typename T, int kVector>
+__global__ void __launch_bounds__(256, 4)
+    max_pool_fprop_kernel(const T* x, T* y, uint8_t* argmax, PoolGrid pool, RowGrid grid) {
+  const RowPlace place = row_place(grid);
+  if (!place.inside) return;
+  const PoolPixel pixel = pool.output_pixel(place.pack * kVector);
+  const int stride = pool.stride.divisor, channels = pool.channels.divisor;
+  const int64_t input = pool.input_offset(place.row, pixel.row * stride, pixel.column * stride) + pixel.channel;
+  const int64_t output = (place.row * grid.packs + place.pack) * kVector;
+  max_of_window<kVector>(x + input, pool.size, static_cast<int64_t>(pool.width) * channels, channels, y + output,
+                         argmax == nullptr ? nullptr : argmax + output);
+}
+
+// Adds to each sum what a window passes to one of its taps.
+template <typename T, int kVector, int kHalo>
+struct PooledSum {
+  const T* dy;
+  const uint8_t* argmax;
+  bool left, right;
+  float (&sum)[kVector + 2 * kHalo];
+
+  template <int kCount>
+  __device__ void add(int64_t offset, int tap, float* target) {
+    const Pack<uint8_t, kCount> taps = load_vector<kCount>(argmax + offset);
+    const Pack<T, kCount> gradient = load_vector<kCount>(dy + offset);
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) target[i] += taps.value[i] == tap ? to_float(gradient.value[i]) : 0.0f;
+  }
+  __device__ void operator()(int64_t offset, int tap) {
+    add<kVector>(offset, tap, sum + kHalo);
+    if constexpr (kHalo > 0) {
+      if (left) add<kHalo>(offset - kHalo, tap, sum);
+      if (right) add<kHalo>(offset + kVector, tap, sum + kHalo + kVector);
+    }
+  }
+};
+
+// The gradient of a max-pool's input, gathered from what it passes to each window that covers it; as DirectGradient of
+// lrn.cuh.
+template <typename T>
+struct PooledGradient {
+  const T* dy;            // [N, P, Q, C]
+  const uint8_t* argmax;  // [N, P, Q, C]
+  PoolGrid pool;
+
+  template <int kVector, int kHalo>
+  __device__ void span(int64_t image, int element, bool left, bool right, float (&value)[kVector + 2 * kHalo]) const {
+#pragma unroll
+    for (int i = 0; i < kVector + 2 * kHalo; ++i) value[i] = 0.0f;
+    PooledSum<T, kVector, kHalo> sum{dy, argmax, left, right, value};
+    for_each_window(pool, image, pool.input_pixel(element), sum);
+  }
+};
+
+// dx[n, h, w, c] = sum of dy[n, p, q, c] over the windows (p, q) whose argmax is (h, w)
+//
+// dx: [N, H, W, C] of T, overwritten, 0 where no window reaches; `gradient` holds dy and argmax. FP32 inside.
+// Grid and block: pool_bprop_config; no shared memory. kVector > 1 needs all on 16 bytes and C a multiple of kVector.
+// Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes; (size / stride)^2 comparisons and additions an
+// input. A gather in the order of the taps, without atomics: runs repeat bit for bit.
+template <typename T, int kVector>
+__global__ void __launch_bounds__(256, 4) max_pool_bprop_kernel(PooledGradient<T> gradient, T* dx, RowGrid grid) {
+  const RowPlace place = row_place(grid);
+  if (!place.inside) return;
+  float sum[kVector];
+  gradient.template span<kVector, 0>(place.row, place.pack * kVector, false, false, sum);
+  store_rounded(dx + (place.row * grid.packs + place.pack) * kVector, sum);
+}
+
+}  // namespace alexnet

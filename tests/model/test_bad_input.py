@@ -1,0 +1,118 @@
+"""Every wrong input is one clear sentence of a fitting type, and nothing is changed by it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alexnet_cuda import Model
+
+from .tiny import TINY, tiny
+
+NAN = np.full((1, 67, 67, 3), np.nan, np.float32)
+GOOD = np.zeros((2, 67, 67, 3), np.float32)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny()
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "words"),
+    [
+        (np.zeros((67, 67, 3), np.float32), ValueError, "[N, H, W, 3], got [67, 67, 3]"),
+        (np.zeros((1, 67, 67, 4), np.float32), ValueError, "[N, H, W, 3], got [1, 67, 67, 4]"),
+        (np.zeros((1, 3, 67, 67), np.float32), ValueError, "[N, H, W, 3], got [1, 3, 67, 67]"),
+        (np.zeros((1, 66, 67, 3), np.float32), ValueError, "must be 67x67, got 66x67"),
+        (np.zeros((1, 66, 90, 3), np.uint8), ValueError, "at least 67x67, got 66x90"),
+        (np.zeros((0, 67, 67, 3), np.float32), ValueError, "empty batch"),
+        (np.zeros((1, 67, 67, 3), np.int32), TypeError, "uint8 or floating point, got int32"),
+        (np.zeros((1, 67, 67, 3), np.complex64), TypeError, "uint8 or floating point, got complex64"),
+        (np.concatenate([GOOD, NAN]), ValueError, "image 2 of the batch has NaN"),
+        (np.concatenate([np.inf * np.ones_like(NAN), GOOD]), ValueError, "image 0 of the batch has NaN or infinity"),
+        ("cat.jpg", TypeError, "uint8 or floating point"),
+    ],
+)
+def test_images(model: Model, images: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=re.escape(words)):
+        model.forward(images)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "words"),
+    [
+        ([0], ValueError, "shape [2], one an image, got [1]"),
+        ([[0, 1]], ValueError, "shape [2], one an image, got [1, 2]"),
+        ([0, 7], ValueError, "labels must lie in [0, 7), got 7"),
+        ([-1, 0], ValueError, "labels must lie in [0, 7), got -1"),
+        ([0.0, 1.0], TypeError, "labels must be integers, got float64"),
+    ],
+)
+def test_labels_are_refused_and_nothing_is_trained(
+    model: Model, labels: Any, error: type[Exception], words: str
+) -> None:
+    before = {name: value.copy() for name, value in model.parameters.items()}
+    with pytest.raises(error, match=re.escape(words)):
+        model.train_step(GOOD, labels)
+    assert model.step == 0
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_calls_out_of_order() -> None:
+    model = tiny()
+    with pytest.raises(RuntimeError, match=r"backward needs a forward\(images, train=True\)"):
+        model.backward([0, 0])
+    with pytest.raises(RuntimeError, match="sgd_step needs gradients"):
+        model.sgd_step(0.01)
+    model.forward(GOOD)
+    with pytest.raises(RuntimeError, match="backward needs"):
+        model.backward([0, 0])
+
+
+@pytest.mark.parametrize(
+    ("devices", "words"),
+    [
+        ("tpu", "unknown device 'tpu'"),
+        (("cpu", "cpu", "cpu"), "devices must be one, or two for the two towers, got 3"),
+        ((), "got 0"),
+    ],
+)
+def test_devices(devices: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Model(devices=devices, **TINY)
+
+
+def test_parameters_of_another_network() -> None:
+    model = tiny()
+    values = dict(model.parameters)
+    with pytest.raises(ValueError, match=re.escape("conv1.weight must have shape [8, 11, 11, 3], got [9, 11, 11, 3]")):
+        model.set_parameters({**values, "conv1.weight": np.zeros((9, 11, 11, 3))})
+    with pytest.raises(ValueError, match=r"parameters lack 'fc8.bias'"):
+        model.set_parameters({n: v for n, v in values.items() if n != "fc8.bias"})
+    with pytest.raises(ValueError, match=r"parameters hold 'fc9.bias'"):
+        model.set_parameters({**values, "fc9.bias": np.zeros(1)})
+
+
+def test_views_and_top(model: Model) -> None:
+    with pytest.raises(ValueError, match="views must be 1 or 10, got 3"):
+        model.probabilities(GOOD, views=3)
+    with pytest.raises(TypeError, match="ten views need uint8 images"):
+        model.probabilities(GOOD, views=10)
+    with pytest.raises(ValueError, match="top must be positive, got 0"):
+        model.predict(GOOD, top=0)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    tiny().save(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="truncated"):
+        Model.load(path)
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        Model.load(tmp_path / "nothing.safetensors")

@@ -1,0 +1,123 @@
+"""Dropout: which elements are dropped is fixed to the bit, on every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from alexnet_cuda import philox
+from alexnet_cuda.ops import dropout
+
+from .backends import Backend
+from .tolerance import Precision, assert_equal
+
+Array = npt.NDArray[Any]
+KEY = {"seed": 0x1234_5678_9ABC_DEF0, "purpose": philox.Purpose.DROPOUT + 6, "step": 2**33 + 5}
+
+
+def masked(x: Array, rate: float, start: int, row_stride: int) -> Array:
+    """By loops: element (r, c) draws word e % 4 of the Philox block e // 4, for e = start + r * row_stride + c."""
+    seed, purpose, step = KEY["seed"], KEY["purpose"], KEY["step"]
+    key = (seed & 0xFFFFFFFF, seed >> 32)
+    out = np.zeros_like(x)
+    scale = np.float64(np.float32(1.0 / (1.0 - rate)))
+    for r, c in np.ndindex(*x.shape):
+        element = start + r * row_stride + c
+        counter = [element // 4, purpose, step & 0xFFFFFFFF, step >> 32]
+        word = int(philox.philox4x32(counter, key)[element % 4])
+        if word >= round(rate * 2**32):
+            out[r, c] = np.float64(x[r, c]) * scale  # the product is exact in float64, so it rounds once
+    return out
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9, 1 - 2.0**-20])
+@pytest.mark.parametrize(
+    ("shape", "start", "row_stride"),
+    [((1, 1), 0, 1), ((3, 7), 0, 7), ((5, 8), 3, 8), ((4, 6), 2**33 + 1, 13), ((2, 9), 6, 9), ((1, 33), 1, 40)],
+    ids=str,
+)
+def test_mask_and_values_to_the_bit(
+    backend: Backend, precision: Precision, rate: float, shape: tuple[int, int], start: int, row_stride: int
+) -> None:
+    x = precision.array(np.random.default_rng(12).standard_normal(shape))
+    y = dropout.apply(backend.to_device(x), rate, start=start, row_stride=row_stride, **KEY)
+    assert_equal(backend.to_host(y), masked(x, rate, start, row_stride))
+
+
+def test_many_rows_are_masked_as_few(backend: Backend, precision: Precision) -> None:
+    x = precision.array(np.ones((70, 2049)))  # the CPU masks 65536 numbers at a time
+    y = backend.to_host(dropout.apply(backend.to_device(x), 0.5, **KEY))
+    words = philox.bits(KEY["seed"], KEY["purpose"], KEY["step"], 0, x.size).reshape(x.shape)
+    assert_equal(y, np.where(words >= 2**31, precision.array(2.0), precision.array(0.0)))
+
+
+def test_two_halves_draw_what_the_whole_does(backend: Backend, precision: Precision) -> None:
+    x = precision.array(np.random.default_rng(13).standard_normal((5, 14)))
+    whole = backend.to_host(dropout.apply(backend.to_device(x), 0.4, **KEY))
+    halves = [
+        backend.to_host(
+            dropout.apply(backend.to_device(x[:, lo : lo + 7].copy()), 0.4, start=lo, row_stride=14, **KEY)
+        )
+        for lo in (0, 7)
+    ]
+    assert_equal(np.concatenate(halves, axis=1), whole)
+
+
+def test_rate_is_kept_on_average_and_every_part_of_the_key_matters(backend: Backend, precision: Precision) -> None:
+    x = backend.to_device(precision.array(np.ones((64, 1024))))
+    masks = []
+    for change in ({}, {"seed": 1}, {"seed": 1 << 32}, {"purpose": 7}, {"step": 0}, {"step": 1 << 32}, {"start": 4}):
+        y = backend.to_host(dropout.apply(x, 0.3, **{**KEY, **change}))
+        masks.append(np.asarray(y != 0))
+        # 65536 draws: the rate's standard deviation is 0.0018.
+        assert abs(masks[-1].mean() - 0.7) < 5 * 0.0018
+    for i, one in enumerate(masks):
+        for other in masks[i + 1 :]:
+            assert abs((one & other).mean() - 0.49) < 5 * 0.002
+
+
+def test_results_go_to_the_array_given_or_in_place(backend: Backend, precision: Precision) -> None:
+    x = backend.to_device(precision.array(np.random.default_rng(14).standard_normal((3, 9))))
+    expected = backend.to_host(dropout.apply(x, 0.5, **KEY))
+    out = backend.poisoned((3, 9), precision.dtype)
+    assert dropout.apply(x, 0.5, out=out, **KEY) is out
+    assert_equal(backend.to_host(out), expected)
+    assert dropout.apply(x, 0.5, out=x, **KEY) is x
+    assert_equal(backend.to_host(x), expected)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (4, 0), (0, 0)])
+def test_nothing_in_nothing_out(backend: Backend, precision: Precision, shape: tuple[int, int]) -> None:
+    assert dropout.apply(backend.to_device(precision.array(np.zeros(shape))), 0.5, **KEY).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rate": 1.0}, "rate must be in [0, 1), got 1.0"),
+        ({"rate": -0.1}, "rate must be in [0, 1), got -0.1"),
+        ({"rate": float("nan")}, "rate must be in [0, 1), got nan"),
+        ({"start": -1}, "got -1 and 5"),
+        ({"row_stride": 4}, "row_stride below 5, got 0 and 4"),
+        ({"seed": -1}, "64-bit unsigned integers, got seed -1"),
+        ({"step": 1 << 64}, f"step {1 << 64}"),
+        ({"purpose": 1 << 32}, f"purpose must be a 32-bit unsigned integer, got {1 << 32}"),
+        ({"start": (1 << 34) - 9}, "elements must lie in [0, 2**34]"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_name_what_was_given_and_expected(
+    backend: Backend, precision: Precision, change: dict[str, Any], words: str
+) -> None:
+    x = backend.to_device(precision.array(np.zeros((2, 5))))
+    with pytest.raises(ValueError, match="must") as caught:
+        dropout.apply(x, **{"rate": 0.5, **KEY, **change})
+    assert words in str(caught.value)
+
+
+def test_bad_rank(backend: Backend, precision: Precision) -> None:
+    with pytest.raises(ValueError, match=r"x must have shape \[any, any\], got \[10\]"):
+        dropout.apply(backend.to_device(precision.array(np.zeros(10))), 0.5, **KEY)

@@ -1,0 +1,140 @@
+"""Softmax with cross-entropy: the float64 reference against exact sums, every backend against the reference."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from alexnet_cuda.backends.cpu.softmax_cross_entropy import softmax
+from alexnet_cuda.ops import softmax_cross_entropy
+
+from .backends import Backend
+from .tolerance import Precision, assert_close, assert_equal, assert_gradient
+
+Array = npt.NDArray[Any]
+
+
+def problem(rows: int, classes: int, scale: float = 1.0) -> tuple[Array, Array]:
+    rng = np.random.default_rng(15)
+    return scale * rng.standard_normal((rows, classes)), rng.integers(0, classes, rows)
+
+
+def loops(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """Loss, correctness and ``softmax - onehot``, an image at a time with exactly rounded sums."""
+    loss, gradient = np.zeros(len(logits)), np.zeros(logits.shape)
+    correct = np.zeros(len(logits), bool)
+    for n, (row, label) in enumerate(zip(logits.tolist(), labels.tolist(), strict=True)):
+        shifted = [float(Fraction(v) - Fraction(max(row))) for v in row]
+        total = math.fsum(map(math.exp, shifted))
+        loss[n] = math.log(total) - shifted[label]
+        gradient[n] = [math.exp(v) / total - (k == label) for k, v in enumerate(shifted)]
+        correct[n] = row.index(max(row)) == label
+    return loss, correct, gradient
+
+
+SIZES = {
+    "lopsided": (3, 7),
+    "batch of 1": (1, 5),
+    "one class": (4, 1),
+    "past a warp": (2, 33),
+    "past a block": (2, 257),
+    "ImageNet": (129, 1000),
+    "empty batch": (0, 7),
+}
+sizes = pytest.mark.parametrize(("rows", "classes"), SIZES.values(), ids=SIZES)
+scales = pytest.mark.parametrize("scale", [1.0, 1e4], ids=["logits of 1", "logits of 1e4"])
+
+
+@sizes
+@scales
+def test_reference_equals_exact_sums(rows: int, classes: int, scale: float) -> None:
+    logits, labels = problem(rows, classes, scale)
+    loss, correct, gradient = loops(logits, labels)
+    dlogits = np.full(logits.shape, np.nan)
+    actual, right = softmax_cross_entropy.fprop(logits, labels, dlogits=dlogits)
+    assert_close(actual, loss, 1e-14 * (1 + np.abs(loss)), np.float64)
+    assert_equal(right, correct)
+    assert_close(dlogits, gradient, np.full((), 1e-14), np.float64)
+    assert_close(softmax(logits).sum(axis=1), np.ones(rows), np.full((), 1e-14), np.float64)
+
+
+def test_reference_gradient_equals_differences() -> None:
+    logits, labels = problem(3, 7)
+    dloss = np.array([0.5, -1.0, 2.0])
+    dlogits = np.empty_like(logits)
+    softmax_cross_entropy.fprop(logits, labels, dlogits=dlogits)
+    assert_gradient(
+        lambda moved: softmax_cross_entropy.fprop(moved, labels)[0], logits, dloss, dlogits * dloss[:, None]
+    )
+
+
+@sizes
+@scales
+def test_fprop(backend: Backend, precision: Precision, rows: int, classes: int, scale: float) -> None:
+    logits, labels = problem(rows, classes, scale)
+    logits = precision.array(logits)
+    dlogits = backend.poisoned(logits.shape, precision.dtype)
+    loss, correct = softmax_cross_entropy.fprop(
+        backend.to_device(logits), backend.to_device(labels), scale=0.25, dlogits=dlogits
+    )
+    reference = logits.astype(np.float64)
+    gradient = np.empty_like(reference)
+    expected, right = softmax_cross_entropy.fprop(reference, labels, scale=0.25, dlogits=gradient)
+    assert_equal(backend.to_host(correct).astype(bool), right)
+    # A shifted logit x is off by |x| units, and so is its exponential relative to itself, which matters less the smaller
+    # it is: |x| exp(x) < 1. A sum of `classes` numbers adds at most as many roundings, relative to itself; 8 are for the
+    # exponential, the logarithm and the quotient.
+    units = np.sqrt(classes) * 5 + 8
+    shifted = np.abs(reference[np.arange(rows), labels] - reference.max(axis=1, initial=-1e9))
+    bound = precision.accumulate * (units + 2 * shifted + np.log(classes) + np.abs(expected))
+    assert_close(backend.to_host(loss), expected, bound, np.float32)
+    bound = precision.bound(gradient, 0.25 * units * np.minimum(1, np.abs(gradient / 0.25) + 2.0**-20) * 4 + 0.25)
+    assert_close(backend.to_host(dlogits), gradient, bound, precision.dtype)
+
+
+def test_ties_go_to_the_first(backend: Backend, precision: Precision) -> None:
+    logits = backend.to_device(precision.array([[1.0, 3.0, 3.0], [3.0, 3.0, 3.0], [-0.0, 0.0, -1.0]] * 2))
+    labels = backend.to_device(np.array([1, 0, 0, 2, 1, 1]))
+    _, correct = softmax_cross_entropy.fprop(logits, labels)
+    assert backend.to_host(correct).astype(bool).tolist() == [True, True, True, False, False, False]
+
+
+def test_nan_is_a_loss_of_nan_and_not_correct(backend: Backend, precision: Precision) -> None:
+    logits = backend.to_device(precision.array([[np.nan, 1.0, 2.0], [0.0, np.nan, 2.0], [0.0, 1.0, 2.0]]))
+    dlogits = backend.poisoned((3, 3), precision.dtype)
+    loss, correct = softmax_cross_entropy.fprop(logits, backend.to_device(np.array([0, 2, 2])), dlogits=dlogits)
+    assert np.isnan(backend.to_host(loss)).tolist() == [True, True, False]
+    assert backend.to_host(correct).astype(bool).tolist() == [False, False, True]
+    assert np.isnan(backend.to_host(dlogits)).all(axis=1).tolist() == [True, True, False]
+
+
+def test_the_gradient_may_overwrite_the_logits(backend: Backend, precision: Precision) -> None:
+    given, labels = problem(5, 9)
+    logits, there = backend.to_device(precision.array(given)), backend.to_device(labels)
+    apart = backend.poisoned(given.shape, precision.dtype)
+    loss, correct = softmax_cross_entropy.fprop(logits, there, dlogits=apart)
+    again, right = softmax_cross_entropy.fprop(logits, there, dlogits=logits)
+    for actual, expected in ((again, loss), (right, correct), (logits, apart)):
+        assert_equal(backend.to_host(actual), backend.to_host(expected))
+
+
+def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precision: Precision) -> None:
+    def zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = precision.dtype) -> Any:
+        return backend.to_device(np.zeros(shape, dtype))
+
+    labels = zeros((2,), np.int64)
+    with pytest.raises(ValueError, match=r"logits must have shape \[any, any\], got \[7\]"):
+        softmax_cross_entropy.fprop(zeros((7,)), labels)
+    with pytest.raises(ValueError, match=r"at least one class, got shape \[2, 0\]"):
+        softmax_cross_entropy.fprop(zeros((2, 0)), labels)
+    with pytest.raises(ValueError, match=r"labels must have shape \[3\], got \[2\]"):
+        softmax_cross_entropy.fprop(zeros((3, 7)), labels)
+    with pytest.raises(TypeError, match="labels must be of dtype int64, got int32"):
+        softmax_cross_entropy.fprop(zeros((2, 7)), zeros((2,), np.int32))
+    with pytest.raises(ValueError, match=r"dlogits must have shape \[2, 7\], got \[7, 2\]"):
+        softmax_cross_entropy.fprop(zeros((2, 7)), labels, dlogits=zeros((7, 2)))

@@ -1,0 +1,159 @@
+"""What "equal" means in the tests of the operations: precisions, bounds derived from them, and gradients by differences.
+
+Every comparison is against float64 and its bound is built from what rounding can do, never from what was observed: the
+units below times the sizes of the terms that were added. NaN passes nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A number format that operations run in.
+
+    Attributes
+    ----------
+    name : str
+    dtype : dtype
+        Of the arrays.
+    mantissa : int
+        Stored bits of the mantissa that the arithmetic uses of an input.
+    output, accumulate : float
+        Unit roundoff of a stored result, and of the sums on the way to it.
+    """
+
+    name: str
+    dtype: np.dtype[Any]
+    mantissa: int
+    output: float
+    accumulate: float
+
+    def array(self, values: npt.ArrayLike) -> Array:
+        """The values rounded to this precision, so that reference and operation see the same numbers."""
+        rounded = np.asarray(values, np.float64).astype(self.dtype)
+        drop = ml_dtypes.finfo(self.dtype).nmant - self.mantissa
+        if drop:  # tf32: to nearest even in the bits of float32
+            bits = rounded.view(np.uint32)
+            half = np.uint32((1 << (drop - 1)) - 1) + ((bits >> np.uint32(drop)) & np.uint32(1))
+            rounded = ((bits + half) & ~np.uint32((1 << drop) - 1)).view(np.float32)
+        return rounded
+
+    def bound(self, expected: Array, terms: Array | float) -> Doubles:
+        """How far a result may be from `expected`: its own rounding, and `terms` units of the sums that led to it."""
+        tiny = float(ml_dtypes.finfo(self.dtype).smallest_subnormal)
+        return np.asarray(self.output * np.abs(expected) + self.accumulate * np.asarray(terms) + tiny, np.float64)
+
+
+def _precision(name: str, dtype: npt.DTypeLike, mantissa: int, output: int, accumulate: int) -> Precision:
+    return Precision(name, np.dtype(dtype), mantissa, 2.0**-output, 2.0**-accumulate)
+
+
+PRECISIONS = {
+    p.name: p
+    for p in (
+        _precision("float64", np.float64, 52, 53, 53),
+        _precision("float32", np.float32, 23, 24, 24),
+        _precision("tf32", np.float32, 10, 24, 24),
+        _precision("bfloat16", ml_dtypes.bfloat16, 7, 8, 24),
+        _precision("float16", np.float16, 10, 11, 24),
+    )
+}
+
+
+def dot_terms(depth: int, sum_of_squares: Array) -> Doubles:
+    """Units of rounding in a sum of `depth` products whose squares add up to `sum_of_squares`.
+
+    Added one after the other, terms of random sign leave partial sums of at most the root of the sum of squares, and
+    `depth` independent roundings of that: their standard deviation is below ``sqrt(depth / 6)`` of it. Ten of these
+    are less than 5 ``sqrt(depth)``; the last 4 are for the products and for adding a bias.
+    """
+    return np.asarray((5.0 * np.sqrt(depth) + 4.0) * np.sqrt(sum_of_squares), np.float64)
+
+
+def assert_equal(actual: Any, expected: Array) -> None:
+    """Require the same shape, dtype and numbers; -0 equals 0, NaN equals nothing."""
+    _assert_alike(actual, expected.shape, expected.dtype)
+    wrong = np.argwhere(~np.asarray(actual == expected))
+    if len(wrong):
+        at = tuple(int(i) for i in wrong[0])
+        raise AssertionError(f"{len(wrong)} of {actual.size} differ, first at {at}: {actual[at]!r}, not {expected[at]!r}")
+
+
+def assert_close(
+    actual: Any, expected: Doubles, bound: Doubles, dtype: npt.DTypeLike, shared: float = 0.0
+) -> None:
+    """Require shape and dtype, every element within its bound of the float64 reference, and no systematic error.
+
+    Beside the elements, where the bound is some standard deviations of random rounding: the relative L2 error, the
+    cosine, and the gain, that is how much longer or shorter the result is along the reference. Roundings to nearest
+    cancel in the gain with the root of the number of elements; a truncation or a wrong scale does not. `shared` is a
+    relative error that all elements may have in common, such as that of a rounded constant.
+    """
+    _assert_alike(actual, expected.shape, dtype)
+    result, bound = np.asarray(actual, np.float64), np.broadcast_to(bound, expected.shape)
+    if not np.isfinite(expected).all() or not np.isfinite(bound).all():
+        raise AssertionError("the reference or its bound is not finite")
+    if not np.isfinite(result).all():
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(result))[0])
+        raise AssertionError(f"not finite at {at}: {result[at]}, expected {expected[at]}")
+    error = result - expected
+    excess = np.abs(error) - bound
+    if excess.size and excess.max() > 0:
+        at = tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(error) / np.maximum(bound, 1e-300)), error.shape))
+        raise AssertionError(
+            f"{np.count_nonzero(excess > 0)} of {error.size} out of bounds, worst at {at}: {result[at]!r}, expected "
+            f"{expected[at]!r} within {bound[at]:.3g}"
+        )
+    length = np.linalg.norm(expected)
+    if error.size == 0 or length == 0:
+        return
+    allowed = float(np.linalg.norm(bound) / length)
+    relative = float(np.linalg.norm(error) / length)
+    if relative > 0.75 * allowed:
+        raise AssertionError(f"relative L2 error {relative:.3g}, expected at most {0.75 * allowed:.3g}")
+    cosine = float(np.vdot(result, expected) / (np.linalg.norm(result) * length))
+    if not cosine >= 1.0 - allowed**2 - 1e-15:
+        raise AssertionError(f"cosine 1 - {1 - cosine:.3g}, expected at least 1 - {allowed**2:.3g}")
+    gain = abs(float(np.vdot(error, expected))) / length**2
+    if gain > (most := 4.0 * allowed / np.sqrt(error.size) + shared):
+        raise AssertionError(f"gain is off by {gain:.3g}, expected at most {most:.3g}")
+
+
+def assert_gradient(function: Callable[[Doubles], Array], x: Doubles, dy: Doubles, gradient: Array) -> None:
+    """Require that `gradient` is that of ``sum(dy * function(x))`` by every element of x, by central differences.
+
+    Steps of h leave an error of about h^2 from the third derivative and of eps / h from rounding; at h = 2^-17 both are
+    about 1e-10 of the sizes at hand, and the bound is a hundred of that.
+    """
+    _assert_alike(gradient, x.shape, np.float64)
+    h = 2.0**-17
+    difference, scale = np.empty_like(x), 0.0
+    for at in np.ndindex(*x.shape):
+        values = []
+        for sign in (1.0, -1.0):
+            moved = x.copy()
+            moved[at] += sign * h
+            values.append(function(moved) * dy)
+        difference[at] = np.sum(values[0] - values[1]) / (2 * h)
+        scale = max(scale, float(np.abs(values[0]).sum()))
+    assert_close(gradient, difference, np.full(x.shape, 1e-8 * max(scale, 1.0)), np.float64)
+
+
+def _assert_alike(actual: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
+    if not isinstance(actual, np.ndarray):
+        raise AssertionError(f"expected an array, got {type(actual).__name__}")
+    if actual.shape != shape:
+        raise AssertionError(f"expected shape {list(shape)}, got {list(actual.shape)}")
+    if actual.dtype != dtype:
+        raise AssertionError(f"expected dtype {np.dtype(dtype)}, got {actual.dtype}")

@@ -1,0 +1,217 @@
+"""The extension `_cuda` where no GPU is needed: launch choice, checks before a launch, Philox, no driver."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+_cuda = pytest.importorskip(
+    "alexnet_cuda._cuda", exc_type=ModuleNotFoundError, reason="built with ALEXNET_CUDA_BUILD=cpu"
+)
+
+ADDRESS = 4096  # never read: each call below stops before the launch
+DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+CALLS: dict[str, dict[str, Any]] = {
+    "relu_fprop": {"x": ADDRESS, "y": ADDRESS, "count": 10},
+    "relu_bprop": {"y": ADDRESS, "dy": ADDRESS, "dx": ADDRESS, "count": 10},
+    "tanh_fprop": {"x": ADDRESS, "y": ADDRESS, "count": 10},
+    "tanh_bprop": {"y": ADDRESS, "dy": ADDRESS, "dx": ADDRESS, "count": 10},
+    "bias_fprop": {"x": ADDRESS, "bias": ADDRESS, "y": ADDRESS, "rows": 3, "columns": 5},
+    "bias_bprop": {"dy": ADDRESS, "dbias": ADDRESS, "workspace": ADDRESS, "rows": 30_000, "columns": 5},
+    "dropout_apply": {
+        "x": ADDRESS,
+        "y": ADDRESS,
+        "rows": 3,
+        "columns": 5,
+        "start": 0,
+        "row_stride": 5,
+        "seed": 1,
+        "purpose": 2,
+        "step": ADDRESS,
+        "rate": 0.5,
+    },
+    "softmax_cross_entropy": {
+        "logits": ADDRESS,
+        "labels": ADDRESS,
+        "loss": ADDRESS,
+        "correct": ADDRESS,
+        "dlogits": ADDRESS,
+        "rows": 3,
+        "classes": 5,
+        "scale": 1.0,
+    },
+    "sgd": {
+        "weights": ADDRESS,
+        "velocity": ADDRESS,
+        "gradient": ADDRESS,
+        "copy": ADDRESS,
+        "learning_rate": ADDRESS,
+        "count": 10,
+        "rate_factor": 1.0,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "gradient_scale": 1.0,
+        "copy_dtype": "bfloat16",
+    },
+}
+OPTIONAL = {("softmax_cross_entropy", "dlogits"), ("sgd", "copy")}
+POINTERS = [(op, name) for op, call in CALLS.items() for name, value in call.items() if value == ADDRESS]
+SIZES = [(op, name) for op, call in CALLS.items() for name in ("count", "rows", "columns", "classes") if name in call]
+
+
+def invoke(op: str, **changes: Any) -> None:
+    getattr(_cuda, op)(**{"dtype": "float32", "stream": 0, **CALLS[op], **changes})
+
+
+@pytest.mark.parametrize(("op", "name"), [pointer for pointer in POINTERS if pointer not in OPTIONAL])
+def test_null_pointer_is_named(op: str, name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is a null pointer; expected the address of [0-9]+ elements"):
+        invoke(op, **{name: 0})
+
+
+@pytest.mark.parametrize(("op", "name"), [pointer for pointer in POINTERS if pointer[1] != "correct"])
+def test_misaligned_pointer_is_named(op: str, name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is at address 4097; expected a multiple of"):
+        invoke(op, **{name: 4097})
+
+
+@pytest.mark.parametrize(("op", "name"), SIZES)
+@pytest.mark.parametrize("value", [-1, 2**62])
+def test_impossible_size_is_named(op: str, name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is {value}; expected"):
+        invoke(op, **{name: value})
+
+
+@pytest.mark.parametrize("op", CALLS)
+def test_unknown_dtype_is_named(op: str) -> None:
+    with pytest.raises(ValueError, match=r'^dtype is "float64"; expected float32, bfloat16 or float16$'):
+        invoke(op, dtype="float64")
+
+
+@pytest.mark.parametrize(("op", "name"), [*SIZES, *POINTERS])
+@pytest.mark.parametrize("value", [1.5, None, "1"])
+def test_wrong_type_is_a_type_error(op: str, name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=name):
+        invoke(op, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("op", "name", "value"),
+    [
+        ("dropout_apply", "rate", 1.0),
+        ("dropout_apply", "rate", -0.1),
+        ("dropout_apply", "rate", math.nan),
+        ("dropout_apply", "start", -1),
+        ("dropout_apply", "row_stride", -1),
+        ("softmax_cross_entropy", "scale", math.inf),
+        ("softmax_cross_entropy", "classes", 0),
+        ("sgd", "momentum", -0.1),
+        ("sgd", "weight_decay", math.nan),
+        ("sgd", "rate_factor", 1e39),
+        ("sgd", "gradient_scale", math.inf),
+        ("sgd", "copy_dtype", "float32"),
+    ],
+)
+def test_value_out_of_range_is_named(op: str, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is .*expected"):
+        invoke(op, **{name: value})
+
+
+def test_matrix_beyond_any_memory() -> None:
+    with pytest.raises(ValueError, match=r"rows \* columns is"):
+        invoke("bias_fprop", rows=2**40, columns=2**20)
+
+
+@pytest.mark.parametrize("changes", [{"start": 2**34 - 14}, {"row_stride": 2**33}, {"start": 2**34, "row_stride": 0}])
+def test_dropout_beyond_its_stream_of_bits(changes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"start \+ \(rows - 1\) \* row_stride \+ columns is too large"):
+        invoke("dropout_apply", **changes)
+
+
+@pytest.mark.parametrize("op", CALLS)
+def test_empty_input_returns_at_once(op: str) -> None:
+    pointers = {name: 0 for call, name in POINTERS if call == op}
+    sizes = {"columns": 0} if op == "bias_bprop" else {("count" if "count" in CALLS[op] else "rows"): 0}
+    invoke(op, **pointers, **sizes)
+
+
+def test_launch_without_a_gpu_is_a_runtime_error_that_says_so() -> None:
+    # A process of its own that sees no GPU, so that the addresses are never touched on a machine that has one.
+    code = (
+        "from alexnet_cuda import _cuda\n"
+        "try: _cuda.relu_fprop(x=4096, y=4096, count=10, dtype='float32', stream=0)\n"
+        "except RuntimeError as error: print(error)"
+    )
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert "launching relu_fprop_kernel" in done.stdout
+    assert "csrc/ops/relu.cu:" in done.stdout
+    assert "alexnet-cuda doctor" in done.stdout
+    if _cuda.driver_version() == 0:
+        assert "this machine has no NVIDIA driver" in done.stdout
+
+
+@pytest.mark.parametrize(("dtype", "size"), DTYPES.items())
+@pytest.mark.parametrize("count", [0, 1, 3, 8, 9, 255, 256, 257, 2048, 2049, 10**6, 10**9])
+@pytest.mark.parametrize("vectors", [True, False])
+def test_elementwise_launch_choice(dtype: str, size: int, count: int, vectors: bool) -> None:
+    config = _cuda.elementwise_config(count=count, dtype=dtype, vectors=vectors)
+    assert config["vector"] == (16 // size if vectors else 1)
+    assert config["block"] == 256
+    wanted = max(1, -(-count // (config["vector"] * 256)))
+    assert config["grid"] == min(wanted, 2112)
+    assert config["grid"] * config["block"] >= config["vector"], "the tail needs a thread for each element"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [0, 1, 7, 128, 1001, 128 * 13 * 13, 128 * 55 * 55])
+@pytest.mark.parametrize("columns", [0, 1, 5, 8, 10, 96, 100, 256, 1000, 4096, 9216])
+def test_bias_gradient_launch_choice(dtype: str, rows: int, columns: int) -> None:
+    config = _cuda.bias_bprop_config(rows=rows, columns=columns, dtype=dtype)
+    assert columns % config["vector"] == 0
+    assert config["block_columns"] * config["block_rows"] == 256
+    assert config["block_columns"] & (config["block_columns"] - 1) == 0
+    assert config["grid"] * config["block_columns"] * config["vector"] >= columns, "every column"
+    assert config["splits"] * config["rows_per_split"] >= rows, "every row"
+    assert config["splits"] == 1 or config["splits"] * config["grid"] <= 264
+    assert config["workspace_floats"] == (config["splits"] * columns if config["splits"] > 1 else 0)
+
+
+def test_bias_gradient_of_conv1_fills_the_device() -> None:
+    config = _cuda.bias_bprop_config(rows=128 * 55 * 55, columns=96, dtype="bfloat16")
+    assert (config["vector"], config["block_columns"], config["grid"], config["splits"]) == (8, 16, 1, 264)
+
+
+@pytest.mark.parametrize(("classes", "block"), [(1, 32), (10, 32), (128, 32), (129, 64), (1000, 256), (21_841, 256)])
+def test_softmax_launch_choice(classes: int, block: int) -> None:
+    assert _cuda.softmax_cross_entropy_config(rows=7, classes=classes) == {"block": block, "grid": 7}
+
+
+@pytest.mark.parametrize(
+    ("rate", "threshold"), [(0.0, 0), (0.5, 2**31), (0.3, round(0.3 * 2**32)), (1 - 2**-40, 2**32)]
+)
+def test_dropout_threshold(rate: float, threshold: int) -> None:
+    assert _cuda.dropout_threshold(rate=rate) == threshold
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [
+        # Random123's kat_vectors, philox4x32 with 10 rounds.
+        ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([0xFFFFFFFF] * 4, [0xFFFFFFFF] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            [0xA4093822, 0x299F31D0],
+            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+        ),
+    ],
+)
+def test_philox_agrees_with_the_published_vectors(counter: list[int], key: list[int], expected: list[int]) -> None:
+    assert _cuda.philox4x32(counter=counter, key=key) == expected

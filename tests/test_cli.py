@@ -1,0 +1,356 @@
+"""The command line: what it prints, its exit codes, and one sentence for each thing that is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet_cuda import Model, __version__, cli
+from alexnet_cuda.checkpoint import load_checkpoint
+from alexnet_cuda.train import plots
+
+TINY = ["--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
+CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
+
+Output = tuple[int, str, str]
+Command = Callable[..., Output]
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Command:
+    """Run the command within this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> Output:
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder of six classes, each of its own brightness, five pictures a class."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("photographs")
+    generator = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        (folder / name).mkdir()
+        for number in range(5):
+            pixels = generator.integers(0, 40, (30, 20, 3), dtype=np.uint8) + np.uint8(40 * label)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the checkpoint of a short run that held six of the photographs out."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    options = ["--epochs", "2", "--batch-size", "8", "--validation-split", "0.2"]
+    assert cli.main(["train", str(photographs), "--output", str(folder), *TINY, *options]) == 0
+    return folder / "checkpoint.safetensors"
+
+
+def environment() -> dict[str, str]:
+    """Give an environment in which a child finds this package, installed or not."""
+    root = Path(cli.__file__).parents[2]
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def module(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "alexnet_cuda", *map(str, arguments)]
+
+
+def test_help_and_version_start_fast() -> None:
+    times = []
+    for _ in range(2):
+        start = time.perf_counter()
+        done = subprocess.run(module("--help"), env=environment(), capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - start)
+    assert all(name in done.stdout for name in ("train", "evaluate", "predict", "summary", "doctor"))
+    # 0.5 s is the aim on a quiet machine; tests share theirs.
+    assert min(times) < 2
+    done = subprocess.run(module("--version"), env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == f"alexnet-cuda, version {__version__}\n"
+
+
+def test_without_a_command_there_is_help(command: Command) -> None:
+    code, output, errors = command()
+    assert (code, errors) == (0, "")
+    assert output.startswith("Usage: alexnet-cuda ")
+
+
+def test_the_help_of_train_shows_both_sets_of_defaults(command: Command) -> None:
+    code, output, _ = command("train", "--help")
+    assert code == 0
+    text = " ".join(output.split())
+    assert "[default: 128; digits: 32]" in text
+    assert "[default: 0.0005]" in text
+    assert "[default: the preset's; digits: 67]" in text
+
+
+def test_train_leaves_a_run_and_says_where(command: Command, photographs: Path, tmp_path: Path) -> None:
+    options = ["--epochs", 1, "--batch-size", 8, "--dropout", 0.25, "--set", "lrn=false", "--set", "activation=tanh"]
+    more = ["--schedule", "step", "--milestones", "1,2", "--devices", "cpu,cpu", "--seed", 7]
+    code, output, errors = command("train", photographs, "--output", tmp_path / "run", *TINY, *options, *more)
+    assert (code, errors) == (0, "")
+    assert output.splitlines()[-1].startswith("done: 1 epochs, 4 steps, validation accuracy ")
+    metadata = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").metadata
+    config, recipe = metadata["config"], metadata["train"]["recipe"]
+    assert (config["dropout"], config["lrn"], config["activation"], config["init"]) == (0.25, False, "tanh", "he")
+    assert (config["fc_widths"], config["seed"]) == ([32, 32], 7)
+    assert (recipe["schedule"], recipe["milestones"]) == ("step", [1, 2])
+
+
+def test_a_run_without_output_goes_to_the_folder_of_its_source(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert command("train", photographs, *TINY, "--epochs", 1)[0] == 0
+    assert (tmp_path / "runs" / photographs.name / "checkpoint.safetensors").exists()
+
+
+def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    code, output, _ = command("train", photographs, "--output", tmp_path / "run", *TINY, "--epochs", 1)
+    assert code == 0
+    assert "no plot of the run: curves.png needs matplotlib: pip install" in output
+    assert (tmp_path / "run" / plots.FILTERS_NAME).exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_the_printed_command_goes_on(photographs: Path, tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "a run"
+    arguments = ["train", photographs, "--output", folder, *TINY, "--epochs", 2000, "--batch-size", 8]
+    process = subprocess.Popen(module(*arguments), env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        metrics = folder / "metrics.jsonl"
+        while not (metrics.exists() and metrics.read_bytes().count(b"\n") > 5):
+            assert time.monotonic() < deadline, "the run did not start"
+            time.sleep(0.05)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    step = load_checkpoint(folder / "checkpoint.safetensors").metadata["step"]
+    line = output.splitlines()[-1]
+    start = f"stopped at step {step}; to go on: alexnet-cuda "
+    assert line.startswith(start)
+    words = shlex.split(line.removeprefix(start))
+    epochs = math.ceil((step + 1) / 4)
+    done = subprocess.run(
+        module(*words, "--epochs", epochs), env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].startswith(f"done: {epochs} epochs, {4 * epochs} steps")
+
+
+def test_evaluate_prints_errors_as_text_and_json(command: Command, trained: Path, photographs: Path) -> None:
+    code, output, errors = command("evaluate", trained, photographs)
+    assert (code, errors) == (0, "")
+    rows = dict(line.split("  ", 1) for line in output.splitlines())
+    code, output, _ = command("evaluate", trained, photographs, "--views", 10, "--json")
+    result = json.loads(output)
+    assert (code, result["images"], result["views"], result["skipped"]) == (0, 30, 10, {})
+    assert 0 <= result["top5_error"] <= result["top1_error"] <= 1
+    result = json.loads(command("evaluate", trained, photographs, "--json", "--batch-size", 7)[1])
+    assert rows["top-1 error"].strip() == f"{result['top1_error']:.2%}"
+    assert rows["top-5 error"].strip() == f"{result['top5_error']:.2%}"
+
+
+def test_evaluate_held_out_repeats_the_last_validation(command: Command, trained: Path, photographs: Path) -> None:
+    record = json.loads((trained.parent / "metrics.jsonl").read_text().splitlines()[-1])
+    result = json.loads(command("evaluate", trained, photographs, "--held-out", "--json")[1])
+    assert result["images"] == 6
+    assert 1 - result["top1_error"] == pytest.approx(record["val_accuracy"])
+    assert result["loss"] == pytest.approx(record["val_loss"], rel=1e-5)
+
+
+def test_evaluate_matches_classes_by_name(command: Command, trained: Path, photographs: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    for name in ("eel", "bee"):
+        (part / name).mkdir(parents=True)
+        for file in (photographs / name).iterdir():
+            (part / name / file.name).write_bytes(file.read_bytes())
+    code, output, _ = command("evaluate", trained, part, "--json")
+    assert code == 0
+    model = Model.load(trained)
+    from alexnet_cuda.data import read_square
+
+    squares = {
+        name: [read_square(file, model.config.resize) for file in (part / name).iterdir()] for name in ("bee", "eel")
+    }
+    wrong = sum(
+        (model.predict(np.stack(images), top=1)[0][:, 0] != CLASSES.index(name)).sum()
+        for name, images in squares.items()
+    )
+    assert json.loads(output)["top1_error"] == wrong / 10
+    (part / "unicorn").mkdir()
+    (part / "unicorn" / "1.png").write_bytes((part / "bee" / "0.png").read_bytes())
+    code, output, errors = command("evaluate", trained, part)
+    assert (code, output) == (2, "")
+    assert "'unicorn'" in errors
+
+
+def test_predict_prints_classes_with_probabilities(command: Command, trained: Path, photographs: Path) -> None:
+    files = [photographs / "ant" / "0.png", photographs / "fox" / "1.png"]
+    code, output, errors = command("predict", trained, *files, "--top", 2)
+    assert (code, errors) == (0, "")
+    lines = output.splitlines()
+    assert [lines[0], lines[3]] == [str(file) for file in files]
+    assert len(lines) == 6
+    code, output, _ = command("predict", trained, *files, "--json", "--top", 99)
+    results = json.loads(output)
+    for file, result, first in zip(files, results, (1, 4), strict=True):
+        assert result["image"] == str(file)
+        assert sorted(entry["class"] for entry in result["classes"]) == sorted(CLASSES)
+        assert all(CLASSES[entry["label"]] == entry["class"] for entry in result["classes"])
+        probabilities = [entry["probability"] for entry in result["classes"]]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        assert lines[first].split() == [f"{probabilities[0]:.3%}", result["classes"][0]["class"]]
+
+
+def test_one_bad_image_does_not_keep_the_others_from_being_predicted(
+    command: Command, trained: Path, photographs: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    good = photographs / "ant" / "0.png"
+    code, output, errors = command("predict", trained, bad, tmp_path / "absent.png", good)
+    assert code == 1
+    assert output.startswith(f"{good}\n")
+    assert len(output.splitlines()) == 6
+    lines = errors.splitlines()
+    assert len(lines) == 2
+    assert "bad.png cannot be decoded" in lines[0]
+    assert "absent.png" in lines[1]
+    code, output, _ = command("predict", trained, bad, good, "--json")
+    assert code == 1
+    assert ["error" in result for result in json.loads(output)] == [True, False]
+
+
+def test_summary_prints_the_numbers_of_the_paper(command: Command) -> None:
+    code, output, _ = command("summary")
+    assert code == 0
+    assert "60,965,224" in output
+    code, output, _ = command("summary", "--preset", "caffe", "--set", "num_classes=10", "--json")
+    assert code == 0
+    assert isinstance(json.loads(output), dict)
+
+
+def test_doctor_reports(command: Command) -> None:
+    assert command("doctor")[1].strip()
+    assert isinstance(json.loads(command("doctor", "--json")[1]), dict)
+
+
+BAD = {
+    "unknown command": (["tarin"], "No such command 'tarin'"),
+    "unknown option": (["train", "digits", "--lr", "1"], "No such option"),
+    "no source": (["train"], "Missing argument 'SOURCE'"),
+    "absent source": (["train", "{tmp}/absent", "--output", "{tmp}/run"], "absent does not exist"),
+    "empty source": (["train", "{tmp}/empty", "--output", "{tmp}/run"], "empty"),
+    "no number": (["train", "digits", "--epochs", "many"], "'many' is not a valid integer"),
+    "bad milestones": (["train", "digits", "--milestones", "1;2"], "expected epochs such as 30,60,80, got '1;2'"),
+    "bad field": (["train", "digits", "--set", "lrn"], "--set takes FIELD=VALUE, got 'lrn'"),
+    "twice a field": (["train", "digits", "--set", "lrn=true", "--set", "lrn=false"], "--set lrn is given twice"),
+    "unknown field": (["train", "{photographs}", "--output", "{tmp}/run", "--set", "lnr=1"], "'lnr'"),
+    "unknown preset": (["train", "{photographs}", "--output", "{tmp}/run", "--preset", "x"], "unknown preset 'x'"),
+    "unknown device": (["train", "{photographs}", "--output", "{tmp}/run", "--devices", "x"], "unknown device 'x'"),
+    "output is a file": (["train", "{photographs}", "--output", "{tmp}/file"], "file is not a folder"),
+    "output in a file": (["train", "{photographs}", "--output", "{tmp}/file/run"], "file is not a folder"),
+    "nothing to resume": (["train", "{photographs}", "--output", "{tmp}/run", "--resume"], "to resume from"),
+    "a run is there": (["train", "{photographs}", "--output", "{run}"], "already holds a run"),
+    "absent checkpoint": (["evaluate", "{tmp}/absent", "{photographs}"], "absent does not exist"),
+    "truncated checkpoint": (["evaluate", "{tmp}/cut.safetensors", "{photographs}"], "truncated or damaged"),
+    "other file": (["predict", "{tmp}/file", "x.png"], "not a safetensors file"),
+    "eleven views": (["evaluate", "{trained}", "{photographs}", "--views", "11"], "'11' is not one of '1', '10'"),
+    "no image": (["predict", "{trained}"], "Missing argument 'IMAGE...'"),
+    "top of none": (["predict", "{trained}", "x.png", "--top", "0"], "0 is not in the range x>=1"),
+    "other images held out": (["evaluate", "{trained}", "{other}", "--held-out"], "does not hold the images"),
+    "summary of nothing": (["summary", "--preset", "x"], "unknown preset 'x'"),
+    "summary too small": (["summary", "--image-size", "20"], "image_size must be at least"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong_is_one_line_and_nothing_is_written(
+    command: Command, photographs: Path, trained: Path, tmp_path: Path, case: str
+) -> None:
+    (tmp_path / "file").write_text("mine, and long enough to be something")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cut.safetensors").write_bytes(trained.read_bytes()[:-100])
+    other = tmp_path / "other"
+    for name in ("ant", "bee"):
+        (other / name).mkdir(parents=True)
+        for number in range(3):
+            (other / name / f"{number}.png").write_bytes((photographs / name / "0.png").read_bytes())
+    before = sorted(path for path in tmp_path.rglob("*"))
+    bytes_before = trained.read_bytes()
+    arguments, message = BAD[case]
+    places = {"tmp": tmp_path, "photographs": photographs, "trained": trained, "run": trained.parent, "other": other}
+    code, output, errors = command(*(argument.format(**places) for argument in arguments))
+    assert code == 2
+    assert output == ""
+    assert errors.startswith("alexnet-cuda: error: ")
+    assert errors.count("\n") == 1
+    assert message in errors
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+    assert trained.read_bytes() == bytes_before
+
+
+def test_a_full_disk_is_one_line(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "checkpoint.safetensors")
+
+    monkeypatch.setattr(os, "replace", full)
+    code, _, errors = command("train", photographs, "--output", tmp_path / "run", *TINY, "--epochs", 1)
+    assert (code, errors) == (2, "alexnet-cuda: error: checkpoint.safetensors: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (MemoryError(), "out of memory (no details): try a smaller --batch-size"),
+        (ImportError("needs x: pip install x"), "needs x: pip install x"),
+        (RuntimeError("two\nlines"), "two lines"),
+        (PermissionError(13, "Permission denied", "/x"), "/x: Permission denied"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_errors_become_sentences_unless_the_traceback_is_wanted(
+    command: Command, monkeypatch: pytest.MonkeyPatch, trained: Path, error: Exception, sentence: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Model, "load", fail)
+    code, _, errors = command("predict", trained, "x.png")
+    assert (code, errors) == (2, f"alexnet-cuda: error: {sentence}\n")
+    monkeypatch.setenv("ALEXNET_CUDA_TRACEBACK", "1")
+    with pytest.raises(type(error)):
+        command("predict", trained, "x.png")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    line = f"{shlex.join(module('train', '--help'))} | true"
+    done = subprocess.run(["bash", "-c", line], env=environment(), capture_output=True, text=True, check=False)
+    assert done.stderr == ""

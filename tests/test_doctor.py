@@ -1,0 +1,204 @@
+"""`alexnet_cuda.doctor`: what it makes of made-up machines, and that it answers on this one."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from alexnet_cuda.doctor import find_problems, query_cuda, render, report, runs_as
+
+HEALTHY: dict[str, Any] = {
+    "package": "0.1.0",
+    "python": "3.12.1",
+    "platform": "Linux",
+    "numpy": "2.0.0",
+    "blas": ["openblas 0.3, 2 threads"],
+    "cupy": {"distribution": "cupy-cuda13x", "version": "14.0.0"},
+    "build": {
+        "build": "cuda",
+        "build_type": "Release",
+        "cxx": "GNU 12.2.0",
+        "cuda": {
+            "version": "13.0.88",
+            "reason": "no CUDA 13 toolkit on this machine",
+            "architectures": ["80-real", "80-virtual", "90a-real", "120-real"],
+            "architectures_reason": "no GPU present",
+        },
+    },
+    "cuda": {
+        "extension": True,
+        "extension_error": None,
+        "driver": "580.65.06",
+        "driver_cuda": 13000,
+        "runtime_cuda": 13000,
+        "visible_devices": None,
+        "gpus": [
+            {"device": f"cuda:{i}", "name": "NVIDIA H200", "capability": [9, 0], "memory_bytes": 150_000_000_000}
+            for i in range(2)
+        ],
+        "gpus_error": None,
+        "peers": [
+            {"device": "cuda:0", "peer": "cuda:1", "access": True},
+            {"device": "cuda:1", "peer": "cuda:0", "access": True},
+        ],
+    },
+    "problems": [],
+}
+
+
+def machine(**changes: Any) -> dict[str, Any]:
+    """HEALTHY with entries replaced; ``cuda__driver=x`` replaces ``["cuda"]["driver"]``."""
+    facts = copy.deepcopy(HEALTHY)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        entry = facts
+        for parent in parents:
+            entry = entry[parent]
+        entry[last] = value
+    return facts
+
+
+def gpu(major: int, minor: int) -> list[dict[str, Any]]:
+    return [{"device": "cuda:0", "name": "GPU", "capability": [major, minor], "memory_bytes": 1}]
+
+
+def test_healthy_machine_has_no_problem() -> None:
+    assert find_problems(HEALTHY) == []
+    assert "Nothing is wrong." in render(HEALTHY)
+
+
+@pytest.mark.parametrize(
+    ("facts", "problem", "fix"),
+    [
+        (machine(build=None, cuda__extension=False), "has not been built", "pip install ."),
+        (
+            machine(build__build="cpu", cuda__extension=False, cuda__driver=None),
+            "built without CUDA kernels",
+            "Unset ALEXNET_CUDA_BUILD",
+        ),
+        (
+            machine(cuda__extension=False, cuda__extension_error="undefined symbol: x"),
+            "does not load: undefined symbol: x",
+            "--force-reinstall",
+        ),
+        (machine(cuda__driver=None, cuda__driver_cuda=0, cuda__gpus=[]), "No NVIDIA driver", "driver 580 or newer"),
+        (
+            machine(cuda__driver="570.1.2", cuda__driver_cuda=12080, cuda__gpus=[]),
+            "driver 570.1.2 supports CUDA 12.8, the kernels need CUDA 13.0",
+            "driver 580 or newer",
+        ),
+        (machine(cuda__gpus=[], cuda__visible_devices=""), 'CUDA_VISIBLE_DEVICES is ""', "Unset CUDA_VISIBLE_DEVICES"),
+        (machine(cuda__gpus=[], cuda__gpus_error="no device"), "shows no GPU: no device", "nvidia-smi"),
+        (machine(cuda__gpus=gpu(7, 5)), "sm_75) is too old", 'devices="cpu"'),
+        (machine(cuda__gpus=gpu(10, 0)), "not with code made for it", "ALEXNET_CUDA_ARCHS=100"),
+        (
+            machine(cuda__gpus=gpu(8, 6), build__cuda__architectures=["90a-real"]),
+            "cannot run this build, which is for 90a-real",
+            "ALEXNET_CUDA_ARCHS=86",
+        ),
+        (
+            machine(build__cuda__architectures=["90-real"], cuda__gpus=gpu(9, 0)),
+            "not with code made for it",
+            "ALEXNET_CUDA_ARCHS=90a",
+        ),
+        (
+            machine(cuda__peers=[{"device": "cuda:0", "peer": "cuda:1", "access": False}]),
+            "No direct access between GPUs (cuda:0 to cuda:1)",
+            "NVLink",
+        ),
+        (machine(cupy={"distribution": None, "version": None}), "CuPy is missing", "pip install cupy-cuda13x"),
+        (
+            machine(cupy={"distribution": "cupy-cuda12x", "version": "13.6.0"}),
+            "cupy-cuda12x is for another CUDA",
+            "pip uninstall cupy-cuda12x",
+        ),
+    ],
+)
+def test_each_problem_has_the_sentence_that_mends_it(facts: dict[str, Any], problem: str, fix: str) -> None:
+    found = find_problems(facts)
+    assert len(found) == 1
+    assert problem in found[0]["problem"]
+    assert fix in found[0]["fix"]
+    text = render({**facts, "problems": found})
+    assert found[0]["problem"] in text
+    assert found[0]["fix"] in text
+    assert "Nothing is wrong" not in text
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "how"),
+    [
+        ((8, 0), ["80-real"], "code"),
+        ((8, 9), ["80-real"], "code"),
+        ((8, 0), ["86-real"], ""),
+        ((9, 0), ["80-real"], ""),
+        ((9, 0), ["80-virtual"], "ptx"),
+        ((9, 0), ["80-virtual", "90a-real"], "code"),
+        ((10, 0), ["90a-real", "90a-virtual"], ""),
+        ((12, 1), ["120-real"], "code"),
+        ((10, 0), ["120-real", "120-virtual"], ""),
+        ((10, 3), ["100f-real"], "code"),
+        ((9, 0), [], ""),
+    ],
+)
+def test_which_gpu_runs_what_was_built(capability: tuple[int, int], architectures: list[str], how: str) -> None:
+    assert runs_as(capability, architectures) == how
+
+
+class FakeExtension:
+    """Two GPUs of which only the first reaches the other."""
+
+    def runtime_version(self) -> int:
+        return 13000
+
+    def driver_version(self) -> int:
+        return 13010
+
+    def device_count(self) -> int:
+        return 2
+
+    def device_properties(self, *, device: int) -> dict[str, Any]:
+        return {"name": f"GPU {device}", "capability": (9, 0), "memory_bytes": 2**30, "multiprocessors": 132}
+
+    def can_access_peer(self, *, device: int, peer: int) -> bool:
+        return device < peer
+
+
+def test_every_pair_of_gpus_is_asked_both_ways() -> None:
+    facts = query_cuda(FakeExtension())
+    assert [entry["name"] for entry in facts["gpus"]] == ["GPU 0", "GPU 1"]
+    assert facts["peers"] == [
+        {"device": "cuda:0", "peer": "cuda:1", "access": True},
+        {"device": "cuda:1", "peer": "cuda:0", "access": False},
+    ]
+    text = render(machine(cuda=facts))
+    assert "cuda:0 to cuda:1  direct" in text
+    assert "cuda:1 to cuda:0  through the host" in text
+
+
+def test_no_device_is_a_fact_and_not_an_error() -> None:
+    class NoDevice(FakeExtension):
+        def device_count(self) -> int:
+            raise RuntimeError("no CUDA-capable device is detected")
+
+    facts = query_cuda(NoDevice())
+    assert facts["gpus"] == []
+    assert facts["gpus_error"] == "no CUDA-capable device is detected"
+    assert facts["driver_cuda"] == 13010
+
+
+def test_without_the_extension_nothing_is_asked() -> None:
+    facts = query_cuda(None)
+    assert (facts["extension"], facts["gpus"], facts["runtime_cuda"]) == (False, [], None)
+    assert "GPUs" in render(machine(cuda=facts, build=None))
+
+
+def test_report_of_this_machine_is_json_and_text() -> None:
+    facts = report()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["build"] is not None, "the tests run on an installed package"
+    assert all(entry["problem"].endswith(".") and entry["fix"] for entry in facts["problems"])
+    assert facts["package"] in render(facts)

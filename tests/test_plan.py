@@ -1,0 +1,81 @@
+"""The plan of the network against the published figures, to the digit, and what crosses between two towers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from alexnet_cuda.config import config_from_preset
+from alexnet_cuda.plan import build_plan, share
+from alexnet_cuda.summary import render, summarize
+
+# Layer: output, weight, parameters with bias, multiply-adds of one image.
+PAPER = {
+    "conv1": ((55, 55, 96), (96, 11, 11, 3), 34_944, 105_415_200),
+    "conv2": ((27, 27, 256), (256, 5, 5, 48), 307_456, 223_948_800),
+    "conv3": ((13, 13, 384), (384, 3, 3, 256), 885_120, 149_520_384),
+    "conv4": ((13, 13, 384), (384, 3, 3, 192), 663_936, 112_140_288),
+    "conv5": ((13, 13, 256), (256, 3, 3, 192), 442_624, 74_760_192),
+    "fc6": ((4096,), (4096, 9216), 37_752_832, 37_748_736),
+    "fc7": ((4096,), (4096, 4096), 16_781_312, 16_777_216),
+    "fc8": ((1000,), (1000, 4096), 4_097_000, 4_096_000),
+}
+
+
+def test_paper_equals_the_published_figures_to_the_digit() -> None:
+    steps = {s.name: s for s in build_plan(config_from_preset("paper")).steps}
+    figures = {n: (s.output, s.weight_shape, s.parameters, s.multiply_adds) for n, s in steps.items() if s.weight_shape}
+    assert figures == PAPER
+    assert {n: steps[n].output for n in ("pool1", "pool2", "pool5")} == {
+        "pool1": (27, 27, 96), "pool2": (13, 13, 256), "pool5": (6, 6, 256),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "parameters", "multiply_adds"),
+    [
+        ("paper", {}, 60_965_224, 724_406_816),
+        ("caffe", {}, 60_965_224, 724_406_816),
+        ("caffenet", {}, 60_965_224, 724_406_816),
+        ("paper", {"groups": 1}, 62_378_344, 1_135_256_096),
+        ("torchvision", {}, 61_100_840, 714_188_480),
+    ],
+)
+def test_totals(preset: str, overrides: dict[str, int], parameters: int, multiply_adds: int) -> None:
+    summary = summarize(config_from_preset(preset, **overrides))  # type: ignore[arg-type]
+    assert (summary["parameters"], summary["multiply_adds"]) == (parameters, multiply_adds)
+
+
+def test_two_towers_cross_where_the_paper_does() -> None:
+    plan = build_plan(config_from_preset("paper"))
+    crossings = {e.before: e.floats for e in plan.exchanges}
+    assert crossings == {"conv3": 21_632, "fc6": 4_608, "fc7": 2_048, "fc8": 2_048, "logits": 500}
+
+
+def test_a_window_across_all_channels_and_ungrouped_layers_cross_too() -> None:
+    caffe = [e.before for e in build_plan(config_from_preset("caffe")).exchanges]
+    ungrouped = [e.before for e in build_plan(config_from_preset("paper", groups=1, lrn=False)).exchanges]
+    assert caffe == ["lrn1", "lrn2", "conv3", "fc6", "fc7", "fc8", "logits"]
+    assert ungrouped == ["conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "logits"]
+
+
+def test_each_tower_holds_exactly_half() -> None:
+    plan = build_plan(config_from_preset("paper"))
+    held = [sum(map(math.prod, plan.tower_parameter_shapes(t, 2).values())) for t in (0, 1)]
+    assert held == [60_965_224 // 2] * 2
+    assert plan.tower_parameter_shapes(1, 2)["conv3.weight"] == (192, 3, 3, 256)
+    assert plan.tower_parameter_shapes(0, 2)["conv2.weight"] == (128, 5, 5, 48)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 10, 1000])
+def test_shares_cover_every_channel_once(n: int) -> None:
+    (a, b), (c, d) = share(n, 0, 2), share(n, 1, 2)
+    assert (a, b, d) == (0, c, n)
+    assert 0 <= (b - a) - (d - c) <= 1
+
+
+def test_the_rendered_summary_shows_every_layer_and_total() -> None:
+    text = render(summarize(config_from_preset("paper")))
+    for needed in ("60,965,224", "724,406,816", "34,944", "21,632 cross", "500 logits cross", "dropout7"):
+        assert needed in text

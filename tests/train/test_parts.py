@@ -1,0 +1,244 @@
+"""The parts of a run, each alone: recipe, schedules, metrics, pictures, evaluation, progress."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alexnet_cuda.data import Batch
+from alexnet_cuda.train.evaluation import evaluate
+from alexnet_cuda.train.metrics import MetricsWriter, read_metrics
+from alexnet_cuda.train.plots import filter_grid, plot_curves, plot_filters
+from alexnet_cuda.train.progress import PlainReporter
+from alexnet_cuda.train.recipe import Recipe, recipe_for
+from alexnet_cuda.train.schedule import make_schedule, state_of
+
+
+def test_each_source_has_its_recipe_and_what_is_given_goes_first() -> None:
+    assert recipe_for("some/folder", {}) == Recipe()
+    assert (Recipe().batch_size, Recipe().learning_rate, Recipe().momentum, Recipe().weight_decay) == (
+        128, 0.01, 0.9, 5e-4
+    )  # fmt: skip
+    digits = recipe_for("digits", {"epochs": 3, "config": {"lrn": False}})
+    assert (digits.epochs, digits.image_size, digits.config["lrn"], digits.config["mirror"]) == (3, 67, False, False)
+    assert Recipe(**json.loads(json.dumps(digits.to_dict()))) == digits
+    with pytest.raises(TypeError, match="unknown training option 'epoch'"):
+        recipe_for("digits", {"epoch": 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"epochs": 1.5}, TypeError, r"epochs must be a whole number, got 1\.5"),
+        ({"epochs": True}, TypeError, "epochs must be a whole number"),
+        ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
+        ({"learning_rate": 0}, ValueError, "learning_rate must be above 0, got 0"),
+        ({"learning_rate": math.inf}, ValueError, "learning_rate must be above 0, got inf"),
+        ({"weight_decay": -1}, ValueError, "weight_decay must be at least 0"),
+        ({"validation_split": 1}, ValueError, "validation_split must be at least 0 and below 1, got 1"),
+        ({"schedule": "warp"}, ValueError, "schedule must be one of plateau"),
+        ({"schedule": "step", "milestones": (3, 2)}, ValueError, r"milestones must rise, got \[3, 2\]"),
+        ({"milestones": (3,)}, ValueError, "go together"),
+    ],
+)
+def test_values_that_a_recipe_cannot_have_are_named(
+    given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        recipe_for("x", given)
+
+
+def test_constant_step_and_cosine_rates() -> None:
+    constant = make_schedule(Recipe(schedule="constant", learning_rate=0.5), 10)
+    assert {constant.rate(step) for step in (0, 7, 10_000)} == {0.5}
+    step = make_schedule(Recipe(schedule="step", milestones=(2, 3), learning_rate=0.5), 10)
+    assert [step.rate(n) for n in (0, 19, 20, 29, 30, 99)] == [0.5, 0.5, 0.05, 0.05, 0.005, 0.005]
+    cosine = make_schedule(Recipe(schedule="cosine", epochs=4, learning_rate=0.5), 10)
+    assert cosine.rate(0) == 0.5
+    assert cosine.rate(20) == pytest.approx(0.25)
+    assert cosine.rate(40) == 0
+    assert all(cosine.rate(n) > cosine.rate(n + 1) for n in range(40))
+
+
+def test_plateau_divides_when_patience_ends_and_a_restored_one_goes_on_alike() -> None:
+    recipe = Recipe(schedule="plateau", patience=2, learning_rate=1.0)
+    errors = [0.5, 0.4, 0.4, 0.45, 0.41, 0.39, 0.39, 0.5, 0.6, 0.7]
+    schedule = make_schedule(recipe, 10)
+    rates = []
+    for error in errors:
+        rates.append(schedule.rate(0))
+        schedule.end_epoch(error)
+        schedule = make_schedule(recipe, 10, json.loads(json.dumps(state_of(schedule))))
+    assert rates == [1, 1, 1, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01]
+    assert schedule.rate(0) == pytest.approx(0.001)
+    other = make_schedule(Recipe(schedule="constant", learning_rate=1.0), 10, state_of(schedule))
+    assert other.rate(0) == 1.0
+    with pytest.raises(ValueError, match="needs a validation error"):
+        schedule.end_epoch(None)
+
+
+def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
+    with MetricsWriter(tmp_path) as metrics:
+        for step in range(1, 7):
+            metrics.write(step=step, epoch=(step + 2) // 3, loss=math.nan if step == 2 else step / 7)
+            if step % 3 == 0:
+                metrics.write(epoch=step // 3, step=step, val_loss=math.inf)
+        lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+        assert len(lines) == 8  # flushed while it is open
+    assert json.loads(lines[1]) == {"step": 2, "epoch": 1, "loss": None}
+    assert json.loads(lines[3]) == {"epoch": 1, "step": 3, "val_loss": None}
+    with MetricsWriter(tmp_path, keep_steps=6, keep_epochs=1) as metrics:
+        metrics.write(step=7, epoch=3, loss=0.5)
+    records = list(read_metrics(tmp_path / "metrics.jsonl"))
+    assert [(record["step"], "val_loss" in record) for record in records] == [
+        (1, False), (2, False), (3, False), (3, True), (4, False), (5, False), (6, False), (7, False)
+    ]  # fmt: skip
+    assert records[5]["loss"] == 5 / 7
+    with MetricsWriter(tmp_path):
+        assert (tmp_path / "metrics.jsonl").read_bytes() == b""
+
+
+def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "epoch": 1}\nhello\n')
+    with pytest.raises(ValueError, match="line 2 is not a JSON object"):
+        MetricsWriter(tmp_path, 5)
+    assert path.read_text().endswith("hello\n")
+
+
+def test_filters_are_laid_out_by_tower_and_scaled_one_by_one() -> None:
+    weight = np.zeros((96, 11, 11, 3), np.float32)
+    weight[0, 0, 0] = (1, 0.5, 0)  # first of the first tower
+    weight[48, :, :, 2] = 1e-6  # first of the second tower
+    weight[95] = 7  # flat
+    grid = filter_grid(weight, 2)
+    cell = 4 * 11 + 4
+    assert grid.shape == (6 * cell + 4 + 8, 16 * cell + 4, 3)
+    assert grid[4:8, 4:8].reshape(-1, 3).tolist() == [[255, 128, 0]] * 16
+    assert grid[8, 8].tolist() == [0, 0, 0]
+    second = 4 + 3 * cell + 8
+    assert (grid[second : second + 44, 4:48] == [0, 0, 255]).all()
+    assert (grid[second - 12 : second] == 255).all()
+    assert (grid[-48:-4, -48:-4] == 0).all()
+    np.testing.assert_array_equal(filter_grid(weight[..., ::-1], 2, "BGR"), grid)
+
+
+def test_pictures_are_whole_pngs(tmp_path: Path) -> None:
+    from PIL import Image
+
+    with MetricsWriter(tmp_path) as metrics:
+        for step in range(1, 1300):
+            metrics.write(step=step, epoch=1 + step // 650, loss=math.nan if step == 5 else 2 / step)
+            if step % 650 == 0:
+                metrics.write(epoch=step // 650, step=step, loss=1.0, accuracy=0.5, val_loss=None, val_accuracy=None)
+    for path in (
+        plot_curves(tmp_path),
+        plot_filters(tmp_path, np.random.default_rng(0).random((64, 11, 11, 3)), 1, "RGB"),
+    ):
+        with Image.open(path) as image:
+            image.load()
+            assert image.format == "PNG"
+            assert min(image.size) > 150
+
+
+def test_curves_of_a_run_that_has_hardly_begun(tmp_path: Path) -> None:
+    with MetricsWriter(tmp_path) as metrics:
+        assert plot_curves(tmp_path).stat().st_size > 0
+        metrics.write(step=1, epoch=1, loss=2.0)
+    assert plot_curves(tmp_path).stat().st_size > 0
+
+
+def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"curves\.png needs matplotlib: pip install 'alexnet-cuda\[demo\]'"):
+        plot_curves(tmp_path)
+
+
+class FakeModel:
+    """Gives the scores that its images carry: pixel c of the first row is the logit of class c."""
+
+    def __init__(self, classes: int) -> None:
+        self.config = SimpleNamespace(num_classes=classes)
+
+    def forward(self, images: np.ndarray, train: bool) -> np.ndarray:
+        assert not train
+        return images[:, 0, : self.config.num_classes, 0].astype(np.float32)
+
+    def probabilities(self, images: np.ndarray, views: int) -> np.ndarray:
+        assert views == 10
+        scores = np.exp(self.forward(images, False).astype(np.float64))
+        return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+class FakeLoader:
+    def __init__(self, scores: np.ndarray, labels: list[int], batch_size: int) -> None:
+        self.images = np.repeat(scores[:, None, :, None], 3, axis=3)
+        self.labels = np.array(labels)
+        self.size = batch_size
+        self.skipped = {"a.png": "torn"}
+
+    def epoch(self, epoch: int) -> Iterator[Batch]:
+        for start in range(0, len(self.labels), self.size):
+            part = slice(start, start + self.size)
+            yield Batch(self.images[part], self.labels[part], np.arange(len(self.labels))[part])
+
+
+def run_evaluation(scores: np.ndarray, labels: list[int], **keywords: Any) -> Any:
+    return evaluate(FakeModel(scores.shape[1]), FakeLoader(scores, labels, 2), **keywords)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("views", [1, 10])
+def test_evaluation_counts_ranks_and_averages_over_images(views: int) -> None:
+    scores = np.array([[9, 8, 7, 6, 5, 4, 3]] * 5, np.float64)
+    result = run_evaluation(scores, [0, 1, 4, 5, 6], views=views)
+    assert result.images == 5
+    assert result.top1_error == pytest.approx(4 / 5)
+    assert result.top5_error == pytest.approx(2 / 5)
+    log_sum = math.log(sum(math.exp(score) for score in scores[0]))
+    assert result.loss == pytest.approx(log_sum - np.mean([9, 8, 5, 4, 3]), rel=1e-6)
+    assert result.skipped == {"a.png": "torn"}
+
+
+def test_equal_scores_rank_by_class_number_so_a_blind_model_is_at_chance() -> None:
+    result = run_evaluation(np.zeros((10, 10)), list(range(10)))
+    assert (result.top1_error, result.top5_error) == (0.9, 0.5)
+    assert result.loss == pytest.approx(math.log(10))
+
+
+def test_top_5_of_five_classes_is_not_given() -> None:
+    assert run_evaluation(np.zeros((5, 5)), [0, 1, 2, 3, 4]).top5_error is None
+    assert run_evaluation(np.zeros((5, 6)), [0, 1, 2, 3, 5]).top5_error == pytest.approx(1 / 5)
+
+
+def test_scores_of_nan_are_an_error_not_an_accuracy() -> None:
+    scores = np.zeros((4, 6))
+    scores[3, 2] = np.nan
+    with pytest.raises(ValueError, match="outputs are not finite"):
+        run_evaluation(scores, [0, 0, 0, 0])
+
+
+def test_a_hopeless_probability_of_ten_views_is_a_finite_loss() -> None:
+    assert math.isfinite(run_evaluation(np.array([[0.0, 300, 0, 0, 0, 0]]), [0], views=10).loss)
+
+
+def test_plain_lines_come_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    reporter = PlainReporter()
+    reporter.start(step=100, total=1100, epochs=11)
+    for step in range(101, 140):
+        now += 1
+        reporter.step(step, 2, 1.5, 0.25, 32.4)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "epoch 2/11 step 110/1100: loss 1.5000, accuracy 25.0%, 32 images/s, 16:30 left"
+    assert [line.split()[3] for line in lines] == ["110/1100:", "120/1100:", "130/1100:"]

@@ -1,0 +1,396 @@
+"""Whole runs: what they leave, how they stop, and that a resumed one ends with the bits of an uninterrupted one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alexnet_cuda import Model, StepResult
+from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
+from alexnet_cuda.train import TrainingDiverged, TrainOptions, TrainResult, train
+
+pytestmark = pytest.mark.usefixtures("no_curves")
+
+MakeOptions = Callable[..., TrainOptions]
+WritePictures = Callable[..., Path]
+
+STEPS_PER_EPOCH = 5  # 27 pictures, 7 held out, batches of 4
+STEPS = 3 * STEPS_PER_EPOCH
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=refuse) for line in lines]
+
+
+def without_speed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in record.items() if key != "images_per_second"} for record in records]
+
+
+def before_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]) -> None:
+    """Act when the model is about to do step number `step`, counted from 1."""
+    original = Model.train_step
+
+    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+        if self.step + 1 == step:
+            act()
+        return original(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Model, "train_step", train_step)
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def whole(finished_runs: dict[str, TrainResult], tmp_path: Path) -> TrainResult:
+    """An uninterrupted run, in a copy that the test may change."""
+    result = finished_runs["plateau"]
+    shutil.copytree(result.checkpoint.parent, tmp_path / "whole")
+    return dataclasses.replace(result, checkpoint=tmp_path / "whole" / "checkpoint.safetensors")
+
+
+def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole: TrainResult, pictures: Path) -> None:
+    folder = whole.checkpoint.parent
+    assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", "conv1_filters.png", "curves.png", "metrics.jsonl"]
+    assert (whole.epochs, whole.steps, whole.signal, whole.skipped) == (3, STEPS, None, {})
+    records = read(folder)
+    steps = [record for record in records if "val_loss" not in record]
+    epochs = [record for record in records if "val_loss" in record]
+    assert [record["step"] for record in steps] == list(range(1, STEPS + 1))
+    assert [record["epoch"] for record in steps] == [1] * 5 + [2] * 5 + [3] * 5
+    assert all(set(record) == {
+        "step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second"
+    } for record in steps)  # fmt: skip
+    assert [record["epoch"] for record in epochs] == [1, 2, 3]
+    assert all(set(record) == {
+        "epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy"
+    } for record in epochs)  # fmt: skip
+    # The batches of an epoch are of equal size here, so its figures are the means of its steps'.
+    for number, record in enumerate(epochs):
+        own = steps[5 * number : 5 * number + 5]
+        assert record["loss"] == pytest.approx(np.mean([step["loss"] for step in own]), rel=1e-12)
+        assert record["accuracy"] == pytest.approx(np.mean([step["accuracy"] for step in own]), rel=1e-12)
+    assert whole.val_loss is not None
+    assert whole.val_loss < math.log(3)
+    model = Model.load(whole.checkpoint)
+    assert model.class_names == ("blue", "green", "red")
+    assert model.step == STEPS
+    # The statistics of the 7 blue, 6 green and 7 red pictures that are left for training: noise of 0 to 59 everywhere
+    # and 160 more in one channel; resizing smooths an unknown part of the noise away.
+    share = np.array([7, 6, 7]) / 20
+    np.testing.assert_allclose(model.config.mean, 29.5 + 160 * share, atol=0.5)
+    least = 160 * np.sqrt(share * (1 - share))
+    assert (model.config.std > least).all()
+    assert (model.config.std < np.hypot(least, 60 / math.sqrt(12))).all()
+
+
+def test_the_published_initial_weights_keep_the_published_scale_of_inputs(make_options: MakeOptions) -> None:
+    result = train(make_options(init="paper", epochs=1))
+    assert Model.load(result.checkpoint).config.std == (1.0, 1.0, 1.0)
+
+
+def test_two_runs_are_equal_to_the_bit_and_another_seed_is_another_run(
+    make_options: MakeOptions, whole: TrainResult
+) -> None:
+    again = train(make_options("again"))
+    assert again.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+    other = train(make_options("other", seed=1))
+    assert other.checkpoint.read_bytes() != whole.checkpoint.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "stops"),
+    [("plateau", (1,)), ("plateau", (STEPS_PER_EPOCH,)), ("plateau", (6, 7)), ("cosine", (3, 12))],
+)
+def test_a_run_that_was_interrupted_and_resumed_ends_with_the_same_bits(
+    make_options: MakeOptions,
+    finished_runs: dict[str, TrainResult],
+    monkeypatch: pytest.MonkeyPatch,
+    stops: tuple[int, ...],
+    schedule: str,
+) -> None:
+    expected = finished_runs[schedule]
+    for number, stop in enumerate(stops):
+        with monkeypatch.context() as patch:
+            before_step(patch, stop, interrupt)
+            part = train(make_options(**({"resume": True} if number else {"schedule": schedule})))
+        assert (part.steps, part.signal) == (stop, signal.SIGINT)
+        assert load_checkpoint(part.checkpoint).metadata["step"] == stop
+    result = train(make_options(resume=True))
+    assert result.signal is None
+    assert result.checkpoint.read_bytes() == expected.checkpoint.read_bytes()
+    assert without_speed(read(result.checkpoint.parent)) == without_speed(read(expected.checkpoint.parent))
+
+
+def test_an_interrupt_during_validation_is_resumed_with_the_validation(
+    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
+) -> None:
+    original = Model.forward
+
+    def forward(self: Model, images: np.ndarray, train: bool = False) -> np.ndarray:
+        if not train and self.step == 2 * STEPS_PER_EPOCH:
+            interrupt()
+        return original(self, images, train)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Model, "forward", forward)
+        part = train(make_options())
+    assert (part.epochs, part.steps, part.signal) == (1, 2 * STEPS_PER_EPOCH, signal.SIGINT)
+    result = train(make_options(resume=True))
+    assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+    assert without_speed(read(result.checkpoint.parent)) == without_speed(read(whole.checkpoint.parent))
+
+
+def test_a_crash_is_resumed_from_the_last_checkpoint_to_the_same_bits(
+    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
+) -> None:
+    def crash() -> None:
+        raise OSError("the machine is gone")
+
+    options = make_options(checkpoint_steps=3)
+    with monkeypatch.context() as patch:
+        before_step(patch, 9, crash)
+        with pytest.raises(OSError, match="gone"):
+            train(options)
+    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == 6
+    assert read(options.output)[-1]["step"] == 8
+    # A line cut short by the crash.
+    with open(options.output / "metrics.jsonl", "a") as file:
+        file.write('{"step": 9, "los')
+    result = train(make_options(resume=True))
+    assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+    assert without_speed(read(options.output)) == without_speed(read(whole.checkpoint.parent))
+
+
+def test_a_run_goes_on_for_more_epochs_and_at_another_rate(make_options: MakeOptions, whole: TrainResult) -> None:
+    result = train(make_options("whole", resume=True, epochs=4, learning_rate=0.001, schedule="constant"))
+    assert (result.epochs, result.steps) == (4, STEPS + STEPS_PER_EPOCH)
+    steps = [record for record in read(result.checkpoint.parent) if "learning_rate" in record]
+    assert {record["learning_rate"] for record in steps if record["epoch"] == 4} == {0.001}
+    recipe = load_checkpoint(result.checkpoint).metadata["train"]["recipe"]
+    assert (recipe["epochs"], recipe["schedule"]) == (4, "constant")
+
+
+def test_resuming_a_finished_runs_changes_nothing_and_says_so(
+    make_options: MakeOptions, whole: TrainResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = whole.checkpoint.read_bytes()
+    metrics = (whole.checkpoint.parent / "metrics.jsonl").read_bytes()
+    train(make_options("whole", resume=True))
+    assert whole.checkpoint.read_bytes() == before
+    assert (whole.checkpoint.parent / "metrics.jsonl").read_bytes() == metrics
+    assert "all 3 epochs are done already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 8}, "batch_size is 4 in the run to resume and was given as 8"),
+        ({"seed": 3}, "seed is 0"),
+        ({"config": {"dropout": 0.1}}, "config is"),
+    ],
+)
+def test_resuming_with_another_recipe_is_refused(
+    make_options: MakeOptions, whole: TrainResult, changes: dict[str, Any], message: str
+) -> None:
+    before = whole.checkpoint.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        train(make_options("whole", resume=True, **changes))
+    assert whole.checkpoint.read_bytes() == before
+
+
+def test_resuming_on_other_images_is_refused(
+    make_options: MakeOptions, whole: TrainResult, tmp_path: Path, write_pictures: WritePictures
+) -> None:
+    other = write_pictures(tmp_path / "other", each=10)
+    with pytest.raises(ValueError, match=r"not those the run in .* began with"):
+        train(make_options("whole", source=other, resume=True))
+
+
+def test_resuming_without_a_run_to_resume_is_refused(make_options: MakeOptions, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no .*checkpoint\.safetensors to resume from"):
+        train(make_options(resume=True))
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", {}, {"config": {}})
+    with pytest.raises(ValueError, match="no training run to resume"):
+        train(make_options(resume=True))
+
+
+def test_a_folder_that_holds_a_run_is_only_overwritten_on_request(
+    make_options: MakeOptions, whole: TrainResult
+) -> None:
+    before = whole.checkpoint.read_bytes()
+    with pytest.raises(FileExistsError, match=r"already holds a run: give --resume .*--overwrite"):
+        train(make_options("whole", seed=5))
+    assert whole.checkpoint.read_bytes() == before
+    train(make_options("whole", seed=5, epochs=1, overwrite=True))
+    assert load_checkpoint(whole.checkpoint).metadata["config"]["seed"] == 5
+    assert read(whole.checkpoint.parent)[-1]["epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"source": Path("absent")}, FileNotFoundError, "absent does not exist"),
+        ({"validation": "absent"}, FileNotFoundError, "absent does not exist"),
+        ({"preset": "lenet"}, ValueError, "unknown preset 'lenet'"),
+        ({"devices": "abacus"}, ValueError, "unknown device 'abacus'"),
+        ({"image_size": 50}, ValueError, "image_size must be at least"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"batch_size": -1}, ValueError, "batch_size must be at least 1"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate must be above 0, got nan"),
+        ({"momentum": 1.0}, ValueError, "momentum must be at least 0 and below 1"),
+        ({"precision": "float8"}, ValueError, "precision must be one of"),
+        ({"config": {"num_classes": 5}}, ValueError, "num_classes comes from the source"),
+        ({"config": {"seed": 5}}, ValueError, "seed has an option of its own"),
+        ({"config": {"fc_width": 5}}, ValueError, "unknown configuration field 'fc_width'"),
+        ({"validation_split": 0.0}, ValueError, "plateau schedule watches the validation error"),
+        ({"schedule": "step"}, ValueError, "'step' and milestones go together"),
+        ({"workers": 0}, ValueError, "workers must be at least 1"),
+        ({"checkpoint_steps": 0}, ValueError, "checkpoint_steps must be at least 1"),
+        ({"checkpoint_minutes": math.nan}, ValueError, "checkpoint_minutes must be above 0"),
+        ({"resume": True, "overwrite": True}, ValueError, "exclude each other"),
+    ],
+)
+def test_what_keeps_a_run_from_starting_is_said_before_anything_is_written(
+    make_options: MakeOptions, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train(make_options(**changes))
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_output_that_is_a_file_is_refused_and_kept(make_options: MakeOptions, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(NotADirectoryError, match="run is not a folder"):
+        train(make_options())
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
+    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Model.train_step
+
+    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+        result = original(self, *arguments, **keywords)
+        return StepResult(math.nan, 0) if self.step == 8 else result
+
+    monkeypatch.setattr(Model, "train_step", train_step)
+    options = make_options()
+    with pytest.raises(TrainingDiverged, match=r"became nan at step 8 \(epoch 2\).*last good.*learning rate too high"):
+        train(options)
+    checkpoint = load_checkpoint(options.output / "checkpoint.safetensors")
+    assert checkpoint.metadata["step"] == STEPS_PER_EPOCH
+    assert read(options.output)[-1]["loss"] is None
+
+
+def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> None:
+    options = make_options(learning_rate=1e30)
+    with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 1e\+29"):
+        train(options)
+    assert not (options.output / "checkpoint.safetensors").exists()
+
+
+def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_finite(
+    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Model.sgd_step
+
+    def sgd_step(self: Model, *arguments: Any, **keywords: Any) -> None:
+        original(self, *arguments, **keywords)
+        if self.step == 2 * STEPS_PER_EPOCH:
+            weights = {name: np.array(value) for name, value in self.parameters.items()}
+            weights["fc7.weight"][3, 1] = np.inf
+            self.set_parameters(weights)
+
+    monkeypatch.setattr(Model, "sgd_step", sgd_step)
+    options = make_options()
+    with pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10"):
+        train(options)
+    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == STEPS_PER_EPOCH
+
+
+def test_a_source_of_its_own_validates(
+    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures
+) -> None:
+    other = write_pictures(tmp_path / "other", ("green", "blue"), each=2)
+    result = train(make_options(validation=str(other), epochs=1))
+    assert result.val_accuracy in (0, 0.25, 0.5, 0.75, 1)
+    assert result.steps == 7  # all 27 pictures are for training
+    again = train(make_options(resume=True, epochs=2))
+    assert again.steps == 14
+    strange = write_pictures(tmp_path / "strange", ("blue", "violet"), each=2)
+    with pytest.raises(ValueError, match="'violet'"):
+        train(make_options("new", validation=str(strange)))
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_validation_the_figures_are_null(make_options: MakeOptions) -> None:
+    result = train(make_options(validation_split=0.0, schedule="constant", epochs=1))
+    record = read(result.checkpoint.parent)[-1]
+    assert record["val_loss"] is None
+    assert record["val_accuracy"] is None
+    assert result.val_accuracy is None
+
+
+def test_files_that_cannot_be_decoded_are_named_at_the_end(
+    make_options: MakeOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str], write_pictures: WritePictures
+) -> None:
+    source = write_pictures(tmp_path / "source")
+    (source / "red" / "broken.png").write_bytes(b"no picture")
+    (source / "blue" / "empty.jpg").write_bytes(b"")
+    result = train(make_options(source=source, epochs=1))
+    assert sorted(result.skipped) == ["blue/empty.jpg", "red/broken.png"]
+    output = capsys.readouterr().out
+    assert "2 image files could not be decoded and were skipped:" in output
+    assert "red/broken.png: it is not an image" in output
+
+
+def test_a_loss_that_stays_at_chance_gets_a_hint_once(
+    make_options: MakeOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(make_options(init="paper", learning_rate=1e-9))
+    output = capsys.readouterr().out
+    assert (
+        output.count("hint: the loss stays at ln(classes) = 1.099, the network guesses: start anew with --init he") == 1
+    )
+
+
+def test_a_loss_that_falls_gets_no_hint(make_options: MakeOptions, capsys: pytest.CaptureFixture[str]) -> None:
+    train(make_options("falls"))
+    assert "hint" not in capsys.readouterr().out
+
+
+def test_a_second_ctrl_c_does_not_wait(make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice() -> None:
+        interrupt()
+        interrupt()
+
+    before_step(monkeypatch, 3, twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_options())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_two_towers_train_and_go_on_from_one_device(make_options: MakeOptions) -> None:
+    first = train(make_options(epochs=1))
+    result = train(make_options(resume=True, epochs=2, devices=("cpu", "cpu")))
+    assert result.steps == 2 * STEPS_PER_EPOCH
+    assert first.checkpoint == result.checkpoint
