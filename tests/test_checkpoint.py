@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda.checkpoint import join_tensors, load_checkpoint, save_checkpoint
-from alexnet_cuda.files import atomic_write, check_output_folder
+from alexnet_cuda.files import atomic_path, check_output_folder
 
 SHAPES = {"conv1.weight": (4, 3, 2, 3), "conv1.bias": (4,), "fc8.weight": (5, 7)}
 
@@ -60,36 +59,6 @@ def test_strided_and_empty_tensors_are_written_as_their_values(tmp_path: Path) -
     np.testing.assert_array_equal(loaded["t"], base.T)
     assert loaded["none"].shape == (0, 3)
     np.testing.assert_array_equal(loaded["end"], [5])
-
-
-def test_tensors_are_fetched_one_at_a_time(tmp_path: Path) -> None:
-    alive: list[int] = []
-
-    class Tracked(np.ndarray):
-        def __del__(self) -> None:
-            if self.base is None:
-                alive.remove(id(self))
-
-    class Fetching(dict[str, tuple[int, ...]]):
-        most = 0
-
-        def items(self):  # type: ignore[no-untyped-def]
-            return ((name, self.fetch(name)) for name in self)
-
-        def values(self):  # type: ignore[no-untyped-def]
-            return (self.fetch(name) for name in self)
-
-        def fetch(self, name: str) -> np.ndarray:
-            array = np.ndarray.__new__(Tracked, self[name], np.float32)
-            array[...] = 1
-            alive.append(id(array))
-            self.most = max(self.most, len(alive))
-            return array
-
-    source = Fetching({f"t{index}": (100,) for index in range(5)})
-    save_checkpoint(tmp_path / "c.safetensors", source, {})
-    # The loop variable still holds the previous tensor while the next one is fetched.
-    assert source.most <= 2
 
 
 @pytest.mark.parametrize("kept", [0, 5, 8, 40, -1])
@@ -194,7 +163,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file(saved: Path) -> None
     np.testing.assert_array_equal(load_checkpoint(saved).tensors["fc8.weight"], tensors(6)["fc8.weight"])
 
 
-def test_atomic_write_syncs_the_file_then_renames_then_syncs_the_folder(
+def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -210,8 +179,8 @@ def test_atomic_write_syncs_the_file_then_renames_then_syncs_the_folder(
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "replace", note_replace)
-    with atomic_write(tmp_path / "x.json", "w") as file:
-        json.dump({"ä": 1}, file, ensure_ascii=False)
+    with atomic_path(tmp_path / "x.json") as temporary:
+        temporary.write_text('{"ä": 1}', encoding="utf-8")
     assert done == ["file", "replace", "folder"]
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{"ä": 1}'
 
@@ -219,9 +188,9 @@ def test_atomic_write_syncs_the_file_then_renames_then_syncs_the_folder(
 def test_places_that_cannot_be_written_are_told_apart(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("kept")
-    with pytest.raises(FileNotFoundError, match="absent does not exist"), atomic_write(tmp_path / "absent" / "x"):
+    with pytest.raises(FileNotFoundError, match="absent does not exist"), atomic_path(tmp_path / "absent" / "x"):
         pass
-    with pytest.raises(IsADirectoryError, match="it is a folder"), atomic_write(tmp_path):
+    with pytest.raises(IsADirectoryError, match="it is a folder"), atomic_path(tmp_path):
         pass
     with pytest.raises(NotADirectoryError, match="file is not a folder"):
         check_output_folder(file)

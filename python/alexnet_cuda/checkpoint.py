@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from .files import atomic_write
+from .files import atomic_path
 
 FORMAT_VERSION = 1
 VELOCITY_PREFIX = "velocity."
 _METADATA_KEY = "alexnet_cuda"
-_DTYPE_NAMES = {"float16": "F16", "float32": "F32", "float64": "F64"}
+_DTYPES = ("float16", "float32", "float64")
 
 
 @dataclass(frozen=True)
@@ -157,32 +157,12 @@ class _Joined(Mapping[str, np.ndarray]):
         return len(self._parameters) + len(self._velocity)
 
 
-def _header(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
-    text = json.dumps({"format": FORMAT_VERSION, **metadata}, allow_nan=False, sort_keys=True)
-    header: dict[str, Any] = {"__metadata__": {_METADATA_KEY: text}}
-    offset = 0
-    for name, tensor in tensors.items():
-        dtype = _DTYPE_NAMES.get(tensor.dtype.name)
-        if dtype is None:
-            raise TypeError(f"checkpoint tensor {name} has dtype {tensor.dtype}, expected one of {list(_DTYPE_NAMES)}")
-        header[name] = {
-            "dtype": dtype,
-            "shape": list(tensor.shape),
-            "data_offsets": [offset, offset + tensor.nbytes],
-        }
-        offset += tensor.nbytes
-    encoded = json.dumps(header).encode()
-    encoded += b" " * (-len(encoded) % 8)
-    return len(encoded).to_bytes(8, "little") + encoded
-
-
 def save_checkpoint(
     path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> None:
     """Write a checkpoint so that `path` is afterwards the whole new file, or on any failure what it was before.
 
-    The tensors are written one after the other as they come out of the mapping, so a mapping that fetches them from
-    a device never has more than one on the host. The same input gives the same bytes.
+    The same input gives the same bytes.
 
     Parameters
     ----------
@@ -202,12 +182,19 @@ def save_checkpoint(
     OSError
         When the file cannot be written.
     """
-    header = _header(tensors, metadata)
-    with atomic_write(path) as file:
-        file.write(header)
-        for tensor in tensors.values():
-            little_endian = np.ascontiguousarray(tensor, dtype=tensor.dtype.newbyteorder("<"))
-            file.write(little_endian.reshape(-1).view(np.uint8).data)
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    text = json.dumps({"format": FORMAT_VERSION, **metadata}, allow_nan=False, sort_keys=True)
+    arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    for name, array in arrays.items():
+        if array.dtype.name not in _DTYPES:
+            raise TypeError(f"checkpoint tensor {name} has dtype {array.dtype}, expected one of {list(_DTYPES)}")
+    with atomic_path(path) as temporary:
+        try:
+            save_file(arrays, temporary, {_METADATA_KEY: text})
+        except SafetensorError as error:
+            raise OSError(f"cannot write the checkpoint {os.fspath(path)}: {error}") from error
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:

@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
 
 def _sync_folder(folder: Path) -> None:
@@ -18,19 +17,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a file that takes the place of `path` only once it is complete and on disk.
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path whose file takes the place of `path` only once it is complete and on disk.
 
-    What is written goes to ``.<name>.tmp`` in the same folder; at the end of the block it is flushed, fsynced and
-    renamed over `path`, and the folder is fsynced. When the block raises, the temporary file is removed and `path`
-    keeps what it held. A process that is killed leaves at most the temporary file, which the next write replaces.
-
-    Parameters
-    ----------
-    path
-        The file to write; its folder must exist.
-    mode
-        ``"wb"`` for bytes, ``"w"`` for UTF-8 text.
+    The temporary file is ``.<name>.tmp`` in the same folder; at the end of the block it is fsynced and renamed over
+    `path`, and the folder is fsynced. When the block raises, the temporary file is removed and `path` keeps what it
+    held. A process that is killed leaves at most the temporary file, which the next write replaces.
 
     Raises
     ------
@@ -39,8 +31,6 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     OSError
         When the folder cannot be written or the disk is full (``PermissionError``, ``IsADirectoryError``, ...).
     """
-    if mode not in ("wb", "w"):
-        raise ValueError(f"atomic_write: mode must be 'wb' or 'w', not {mode!r}")
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: the folder {target.parent} does not exist")
@@ -48,13 +38,12 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         raise IsADirectoryError(f"cannot write {target}: it is a folder")
     temporary = target.with_name(f".{target.name}.tmp")
     try:
-        file: IO[Any] = open(temporary, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
+        temporary.touch()
     except PermissionError as error:
         raise PermissionError(f"cannot write {target}: the folder {target.parent} does not permit it") from error
     try:
-        with file:
-            yield file
-            file.flush()
+        yield temporary
+        with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:

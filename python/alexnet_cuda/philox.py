@@ -80,6 +80,9 @@ def philox4x32(counter: npt.ArrayLike, key: tuple[int, int]) -> UInt32Array:
     words = np.asarray(counter, dtype=np.uint64)
     if words.ndim == 0 or words.shape[-1] != 4:
         raise ValueError(f"counter must have shape [..., 4], got {list(words.shape)}")
+    largest = max(*key, int(words.max(initial=0)))
+    if largest >= 1 << 32 or min(key) < 0:
+        raise ValueError(f"counter and key must hold 32-bit unsigned integers, got {largest} and key {key}")
     out = _rounds(words[..., 0], words[..., 1], words[..., 2], words[..., 3], key)
     return np.stack(out, axis=-1).astype(np.uint32)
 
@@ -107,6 +110,8 @@ def bits(seed: int, purpose: int, step: int, start: int, count: int) -> UInt32Ar
         raise ValueError(f"elements must lie in [0, 2**34], got start {start} and count {count}")
     if not (0 <= seed < 1 << 64 and 0 <= step < 1 << 64):
         raise ValueError(f"seed and step must be 64-bit unsigned integers, got seed {seed} and step {step}")
+    if not 0 <= purpose < 1 << 32:
+        raise ValueError(f"purpose must be a 32-bit unsigned integer, got {purpose}")
     first, last = start // 4, -(-(start + count) // 4)
     words = np.empty((last - first, 4), np.uint32)
     key = (seed & 0xFFFFFFFF, seed >> 32)
@@ -133,7 +138,10 @@ def uniform(
     high: float = 1.0,
     dtype: npt.DTypeLike = np.float64,
 ) -> npt.NDArray[Any]:
-    """Uniform numbers in (low, high), from ``(bits + 0.5) / 2**32``. See `bits`."""
+    """Uniform numbers in (low, high), from ``(bits + 0.5) / 2**32``; rounded to `dtype`, they may reach the ends.
+
+    See `bits`.
+    """
     return _transformed(seed, purpose, step, start, count, dtype, lambda p: p * (high - low) + low)
 
 
@@ -190,15 +198,10 @@ def _inverse_normal(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     out /= _polynomial((1.0, 17.895169469, 78.757757664, 67.187563600), r)
     tail = np.flatnonzero(np.abs(q) > 0.425)
     if len(tail):
-        r = np.sqrt(-_log(np.minimum(p[tail], 1.0 - p[tail])))
-        near, far = r - 1.6, r - 5.0
-        z = np.where(
-            r <= 5.0,
-            _polynomial((1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103), near)
-            / _polynomial((1.0, 0.73700164250, 0.12021132975), near),
-            _polynomial((6.6579051150, 3.0812263860, 0.42868294337, 0.017337203997), far)
-            / _polynomial((1.0, 0.24197894225, 0.012258202635), far),
-        )
+        # AS 241 has a third pair of polynomials beyond 5 here; p is at least 2^-33, so r is at most 4.79.
+        r = np.sqrt(-_log(np.minimum(p[tail], 1.0 - p[tail]))) - 1.6
+        z = _polynomial((1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103), r)
+        z /= _polynomial((1.0, 0.73700164250, 0.12021132975), r)
         out[tail] = np.copysign(z, q[tail])
     return out
 

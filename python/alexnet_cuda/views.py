@@ -49,7 +49,7 @@ def fixed_views(shape: Shape, config: Config, place: str, mirrored: bool) -> Vie
 
 
 def ten_views(shape: Shape, config: Config) -> Iterator[Views]:
-    """The four corners and the centre, each as it is and mirrored."""
+    """The four corners and the centre, each as it is and, if the network was trained on mirrors, mirrored."""
     for place in ("centre", "top left", "top right", "bottom left", "bottom right"):
-        for mirrored in (False, True):
+        for mirrored in (False, True)[: 1 + config.mirror]:
             yield fixed_views(shape, config, place, mirrored)

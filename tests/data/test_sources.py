@@ -193,7 +193,7 @@ def test_split_depends_on_the_seed_alone():
 
 
 def test_split_that_cannot_be():
-    with pytest.raises(ValueError, match=r"give --validation SOURCE, or --validation 0"):
+    with pytest.raises(ValueError, match=r"give --validation SOURCE, or --validation-split 0"):
         split(Labelled([0, 1, 2], ["a", "b", "c"]), 0.1, 0)
     for fraction in (0.0, 1.0, -0.1, float("nan")):
         with pytest.raises(ValueError, match="fraction"):

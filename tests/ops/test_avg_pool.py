@@ -51,9 +51,13 @@ def test_fprop_and_bprop(backend: Backend, precision: Precision, shape: Shape, s
     (y, dx), sizes = loops(x, dy, size, stride), loops(np.abs(x), np.abs(dy), size, stride)
     units = size**2 + 2  # an addition each, the factor and its product
     actual = avg_pool.fprop(backend.to_device(x), size=size, stride=stride)
-    assert_close(backend.to_host(actual), y, precision.bound(y, units * sizes[0]), precision.dtype, precision.accumulate)
+    assert_close(
+        backend.to_host(actual), y, precision.bound(y, units * sizes[0]), precision.dtype, precision.accumulate
+    )
     actual = avg_pool.bprop(backend.to_device(dy), shape, size=size, stride=stride)
-    assert_close(backend.to_host(actual), dx, precision.bound(dx, units * sizes[1]), precision.dtype, precision.accumulate)
+    assert_close(
+        backend.to_host(actual), dx, precision.bound(dx, units * sizes[1]), precision.dtype, precision.accumulate
+    )
 
 
 @pytest.mark.parametrize("name", ["overlapping", "gaps"])

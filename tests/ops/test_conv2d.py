@@ -49,7 +49,7 @@ class Case:
         return x, weight, rng.standard_normal(self.k), rng.standard_normal((self.n, *self.pq, self.k))
 
 
-# The CPU cuts a batch into tiles of 64 to 700 output positions: images of more are cut into rows, small ones put together.
+# The CPU cuts a batch into tiles of 64 to 700 output positions: larger images into rows, small ones are put together.
 CASES = {
     "lopsided": Case(1, (7, 6), 4, 6, (3, 2), (2, 1), (1, 0), 2),
     "lopsided, batch of 3": Case(3, (6, 7), 6, 4, (2, 3), (1, 2), (0, 1), 2),
@@ -59,7 +59,8 @@ CASES = {
     "stride beyond the filter": Case(2, (8, 9), 2, 4, (2, 1), (3, 4), (1, 2), 2),
     "a rest no filter reaches": Case(1, (20, 18), 3, 4, (11, 11), (4, 4)),
     "a group a channel": Case(2, (5, 4), 3, 6, (3, 3), (1, 1), (1, 1), 3),
-    "an image one row past a tile": Case(2, (5, 13), 2, 4, (3, 2), (1, 1), (1, 1), 2),
+    "an image one row past a tile": Case(2, (3, 22), 2, 4, (3, 2), (1, 1), (1, 1), 2),
+    "rows of a stride": Case(2, (15, 27), 2, 4, (3, 2), (2, 1), (1, 0), 2),
     "the same without padding": Case(1, (7, 14), 2, 2, (3, 2)),
     "one image past a tile": Case(7, (5, 4), 2, 4, (2, 1), (1, 1), (1, 0), 2),
     "past the largest tile": Case(4, (28, 26), 1, 2, (2, 1), (1, 1), (0, 0)),
@@ -174,7 +175,10 @@ def test_activations_are_those_of_the_sum(backend: Backend, precision: Precision
     plain = backend.to_host(conv2d.fprop(*given, **case.options))
     assert_equal(backend.to_host(conv2d.fprop(*given, activation="relu", **case.options)), np.maximum(plain, 0))
     expected = np.tanh(conv2d.fprop(*(a.astype(np.float64) for a in (x, weight, bias)), **case.options))
-    depth, sizes = weight[0].size + 1, conv2d.fprop(*(a.astype(np.float64) ** 2 for a in (x, weight, bias)), **case.options)
+    depth, sizes = (
+        weight[0].size + 1,
+        conv2d.fprop(*(a.astype(np.float64) ** 2 for a in (x, weight, bias)), **case.options),
+    )
     bound = precision.bound(expected, dot_terms(depth, sizes) + 8)  # tanh's slope is at most 1; 8 for tanh itself
     tanh = backend.to_host(conv2d.fprop(*given, activation="tanh", **case.options))
     assert_close(tanh, expected, bound, precision.dtype)
@@ -190,7 +194,9 @@ def test_results_go_to_the_arrays_given(backend: Backend, precision: Precision) 
     assert written[0] is dweight
     assert written[1] is dbias
     again = (conv2d.fprop(x, weight, bias, **case.options), conv2d.dgrad(dy, weight, x.shape, **case.options))
-    for actual, expected in zip((y, dx, dweight, dbias), (*again, *conv2d.wgrad(x, dy, case.rs, **case.options)), strict=True):
+    for actual, expected in zip(
+        (y, dx, dweight, dbias), (*again, *conv2d.wgrad(x, dy, case.rs, **case.options)), strict=True
+    ):
         assert_equal(backend.to_host(actual), backend.to_host(expected))
 
 
@@ -218,9 +224,11 @@ def test_an_empty_batch_has_no_gradient(backend: Backend, precision: Precision) 
         ({"stride": 1.5}, TypeError, ["stride", "1.5"]),
         ({"padding": (0, -1)}, ValueError, ["padding must be 2 integers of at least 0", "(0, -1)"]),
         ({"groups": 3}, ValueError, ["groups must divide 4 input and 6 output channels", "got 3"]),
+        ({"bias": (5,), "weight": (5, 3, 2, 2)}, ValueError, ["must divide 4 input and 5 output channels", "got 2"]),
         ({"groups": 0}, ValueError, ["groups", "got 0"]),
         ({"x": (1, 7, 6, 0), "weight": (6, 3, 2, 0)}, ValueError, ["must be positive", "got 7x6, 0 and 6"]),
         ({"padding": 0, "x": (1, 2, 6, 4)}, ValueError, ["3x2 filter", "2x6"]),
+        ({"padding": 0, "x": (1, 7, 1, 4)}, ValueError, ["3x2 filter", "7x1"]),
         ({"activation": "gelu"}, ValueError, ["'none', 'relu' or 'tanh'", "'gelu'"]),
     ],
     ids=str,
@@ -242,7 +250,9 @@ def test_backward_passes_reject_shapes_that_do_not_fit(backend: Backend, precisi
     def zeros(*shape: int) -> Any:
         return backend.to_device(precision.array(np.zeros(shape)))
 
-    weight, options = zeros(6, 3, 2, 2), {"stride": (2, 1), "padding": (1, 0), "groups": 2}
+    weight = zeros(6, 3, 2, 2)
+    options: dict[str, Any] = {"stride": (2, 1), "padding": (1, 0), "groups": 2}
+    kernel: Any = (3,)
     with pytest.raises(ValueError, match=r"dy must have shape \[1, 4, 5, 6\], got \[1, 4, 4, 6\]"):
         conv2d.dgrad(zeros(1, 4, 4, 6), weight, (1, 7, 6, 4), **options)
     with pytest.raises(ValueError, match=r"weight must have shape \[6, 3, 2, 3\], got \[6, 3, 2, 2\]"):
@@ -254,4 +264,4 @@ def test_backward_passes_reject_shapes_that_do_not_fit(backend: Backend, precisi
     with pytest.raises(ValueError, match=r"bias_out must have shape \[6\], got \[4\]"):
         conv2d.wgrad(zeros(1, 7, 6, 4), zeros(1, 4, 5, 6), (3, 2), bias_out=zeros(4), **options)
     with pytest.raises(ValueError, match=r"kernel must be 2 integers of at least 1, got \(3,\)"):
-        conv2d.wgrad(zeros(1, 7, 6, 4), zeros(1, 4, 5, 6), (3,), **options)
+        conv2d.wgrad(zeros(1, 7, 6, 4), zeros(1, 4, 5, 6), kernel, **options)

@@ -47,6 +47,15 @@ def test_mask_and_values_to_the_bit(
     assert_equal(backend.to_host(y), masked(x, rate, start, row_stride))
 
 
+def test_the_threshold_is_exact(backend: Backend, precision: Precision) -> None:
+    words = philox.bits(KEY["seed"], KEY["purpose"], KEY["step"], 0, 8)
+    x = backend.to_device(precision.array(np.ones((1, 8))))
+    for at, word in enumerate(words.tolist()):
+        for excess, kept in ((0.0, True), (0.4, True), (0.6, False), (1.0, False)):  # rounded to the nearest integer
+            y = backend.to_host(dropout.apply(x, (word + excess) / 2**32, **KEY))
+            assert (y[0, at] != 0) == kept
+
+
 def test_many_rows_are_masked_as_few(backend: Backend, precision: Precision) -> None:
     x = precision.array(np.ones((70, 2049)))  # the CPU masks 65536 numbers at a time
     y = backend.to_host(dropout.apply(backend.to_device(x), 0.5, **KEY))
@@ -58,9 +67,7 @@ def test_two_halves_draw_what_the_whole_does(backend: Backend, precision: Precis
     x = precision.array(np.random.default_rng(13).standard_normal((5, 14)))
     whole = backend.to_host(dropout.apply(backend.to_device(x), 0.4, **KEY))
     halves = [
-        backend.to_host(
-            dropout.apply(backend.to_device(x[:, lo : lo + 7].copy()), 0.4, start=lo, row_stride=14, **KEY)
-        )
+        backend.to_host(dropout.apply(backend.to_device(x[:, lo : lo + 7].copy()), 0.4, start=lo, row_stride=14, **KEY))
         for lo in (0, 7)
     ]
     assert_equal(np.concatenate(halves, axis=1), whole)

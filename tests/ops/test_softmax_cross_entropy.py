@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,8 @@ def loops(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
     loss, gradient = np.zeros(len(logits)), np.zeros(logits.shape)
     correct = np.zeros(len(logits), bool)
     for n, (row, label) in enumerate(zip(logits.tolist(), labels.tolist(), strict=True)):
-        shifted = [float(Fraction(v) - Fraction(max(row))) for v in row]
+        largest = max(row)
+        shifted = [v - largest for v in row]
         total = math.fsum(map(math.exp, shifted))
         loss[n] = math.log(total) - shifted[label]
         gradient[n] = [math.exp(v) / total - (k == label) for k, v in enumerate(shifted)]
@@ -86,15 +86,16 @@ def test_fprop(backend: Backend, precision: Precision, rows: int, classes: int, 
     gradient = np.empty_like(reference)
     expected, right = softmax_cross_entropy.fprop(reference, labels, scale=0.25, dlogits=gradient)
     assert_equal(backend.to_host(correct).astype(bool), right)
-    # A shifted logit x is off by |x| units, and so is its exponential relative to itself, which matters less the smaller
-    # it is: |x| exp(x) < 1. A sum of `classes` numbers adds at most as many roundings, relative to itself; 8 are for the
-    # exponential, the logarithm and the quotient.
-    units = np.sqrt(classes) * 5 + 8
-    shifted = np.abs(reference[np.arange(rows), labels] - reference.max(axis=1, initial=-1e9))
-    bound = precision.accumulate * (units + 2 * shifted + np.log(classes) + np.abs(expected))
+    # A logit less the largest, x, is off by |x| units, and its exponential by as many relative to itself. The sum of
+    # the exponentials adds less than 5 sqrt(classes) relative to itself (see `dot_terms`); 8 are for the exponential,
+    # the logarithm, the quotient, the difference of 1 and the scale.
+    units = 5 * np.sqrt(classes) + 8
+    away = reference.max(axis=1, keepdims=True, initial=-1e9) - reference
+    label = labels[:, None] == np.arange(classes)
+    bound = precision.accumulate * (units + np.log(classes) + away[label] + np.abs(expected))
     assert_close(backend.to_host(loss), expected, bound, np.float32)
-    bound = precision.bound(gradient, 0.25 * units * np.minimum(1, np.abs(gradient / 0.25) + 2.0**-20) * 4 + 0.25)
-    assert_close(backend.to_host(dlogits), gradient, bound, precision.dtype)
+    terms = 0.25 * ((gradient / 0.25 + label) * (units + away) + label)
+    assert_close(backend.to_host(dlogits), gradient, precision.bound(gradient, terms), precision.dtype)
 
 
 def test_ties_go_to_the_first(backend: Backend, precision: Precision) -> None:

@@ -1,4 +1,4 @@
-"""What "equal" means in the tests of the operations: precisions, bounds derived from them, and gradients by differences.
+"""What "equal" means in the tests of the operations: precisions, bounds derived from them, gradients by differences.
 
 Every comparison is against float64 and its bound is built from what rounding can do, never from what was observed: the
 units below times the sizes of the terms that were added. NaN passes nowhere.
@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Doubles = npt.NDArray[np.float64]
+
+_finfo: Any = ml_dtypes.finfo  # knows bfloat16 too; comes without annotations
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Precision:
     def array(self, values: npt.ArrayLike) -> Array:
         """The values rounded to this precision, so that reference and operation see the same numbers."""
         rounded = np.asarray(values, np.float64).astype(self.dtype)
-        drop = ml_dtypes.finfo(self.dtype).nmant - self.mantissa
+        drop = _finfo(self.dtype).nmant - self.mantissa
         if drop:  # tf32: to nearest even in the bits of float32
             bits = rounded.view(np.uint32)
             half = np.uint32((1 << (drop - 1)) - 1) + ((bits >> np.uint32(drop)) & np.uint32(1))
@@ -51,7 +53,7 @@ class Precision:
 
     def bound(self, expected: Array, terms: Array | float) -> Doubles:
         """How far a result may be from `expected`: its own rounding, and `terms` units of the sums that led to it."""
-        tiny = float(ml_dtypes.finfo(self.dtype).smallest_subnormal)
+        tiny = float(_finfo(self.dtype).smallest_subnormal)
         return np.asarray(self.output * np.abs(expected) + self.accumulate * np.asarray(terms) + tiny, np.float64)
 
 
@@ -87,12 +89,12 @@ def assert_equal(actual: Any, expected: Array) -> None:
     wrong = np.argwhere(~np.asarray(actual == expected))
     if len(wrong):
         at = tuple(int(i) for i in wrong[0])
-        raise AssertionError(f"{len(wrong)} of {actual.size} differ, first at {at}: {actual[at]!r}, not {expected[at]!r}")
+        raise AssertionError(
+            f"{len(wrong)} of {actual.size} differ, first at {at}: {actual[at]!r}, not {expected[at]!r}"
+        )
 
 
-def assert_close(
-    actual: Any, expected: Doubles, bound: Doubles, dtype: npt.DTypeLike, shared: float = 0.0
-) -> None:
+def assert_close(actual: Any, expected: Doubles, bound: Doubles, dtype: npt.DTypeLike, shared: float = 0.0) -> None:
     """Require shape and dtype, every element within its bound of the float64 reference, and no systematic error.
 
     Beside the elements, where the bound is some standard deviations of random rounding: the relative L2 error, the

@@ -53,7 +53,8 @@ def before_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], An
 
 
 def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+    # Not os.kill: the system may hand the signal to another thread, and Python then sees it later.
+    signal.raise_signal(signal.SIGINT)
 
 
 @pytest.fixture
@@ -102,6 +103,21 @@ def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole: TrainRes
 def test_the_published_initial_weights_keep_the_published_scale_of_inputs(make_options: MakeOptions) -> None:
     result = train(make_options(init="paper", epochs=1))
     assert Model.load(result.checkpoint).config.std == (1.0, 1.0, 1.0)
+
+
+def test_every_step_gets_the_numbers_of_the_recipe(make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, float]] = []
+    original = Model.train_step
+
+    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+        given.append(keywords)
+        return original(self, *arguments, **keywords)
+
+    monkeypatch.setattr(Model, "train_step", train_step)
+    changes = {"schedule": "step", "milestones": (1,), "learning_rate": 0.02, "momentum": 0.8, "weight_decay": 0.003}
+    train(make_options(epochs=2, **changes))
+    fixed = {"momentum": 0.8, "weight_decay": 0.003}
+    assert given == [{"learning_rate": 0.02, **fixed}] * 5 + [{"learning_rate": 0.002, **fixed}] * 5
 
 
 def test_two_runs_are_equal_to_the_bit_and_another_seed_is_another_run(
@@ -230,6 +246,10 @@ def test_resuming_without_a_run_to_resume_is_refused(make_options: MakeOptions, 
     save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", {}, {"config": {}})
     with pytest.raises(ValueError, match="no training run to resume"):
         train(make_options(resume=True))
+    foreign = {"recipe": {"warp": 9}, "state": {}}
+    save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", {}, {"config": {}, "train": foreign})
+    with pytest.raises(ValueError, match=r"cannot resume \(.*'warp'"):
+        train(make_options(resume=True))
 
 
 def test_a_folder_that_holds_a_run_is_only_overwritten_on_request(
@@ -308,23 +328,24 @@ def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> Non
     assert not (options.output / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.parametrize(("validation_split", "last_good"), [(0.25, 5), (0.0, 7)])
 def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_finite(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch
+    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, validation_split: float, last_good: int
 ) -> None:
     original = Model.sgd_step
 
     def sgd_step(self: Model, *arguments: Any, **keywords: Any) -> None:
         original(self, *arguments, **keywords)
-        if self.step == 2 * STEPS_PER_EPOCH:
+        if self.step == 10:
             weights = {name: np.array(value) for name, value in self.parameters.items()}
             weights["fc7.weight"][3, 1] = np.inf
             self.set_parameters(weights)
 
     monkeypatch.setattr(Model, "sgd_step", sgd_step)
-    options = make_options()
+    options = make_options(validation_split=validation_split, schedule="constant", checkpoint_steps=5)
     with pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10"):
         train(options)
-    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == STEPS_PER_EPOCH
+    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == last_good
 
 
 def test_a_source_of_its_own_validates(
@@ -384,9 +405,14 @@ def test_a_second_ctrl_c_does_not_wait(make_options: MakeOptions, monkeypatch: p
         interrupt()
 
     before_step(monkeypatch, 3, twice)
-    with pytest.raises(KeyboardInterrupt):
-        train(make_options())
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    # A test run in the background starts with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(make_options())
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_two_towers_train_and_go_on_from_one_device(make_options: MakeOptions) -> None:

@@ -38,7 +38,7 @@ def split(source: ImageSource, fraction: float, seed: int) -> tuple[ImageSource,
     if counts.max(initial=0) < 2:
         raise ValueError(
             f"no class of {source.name} has more than one image, so none can be held out: give --validation SOURCE,"
-            " or --validation 0 to train without validation"
+            " or --validation-split 0 to train without validation"
         )
     held = _shares(counts, fraction, permutation(seed, Purpose.SPLIT, 1, len(counts)))
     order = permutation(seed, Purpose.SPLIT, 0, len(source))

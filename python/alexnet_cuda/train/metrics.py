@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..files import atomic_write
+from ..files import atomic_path
 
 METRICS_NAME = "metrics.jsonl"
 
@@ -62,7 +62,7 @@ class MetricsWriter:
 
     def __init__(self, folder: Path, keep_steps: int = 0, keep_epochs: int = 0) -> None:
         path = folder / METRICS_NAME
-        with atomic_write(path, "w") as file:
+        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             for record in read_metrics(path) if path.exists() else ():
                 if record["epoch"] <= keep_epochs if is_epoch(record) else record["step"] <= keep_steps:
                     file.write(_encode(record))

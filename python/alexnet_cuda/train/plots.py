@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import atomic_write
+from ..files import atomic_path
 from .metrics import METRICS_NAME, is_epoch, read_metrics
 
 CURVES_NAME = "curves.png"
@@ -49,8 +49,8 @@ def plot_curves(folder: Path) -> Path:
             axes.legend()
     canvas: Any = FigureCanvasAgg(figure)
     path = folder / CURVES_NAME
-    with atomic_write(path) as file:
-        canvas.print_png(file)
+    with atomic_path(path) as temporary:
+        canvas.print_png(temporary)
     return path
 
 
@@ -124,6 +124,6 @@ def plot_filters(folder: Path, weight: np.ndarray, towers: int, channel_order: s
     from PIL import Image
 
     path = folder / FILTERS_NAME
-    with atomic_write(path) as file:
-        Image.fromarray(filter_grid(weight, towers, channel_order)).save(file, "PNG")
+    with atomic_path(path) as temporary:
+        Image.fromarray(filter_grid(weight, towers, channel_order)).save(temporary, "PNG")
     return path

@@ -117,7 +117,7 @@ class Recipe:
 # images have no colour to vary.
 DIGITS = {
     "image_size": 67,
-    "epochs": 5,
+    "epochs": 6,
     "batch_size": 32,
     "learning_rate": 0.01,
     "schedule": "cosine",

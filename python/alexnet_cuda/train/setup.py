@@ -141,7 +141,11 @@ def _resumed(options: TrainOptions, path: Path) -> Run:
     stored = checkpoint.metadata.get("train")
     if stored is None:
         raise ValueError(f"{path} holds a model but no training run to resume")
-    recipe = Recipe(**stored["recipe"]).changed(options.given)
+    try:
+        recipe, state = Recipe(**stored["recipe"]), TrainState(**stored["state"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds a training run that this release cannot resume ({error})") from error
+    recipe = recipe.changed(options.given)
     validation_name = options.validation or stored["sources"]["validation"]
     training, validation, identity = _open(options.source, validation_name, recipe)
     for part in ("training", "validating"):
@@ -160,7 +164,7 @@ def _resumed(options: TrainOptions, path: Path) -> Run:
         model,
         training,
         validation,
-        TrainState(**stored["state"]),
+        state,
         stored["schedule"],
         identity,
     )

@@ -44,6 +44,12 @@ def dgrad(dy: Array, weight: Array, out: Array) -> None:
 def wgrad(x: Array, dy: Array, dweight: Array, dbias: Array | None) -> None:
     """Write the gradients by weights, ``dy^T x`` [out, in], and bias [out]."""
     blocks = _blocks(len(dweight))
-    parallel_for(lambda i: np.matmul(dy[:, blocks[i]].T, x, out=dweight[blocks[i]]), len(blocks))
-    if dbias is not None:
-        np.matmul(np.ones(len(dy), dy.dtype), dy, out=dbias)
+    ones = np.ones(len(dy), dy.dtype)
+
+    def block(i: int) -> None:
+        part = dy[:, blocks[i]]
+        np.matmul(part.T, x, out=dweight[blocks[i]])
+        if dbias is not None:
+            np.matmul(ones, part, out=dbias[blocks[i]])
+
+    parallel_for(block, len(blocks))

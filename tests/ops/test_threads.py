@@ -1,0 +1,132 @@
+"""No bit of a result depends on how many threads computed it, neither ours nor those of the BLAS library."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from alexnet_cuda.backends.cpu import parallel
+
+SCRIPT = """
+import hashlib
+import numpy as np
+from alexnet_cuda import philox
+from alexnet_cuda.backends.cpu import parallel
+from alexnet_cuda.ops import avg_pool, conv2d, dropout, linear, lrn, max_pool, relu, sgd, tanh
+
+rng = np.random.default_rng(17)
+def normal(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+def show(name, *arrays):
+    digest = hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()
+    print(name, digest)
+
+x, weight, bias = normal(5, 31, 29, 6), normal(8, 3, 2, 3), normal(8)
+options = {"stride": (1, 2), "padding": (1, 0), "groups": 2}
+y = conv2d.fprop(x, weight, bias, activation="relu", **options)
+dy = normal(*y.shape)
+show("conv2d", y, conv2d.dgrad(dy, weight, x.shape, **options), *conv2d.wgrad(x, dy, (3, 2), **options))
+for n, inputs, outputs in ((3, 1200, 2100), (900, 40, 70), (4000, 9, 12)):
+    x, weight, bias, dy = normal(n, inputs), normal(outputs, inputs), normal(outputs), normal(n, outputs)
+    y = linear.fprop(x, weight, bias, activation="tanh")
+    show("linear", y, linear.dgrad(dy, weight), *linear.wgrad(x, dy))
+x, dy = normal(3, 55, 54, 32), normal(3, 55, 54, 32)
+p = lrn.parameters(32, alpha=0.1, groups=2)
+show("lrn", lrn.fprop(x, p), lrn.bprop(dy, x, p))
+y, argmax = max_pool.fprop(x)
+show("pool", y, argmax, max_pool.bprop(y, argmax, x.shape), avg_pool.fprop(x), avg_pool.bprop(y, x.shape))
+show("elementwise", relu.fprop(x), relu.bprop(dy, x), tanh.fprop(x), tanh.bprop(dy, x))
+w, v = x.copy(), dy.copy()
+sgd.update(w, v, x, learning_rate=0.1)
+show("sgd", w, v)
+show("dropout", dropout.apply(x.reshape(-1, 1728), 0.5, seed=1, purpose=2, step=3))
+show("philox", philox.bits(1, 2, 3, 5, 200000), philox.normal(1, 2, 3, 5, 200000), philox.permutation(1, 2, 3, 40000))
+print("threads", parallel.num_threads())
+"""
+
+
+def digests(threads: int) -> list[str]:
+    environment = {**os.environ, "ALEXNET_CUDA_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert last == f"threads {threads}"
+    return lines
+
+
+def test_one_two_and_three_threads_give_the_same_bits() -> None:
+    one = digests(1)
+    assert len(one) == 10
+    assert digests(2) == one
+    assert digests(3) == one
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_a_number_of_threads_that_is_none_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXNET_CUDA_NUM_THREADS", text)
+    with pytest.raises(ValueError, match=f"must be a positive integer, got '{text}'"):
+        parallel.num_threads.__wrapped__()
+
+
+@pytest.fixture
+def four_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three helpers beside the caller, whatever the machine."""
+    pool = ThreadPoolExecutor(3)
+    monkeypatch.setattr(parallel, "num_threads", lambda: 4)
+    monkeypatch.setattr(parallel, "_pool", lambda: pool)
+
+
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize("tasks", [0, 1, 2, 5, 300])
+def test_each_task_runs_once(tasks: int) -> None:
+    seen: Counter[int] = Counter()
+    parallel.parallel_for(lambda i: seen.update([i]), tasks)
+    assert seen == dict.fromkeys(range(tasks), 1)
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_an_error_is_raised_when_the_running_tasks_have_ended_and_the_next_call_works() -> None:
+    started, ended = [], []
+    together = threading.Barrier(4)
+
+    def body(i: int) -> None:
+        started.append(i)
+        if i < 4:
+            together.wait(timeout=10)
+        if threading.current_thread() is threading.main_thread():
+            raise ZeroDivisionError
+        time.sleep(0.05)
+        ended.append(i)
+
+    with pytest.raises(ZeroDivisionError):
+        parallel.parallel_for(body, 100)
+    assert len(started) - 1 == len(ended) < 99
+    test_each_task_runs_once(5)
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_a_task_within_a_task_stays_in_its_thread_and_memory() -> None:
+    threads: dict[int, set[int]] = {i: set() for i in range(8)}
+    reused = []
+
+    def outer(i: int) -> None:
+        mine = parallel.scratch("test", (3, i + 1), np.float32)
+        mine[...] = i
+        parallel.parallel_for(lambda _: threads[i].add(threading.get_ident()), 5)
+        time.sleep(0.01)
+        reused.append(bool(np.all(mine == i)) and mine.shape == (3, i + 1))
+
+    parallel.parallel_for(outer, 8)
+    assert all(len(idents) == 1 for idents in threads.values())
+    assert len(set.union(*threads.values())) > 1
+    assert reused == [True] * 8
