@@ -194,6 +194,22 @@ def choose_architectures(environment: Mapping[str, str], nvcc: str, run: Run = r
     return [*real, "80-virtual"], "the GPUs present, and PTX for any other"
 
 
+def code_flags(architectures: list[str]) -> list[str]:
+    """Return nvcc's flags for architectures by CMake's names.
+
+    Only sm_90a has code of its own (wgmma, TMA); every other GPU runs the kernels of sm_80, whose PTX is made once and
+    turned into machine code for each: half of the compiler's time goes into making PTX.
+    """
+    codes: dict[str, list[str]] = {}
+    for name in architectures:
+        number, kind = name.split("-")
+        if kind == "virtual":
+            codes.setdefault(number, []).append(f"compute_{number}")
+        else:
+            codes.setdefault(number if number[-1] in "af" else "80", []).append(f"sm_{number}")
+    return [f"-gencode=arch=compute_{virtual},code=[{','.join(codes[virtual])}]" for virtual in sorted(codes)]
+
+
 def main() -> int:
     """Print the choice as JSON for CMake; the compiler that the user gave CMake is the only argument."""
     try:
@@ -208,6 +224,7 @@ def main() -> int:
         "library_folder": library_folder(toolkit.nvcc),
         "architectures": architectures,
         "architectures_reason": architectures_reason,
+        "code_flags": code_flags(architectures),
     }
     print(json.dumps(choice))
     return 0

@@ -100,6 +100,14 @@ def test_architectures_follow_the_gpus(gpus: str | None, expected: list[str]) ->
     assert toolkit.choose_architectures({"ALEXNET_CUDA_ARCHS": "89"}, "nvcc", run)[0] == ["89-real"]
 
 
+def test_generic_code_is_made_from_one_ptx() -> None:
+    assert toolkit.code_flags(["80-real", "80-virtual", "90a-real", "120-real", "120-virtual"]) == [
+        "-gencode=arch=compute_120,code=[compute_120]",
+        "-gencode=arch=compute_80,code=[sm_80,compute_80,sm_120]",
+        "-gencode=arch=compute_90a,code=[sm_90a]",
+    ]
+
+
 def test_library_folder_only_where_nvcc_would_miss_it(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "lib").mkdir()

@@ -1,28 +1,42 @@
-"""`_cuda.pyi` says what the extension has: functions, parameters with their types, results, the keys of configs."""
+"""The stubs say what the extensions have: functions, parameters with their types, results, the keys of configs."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import alexnet_cuda
+from alexnet_cuda._build_info import BUILD_INFO
 
-_cuda = pytest.importorskip(
-    "alexnet_cuda._cuda", exc_type=ModuleNotFoundError, reason="built with ALEXNET_CUDA_BUILD=cpu"
-)
+STUBS = {
+    name: ast.parse((Path(alexnet_cuda.__file__).parent / f"{name}.pyi").read_text(encoding="utf-8"))
+    for name in ("_cuda", "_simt")
+}
+FUNCTIONS = {
+    module: {node.name: node for node in stub.body if isinstance(node, ast.FunctionDef)}
+    for module, stub in STUBS.items()
+}
+DICTS = {node.name: node for node in STUBS["_cuda"].body if isinstance(node, ast.ClassDef)}
+DEVICE = {"driver_version", "runtime_version", "device_count", "device_properties", "can_access_peer"}
+FUNCTIONS["_simt"] |= {name: node for name, node in FUNCTIONS["_cuda"].items() if name not in DEVICE}
+# A build without CUDA has the executor alone.
+BUILT = ["_simt"] if BUILD_INFO["build"] == "cpu" else ["_cuda", "_simt"]
+EVERY_FUNCTION = [(module, name) for module in BUILT for name in FUNCTIONS[module]]
 
-STUB = ast.parse((Path(alexnet_cuda.__file__).parent / "_cuda.pyi").read_text(encoding="utf-8"))
-FUNCTIONS = {node.name: node for node in STUB.body if isinstance(node, ast.FunctionDef)}
-DICTS = {node.name: node for node in STUB.body if isinstance(node, ast.ClassDef)}
+
+def extension(module: str) -> Any:
+    return importlib.import_module(f"alexnet_cuda.{module}")
 
 
 def stub_type(pybind: str) -> str:
     """The stub's word for a type in a signature that pybind11 writes."""
     if "Sequence" in pybind:
-        return "Sequence[int]"
+        return "Sequence[float]" if "SupportsFloat" in pybind else "Sequence[int]"
     if "SupportsFloat" in pybind:
         return "float"
     if "SupportsInt" in pybind:
@@ -30,34 +44,36 @@ def stub_type(pybind: str) -> str:
     return pybind
 
 
-def signature(name: str) -> tuple[dict[str, str], str]:
-    """Parameters with types, and the result's type, of a function of the extension, from pybind11's own words."""
-    found = re.match(rf"{name}\((?:\*, )?(.*)\) -> (.+)$", getattr(_cuda, name).__doc__.splitlines()[0])
+def signature(module: str, name: str) -> tuple[dict[str, str], str]:
+    """Parameters with types, and the result's type, of a function of an extension, from pybind11's own words."""
+    found = re.match(rf"{name}\((?:\*, )?(.*)\) -> (.+)$", getattr(extension(module), name).__doc__.splitlines()[0])
     assert found is not None
     parameters = dict(re.findall(r"(\w+): (.+?)(?=, \w+: |$)", found[1]))
     return {parameter: stub_type(kind) for parameter, kind in parameters.items()}, found[2]
 
 
-def test_the_same_functions() -> None:
-    assert set(FUNCTIONS) == {name for name in dir(_cuda) if not name.startswith("_")}
+@pytest.mark.parametrize("module", BUILT)
+def test_the_same_functions(module: str) -> None:
+    assert set(FUNCTIONS[module]) == {name for name in dir(extension(module)) if not name.startswith("_")}
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_the_same_parameters_and_result(name: str) -> None:
-    arguments = FUNCTIONS[name].args
-    assert not arguments.args, "keyword-only, as in the extension"
-    stub = {argument.arg: ast.unparse(argument.annotation) for argument in arguments.kwonlyargs if argument.annotation}
-    parameters, result = signature(name)
+@pytest.mark.parametrize(("module", "name"), EVERY_FUNCTION)
+def test_the_same_parameters_and_result(module: str, name: str) -> None:
+    node = FUNCTIONS[module][name]
+    assert not node.args.args, "keyword-only, as in the extension"
+    stub = {argument.arg: ast.unparse(argument.annotation) for argument in node.args.kwonlyargs if argument.annotation}
+    parameters, result = signature(module, name)
     assert list(stub.items()) == list(parameters.items())
-    returns = ast.unparse(FUNCTIONS[name].returns or ast.Constant(...))
+    assert node.returns is not None
+    returns = ast.unparse(node.returns)
     assert (result == "dict") == (returns in DICTS)
     if result in ("None", "int", "bool"):
         assert returns == result
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_every_function_says_what_it_does(name: str) -> None:
-    assert len(getattr(_cuda, name).__doc__.splitlines()) > 1
+@pytest.mark.parametrize(("module", "name"), EVERY_FUNCTION)
+def test_every_function_says_what_it_does(module: str, name: str) -> None:
+    assert len(getattr(extension(module), name).__doc__.splitlines()) > 1
 
 
 @pytest.mark.parametrize(
@@ -69,11 +85,10 @@ def test_every_function_says_what_it_does(name: str) -> None:
     ],
 )
 def test_the_same_keys(name: str, arguments: dict[str, object]) -> None:
-    declared = DICTS[ast.unparse(FUNCTIONS[name].returns or ast.Constant(...))]
-    fields = {
-        ast.unparse(entry.target): ast.unparse(entry.annotation)
-        for entry in declared.body
-        if isinstance(entry, ast.AnnAssign)
+    returns = FUNCTIONS["_simt"][name].returns
+    assert returns is not None
+    entries = [entry for entry in DICTS[ast.unparse(returns)].body if isinstance(entry, ast.AnnAssign)]
+    result = getattr(extension("_simt"), name)(**arguments)
+    assert {key: type(value).__name__ for key, value in result.items()} == {
+        ast.unparse(entry.target): ast.unparse(entry.annotation) for entry in entries
     }
-    result = getattr(_cuda, name)(**arguments)
-    assert {key: type(value).__name__ for key, value in result.items()} == fields

@@ -18,10 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "cmake"))
-from toolkit import ToolkitError, choose_toolkit, locate_wheels  # noqa: E402
+from toolkit import ToolkitError, choose_toolkit, code_flags, locate_wheels  # noqa: E402
 
-# Virtual architecture -> machine code made from it; sm_80, 86 and 89 share one pass of the compiler's front end.
-TARGETS = {"80": ("80", "86", "89"), "90a": ("90a",), "100": ("100",), "120": ("120",)}
+ARCHITECTURES = ["80-real", "86-real", "89-real", "90a-real", "100-real", "120-real"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,11 @@ def find_warnings(text: str) -> list[str]:
 
 
 def compile_kernels(nvcc: str, source: Path) -> tuple[int, str]:
-    """Compile one file for all of `TARGETS`; returns nvcc's exit status and what it printed."""
-    codes = [
-        f"-gencode=arch=compute_{virtual},code=[{','.join(f'sm_{real}' for real in reals)}]"
-        for virtual, reals in TARGETS.items()
-    ]
-    command = [nvcc, "-std=c++17", "-O3", f"-I{ROOT / 'csrc'}", "-Xptxas=-v", "--fatbin", "-o", os.devnull, *codes]
-    done = subprocess.run([*command, str(source)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """Compile one file for all of `ARCHITECTURES`; returns nvcc's exit status and what it printed."""
+    command = [nvcc, "-std=c++17", "-O3", f"-I{ROOT / 'csrc'}", "-Xptxas=-v", "--fatbin", "-o", os.devnull]
+    done = subprocess.run(
+        [*command, *code_flags(ARCHITECTURES), str(source)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     return done.returncode, done.stdout
 
 

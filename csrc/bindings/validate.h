@@ -7,8 +7,13 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "common/cuda_runtime.h"
+
+#ifdef ALEXNET_CUDA_SIMT
+#include "simt/memory.h"
+#endif
 
 namespace alexnet::bindings {
 
@@ -49,6 +54,13 @@ T* check_pointer(const char* name, uintptr_t address, int64_t count, int alignme
     throw std::invalid_argument(std::string(name) + " is at address " + std::to_string(address) +
                                 "; expected a multiple of " + std::to_string(alignment));
   }
+#ifdef ALEXNET_CUDA_SIMT
+  constexpr size_t kElementBytes = sizeof(std::conditional_t<std::is_void_v<T>, char, T>);
+  if (address != 0 && !simt::is_guarded(reinterpret_cast<const void*>(address), count * kElementBytes)) {
+    throw std::invalid_argument(std::string(name) +
+                                " is not in memory of the CPU executor; expected a buffer from allocate()");
+  }
+#endif
   return reinterpret_cast<T*>(address);
 }
 

@@ -12,13 +12,28 @@
 
 namespace alexnet {
 
-enum class GemmTile : int { k128x128, k128x96, k64x64 };
+// The shapes of blocks that exist; conv2d_gemm.cuh says why these.
+enum class GemmTile : int { k128x128, k128x96, k64x64, k16x128 };
+
+struct GemmTileSize {
+  const char* name;
+  int m, n;
+};
+
+inline GemmTileSize tile_size(GemmTile tile) {
+  constexpr GemmTileSize kSizes[] = {
+      {"128x128", 128, 128}, {"128x96", 128, 96}, {"64x64", 64, 64}, {"16x128", 16, 128}};
+  return kSizes[static_cast<int>(tile)];
+}
+
+inline constexpr GemmTile kGemmTiles[] = {GemmTile::k128x128, GemmTile::k128x96, GemmTile::k64x64, GemmTile::k16x128};
 
 struct GemmProblem {
   int64_t m, n, k;  // of one group: C is m x n, the reduction k long
   int groups;
   Precision precision;
-  bool vector;  // both operands can be read in aligned 16-byte chunks
+  bool vector;      // both operands can be read in aligned 16-byte chunks
+  bool depth_rows;  // the reduction lies along the rows of the first operand (fprop, dgrad), not across them (wgrad)
 };
 
 struct GemmConfig {
@@ -47,8 +62,12 @@ inline double gemm_microseconds(const GemmProblem& problem, const GemmConfig& co
   const double rate = problem.precision == Precision::kFloat32 ? 0.55e6
                       : problem.precision == Precision::kTf32  ? 1.65e6
                                                                : 3.3e6;
-  // Shared memory reads a multiply-add: what a warp's 64 x 32 loads once, its 32 x 32 loads 1.33 times.
-  const double efficiency = config.tile == GemmTile::k64x64 ? 0.7 : config.tile == GemmTile::k128x96 ? 0.95 : 1.0;
+  // Reads of shared memory bound the smaller ones: a warp's 64 x 32 products take 96 numbers a step, its 32 x 32 take
+  // 64 for half of the products, its 16 x 32 take 48 for a quarter.
+  const double efficiency = config.tile == GemmTile::k16x128   ? 0.4
+                            : config.tile == GemmTile::k64x64  ? 0.7
+                            : config.tile == GemmTile::k128x96 ? 0.95
+                                                               : 1.0;
   // Pipeline fill, epilogue and the start of a block.
   constexpr double kBlock = 1.5;
   constexpr double kSecondKernel = 2.5;
@@ -65,15 +84,15 @@ inline double gemm_microseconds(const GemmProblem& problem, const GemmConfig& co
 inline GemmConfig gemm_candidate(const GemmProblem& problem, GemmTile tile, int splits) {
   GemmConfig config{};
   config.tile = tile;
-  config.tile_m = tile == GemmTile::k64x64 ? 64 : 128;
-  config.tile_n = tile == GemmTile::k64x64 ? 64 : tile == GemmTile::k128x96 ? 96 : 128;
+  config.tile_m = tile_size(tile).m;
+  config.tile_n = tile_size(tile).n;
   config.tile_k = 128 / precision_bytes(problem.precision);
   config.vector = problem.vector;
   const int64_t tiles_k = (problem.k + config.tile_k - 1) / config.tile_k;
   config.tiles_k_per_split = static_cast<int>(std::max<int64_t>((tiles_k + splits - 1) / splits, 1));
   // Rounding up may leave the last splits without work.
-  config.splits = static_cast<int>(
-      std::max<int64_t>((tiles_k + config.tiles_k_per_split - 1) / config.tiles_k_per_split, 1));
+  config.splits =
+      static_cast<int>(std::max<int64_t>((tiles_k + config.tiles_k_per_split - 1) / config.tiles_k_per_split, 1));
   config.microseconds = gemm_microseconds(problem, config);
   return config;
 }
@@ -85,55 +104,70 @@ struct GemmForce {
   int splits = 0;
 };
 
+[[noreturn]] inline void throw_bad_force(const std::string& item) {
+  std::string tiles;
+  for (const GemmTile tile : kGemmTiles) tiles += std::string("tile=") + tile_size(tile).name + ", ";
+  throw std::invalid_argument("ALEXNET_CUDA_FORCE has \"" + item + "\"; expected " + tiles + "or splits=1 to 999");
+}
+
 inline GemmForce parse_gemm_force(const std::string& text) {
   GemmForce force;
   for (size_t start = 0; start < text.size();) {
     const size_t end = std::min(text.find(',', start), text.size());
     const std::string item = text.substr(start, end - start);
     start = end + 1;
-    if (item == "tile=128x128" || item == "tile=128x96" || item == "tile=64x64") {
-      force.has_tile = true;
-      force.tile = item == "tile=128x128"  ? GemmTile::k128x128
-                   : item == "tile=128x96" ? GemmTile::k128x96
-                                           : GemmTile::k64x64;
+    if (item.rfind("tile=", 0) == 0) {
+      force.has_tile = false;
+      for (const GemmTile tile : kGemmTiles) {
+        if (item.substr(5) != tile_size(tile).name) continue;
+        force.has_tile = true;
+        force.tile = tile;
+      }
+      if (!force.has_tile) throw_bad_force(item);
     } else if (item.rfind("splits=", 0) == 0 && item.size() <= 10 && std::atoi(item.c_str() + 7) > 0) {
       force.splits = std::atoi(item.c_str() + 7);
     } else {
-      throw std::invalid_argument("ALEXNET_CUDA_FORCE has \"" + item +
-                                  "\"; expected tile=128x128, tile=128x96, tile=64x64 or splits=1 to 999");
+      throw_bad_force(item);
     }
   }
   return force;
 }
 
-inline std::string gemm_reason(const GemmProblem& problem, const GemmConfig& config, const GemmForce& force) {
+inline std::string gemm_reason(const GemmProblem& problem, const GemmConfig& config, bool tile_pinned,
+                               bool splits_pinned) {
   const int64_t blocks = config.tiles_m(problem) * config.tiles_n(problem) * problem.groups * config.splits;
-  std::string text = !problem.vector  ? "64x64 is the only tile whose operands need not be 16-byte chunks"
-                     : force.has_tile ? "tile pinned by ALEXNET_CUDA_FORCE"
-                                      : "least modelled time of the three tiles";
+  std::string text = !problem.vector ? "the only tile whose operands need not be 16-byte chunks"
+                     : tile_pinned   ? "tile pinned by ALEXNET_CUDA_FORCE"
+                                     : "least modelled time of all tiles";
   char numbers[160];
   std::snprintf(numbers, sizeof(numbers), "; %lld blocks on 132 SMs, %d split%s%s: %.1f us modelled",
                 static_cast<long long>(blocks), config.splits, config.splits == 1 ? "" : "s",
-                force.splits > 0 ? " (pinned)" : "", config.microseconds);
+                splits_pinned ? " (pinned)" : "", config.microseconds);
   return text + numbers;
 }
 
-// The choice with the least modelled time; of equals the one with fewer splits, then the larger tile.
+// Whether a tile can compute a problem. The path without vectors serves shapes of no importance to speed, and few rows
+// are a matter of small batches, which are not rows of wgrad: both have one kernel less to compile.
+inline bool fits(GemmTile tile, const GemmProblem& problem) {
+  if (!problem.vector) return tile == GemmTile::k64x64;
+  return tile != GemmTile::k16x128 || problem.depth_rows;
+}
+
+// The choice with the least modelled time; of equals the one with fewer splits, then the larger tile. A pinned tile
+// that does not fit is passed over.
 inline GemmConfig gemm_config(const GemmProblem& problem, const GemmForce& force = {}) {
   constexpr int kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
-  constexpr GemmTile kTiles[] = {GemmTile::k128x128, GemmTile::k128x96, GemmTile::k64x64};
+  const bool pinned = force.has_tile && fits(force.tile, problem);
   GemmConfig best{};
   for (const int each : kSplits) {
     const int splits = force.splits > 0 ? force.splits : each;
-    for (const GemmTile tile : kTiles) {
-      // The path without vectors exists for one tile only: it serves shapes of no importance to speed.
-      if (!problem.vector && tile != GemmTile::k64x64) continue;
-      if (problem.vector && force.has_tile && tile != force.tile) continue;
+    for (const GemmTile tile : kGemmTiles) {
+      if (!fits(tile, problem) || (pinned && tile != force.tile)) continue;
       const GemmConfig candidate = gemm_candidate(problem, tile, splits);
       if (best.splits == 0 || candidate.microseconds < best.microseconds) best = candidate;
     }
   }
-  best.reason = gemm_reason(problem, best, force);
+  best.reason = gemm_reason(problem, best, pinned, force.splits > 0);
   return best;
 }
 

@@ -26,7 +26,8 @@ struct Epilogue {
   FastDivmod run;
   Activation activation;
   bool out_float;
-  bool vector;  // 16-byte accesses: every pitch and run a multiple of 16 / sizeof(T) elements, every pointer of 16 bytes
+  bool
+      vector;  // 16-byte accesses: every pitch and run a multiple of 16 / sizeof(T) elements, every pointer of 16 bytes
 
   __device__ int64_t offset(int group, int row, int column) const {
     const int high = run.quotient(column);
@@ -72,25 +73,26 @@ struct Epilogue {
 
 // out = epilogue(sum over the splits, first to last, of partial)
 //
-// partial: [splits, groups, rows, columns] float32; out as Epilogue says, overwritten. kVector > 1 needs epilogue.vector.
-// Grid: elementwise_config of groups * rows * columns; block 256; no shared memory.
-// Floor: 4 * splits * groups * rows * columns bytes read, the output written; one addition a partial sum. The order of
-// additions is fixed: deterministic.
+// partial: [splits, groups, rows, columns] float32; out as Epilogue says, overwritten. kVector > 1 needs
+// epilogue.vector. Grid: (elementwise_config of rows * columns, groups); block 256; no shared memory. Floor: 4 * splits
+// * groups * rows * columns bytes read, the output written; one addition a partial sum. The order of additions is
+// fixed: deterministic.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256)
-    gemm_reduce_kernel(const float* partial, int splits, int groups, Epilogue<T> epilogue) {
-  const int64_t size = static_cast<int64_t>(groups) * epilogue.rows * epilogue.columns;
-  for (int64_t at = grid_thread() * kVector; at < size; at += grid_threads() * kVector) {
-    Pack<float, kVector> sums = load_pack<kVector>(partial + at);
+__global__ void __launch_bounds__(256, 2) gemm_reduce_kernel(const float* partial, int splits, Epilogue<T> epilogue) {
+  const int64_t group_size = static_cast<int64_t>(epilogue.rows) * epilogue.columns;
+  const int64_t size = gridDim.y * group_size;
+  const float* const from = partial + blockIdx.y * group_size;
+  const int chunks = epilogue.columns / kVector;
+  for (MatrixWalk walk(grid_thread(), grid_threads(), chunks); walk.row < epilogue.rows; walk.advance()) {
+    const int64_t at = walk.row * epilogue.columns + walk.column * kVector;
+    Pack<float, kVector> sums = load_pack<kVector>(from + at);
     for (int split = 1; split < splits; ++split) {
-      const Pack<float, kVector> next = load_pack<kVector>(partial + split * size + at);
+      const Pack<float, kVector> next = load_pack<kVector>(from + split * size + at);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) sums.value[i] += next.value[i];
     }
-    const int64_t line = at / epilogue.columns;
-    const int group = static_cast<int>(line / epilogue.rows);
-    epilogue.template store<kVector>(sums, group, static_cast<int>(line % epilogue.rows),
-                                     static_cast<int>(at % epilogue.columns));
+    epilogue.template store<kVector>(sums, static_cast<int>(blockIdx.y), static_cast<int>(walk.row),
+                                     static_cast<int>(walk.column) * kVector);
   }
 }
 

@@ -38,9 +38,7 @@ struct Mma<Precision::kTf32> {
   using T = float;
   static constexpr ptx::MmaInput kInput = ptx::MmaInput::kTf32;
   static constexpr int kParts = 1;
-  __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) {
-    part[0] = ptx::to_tf32(__uint_as_float(raw));
-  }
+  __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) { part[0] = ptx::to_tf32(__uint_as_float(raw)); }
 };
 
 // 3xTF32: a = high + low with both in TF32 is exact to 2^-22 |a| or better, and high high + high low + low high lacks
@@ -59,8 +57,8 @@ struct Mma<Precision::kFloat32> {
   }
 };
 
-// Reads of fragments from a shared tile. kDepthMajor: lines are m or n and the reduction lies along them; else lines are
-// the reduction. `first` is the first m or n of the fragment, `step` counts the tile's steps of two chunks.
+// Reads of fragments from a shared tile. kDepthMajor: lines are m or n and the reduction lies along them; else lines
+// are the reduction. `first` is the first m or n of the fragment, `step` counts the tile's steps of two chunks.
 template <typename T, class Tile, bool kDepthMajor>
 struct Fragments {
   static constexpr int kChunk = Tile::kChunk;

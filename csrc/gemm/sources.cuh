@@ -57,7 +57,7 @@ struct PatchSource {
   int32_t lines, columns;
   int32_t height, width, pitch;
   int32_t stride_h, stride_w, padding_h, padding_w;
-  FastDivmod image, row;         // P * Q, Q
+  FastDivmod image, row;          // P * Q, Q
   FastDivmod channels, filter_w;  // C / groups, S
   int32_t group_pitch;
 
@@ -95,8 +95,8 @@ struct PatchSource {
   }
 };
 
-// The places of dy [N, P, Q, pitch] that the input position (n, h, w) had a part in: line (n, h, w), column (r, s, k) is
-// dy[n, (h + padding - r) / stride, (w + padding - s) / stride, k] where both divisions are exact, else zero.
+// The places of dy [N, P, Q, pitch] that the input position (n, h, w) had a part in: line (n, h, w), column (r, s, k)
+// is dy[n, (h + padding - r) / stride, (w + padding - s) / stride, k] where both divisions are exact, else zero.
 template <typename T>
 struct GradientPatchSource {
   const T* data;

@@ -30,8 +30,8 @@ inline constexpr int kTileK = 128 / sizeof(T);
 // Lines of 16-byte chunks whose order is XORed with the line number, so that neither the copies that write a line nor
 // the reads that go down a column meet in a bank.
 //
-// ldmatrix reads one chunk from each of 8 lines: all 8 must differ modulo 8 chunks. 32-bit numbers that lie along m or n
-// are read one by one, 8 neighbours (two chunks) from each of 4 lines: here the 4 pairs must differ.
+// ldmatrix reads one chunk from each of 8 lines: all 8 must differ modulo 8 chunks. 32-bit numbers that lie along m or
+// n are read one by one, 8 neighbours (two chunks) from each of 4 lines: here the 4 pairs must differ.
 template <typename T, int kLines, int kColumns, bool kReadByWord>
 struct SharedTile {
   static constexpr int kChunk = 16 / sizeof(T);

@@ -9,8 +9,8 @@ namespace alexnet {
 
 void launch_augment(const AugmentParams& params, cudaStream_t stream) {
   if (params.count == 0) return;
-  const AugmentConfig config = augment_config(
-      {params.count, params.size, params.channels, dtype_bytes(params.dtype), aligned16({params.y})});
+  const AugmentConfig config =
+      augment_config({params.count, params.size, params.channels, dtype_bytes(params.dtype), aligned16({params.y})});
   const AugmentViews views{params.top, params.left, params.mirrored, params.shift};
   AugmentColours colours{};
   for (int i = 0; i < 3; ++i) {

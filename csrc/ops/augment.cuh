@@ -57,8 +57,8 @@ struct AugmentCursor {
 // Grid and block: augment_config, a block within one image; 32 bytes of shared memory. kVector > 1 needs y on 16 bytes.
 // Floor: size^2 * N * (3 + kChannels * sizeof(T)) bytes, 2 FLOPs an element. Deterministic.
 template <typename T, int kVector, int kChannels>
-__global__ void __launch_bounds__(256) augment_kernel(const uint8_t* images, T* y, AugmentViews views,
-                                                      AugmentColours colours, AugmentSize extent, RowGrid grid) {
+__global__ void __launch_bounds__(256, 4) augment_kernel(const uint8_t* images, T* y, AugmentViews views,
+                                                         AugmentColours colours, AugmentSize extent, RowGrid grid) {
   ALEXNET_DYNAMIC_SHARED(float, table);  // [2, 4]: factors and summands of the channels of y
   const RowPlace place = row_place(grid);
   if (threadIdx.x < 4) {

@@ -20,7 +20,7 @@ struct AugmentParams {
   int64_t count;            // N
   int height, width;
   int size;
-  int channels;  // 3, or 4 with a last one of zeros
+  int channels;            // 3, or 4 with a last one of zeros
   double mean[3], std[3];  // RGB
   bool reverse_channels;   // BGR
   DType dtype;

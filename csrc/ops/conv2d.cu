@@ -18,10 +18,14 @@ const char* name_of(Direction direction) {
   return direction == Direction::kFprop ? "fprop" : direction == Direction::kDgrad ? "dgrad" : "wgrad";
 }
 
+GemmForce environment_force() {
+  const char* const text = std::getenv("ALEXNET_CUDA_FORCE");
+  return parse_gemm_force(text == nullptr ? "" : text);
+}
+
 // The plan with the pins of ALEXNET_CUDA_FORCE; shown where ALEXNET_CUDA_LOG asks for it.
 Conv2dPlan environment_plan(const Conv2dProblem& problem, Direction direction, bool aligned) {
-  const char* const force = std::getenv("ALEXNET_CUDA_FORCE");
-  const Conv2dPlan plan = conv2d_plan(problem, direction, aligned, parse_gemm_force(force == nullptr ? "" : force));
+  const Conv2dPlan plan = conv2d_plan(problem, direction, aligned, environment_force());
   const char* const log = std::getenv("ALEXNET_CUDA_LOG");
   if (log != nullptr && std::string(log) == "config") {
     std::fprintf(stderr, "alexnet_cuda: conv2d %s, %d x %d x %d x %d to %d by %d x %d: %s\n", name_of(direction),
@@ -37,8 +41,7 @@ T* at_offset(void* workspace, int64_t bytes) {
 }
 
 FoldShape x_fold_shape(const Conv2dProblem& p, const Conv2dProblem& folded) {
-  return {p.N,         p.H,         p.W,      p.C,      p.stride_h, p.stride_w, p.padding_h,
-          p.padding_w, folded.H, folded.W, folded.C};
+  return {p.N, p.H, p.W, p.C, p.stride_h, p.stride_w, p.padding_h, p.padding_w, folded.H, folded.W, folded.C};
 }
 
 FoldShape weight_fold_shape(const Conv2dProblem& p, const Conv2dProblem& folded) {
@@ -49,8 +52,7 @@ void launch_fold(const void* tensor, void* folded, const FoldShape& shape, Preci
   dispatch_dtype(precision_dtype(precision), [&](auto type) {
     using T = typename decltype(type)::type;
     constexpr int kVector = 16 / sizeof(T);
-    const ElementwiseConfig config =
-        elementwise_config({shape.folded_count(), static_cast<int>(sizeof(T)), true});
+    const ElementwiseConfig config = elementwise_config({shape.folded_count(), static_cast<int>(sizeof(T)), true});
     launch(conv2d_fold_kernel<T, kVector>, config.grid, config.block, 0, stream, static_cast<const T*>(tensor),
            static_cast<T*>(folded), shape, FastDivmod(shape.stride_w * shape.c), FastDivmod(shape.folded_w),
            FastDivmod(shape.folded_h * shape.folded_w));
@@ -73,20 +75,17 @@ void dispatch_precision(Precision precision, Function&& function) {
   }
 }
 
-bool is_empty(const Conv2dProblem& problem) {
-  return problem.N == 0;
-}
-
 }  // namespace
 
 int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction) {
-  return std::max(environment_plan(problem, direction, true).workspace_bytes,
-                  environment_plan(problem, direction, false).workspace_bytes);
+  const GemmForce force = environment_force();
+  return std::max(conv2d_plan(problem, direction, true, force).workspace_bytes,
+                  conv2d_plan(problem, direction, false, force).workspace_bytes);
 }
 
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
   const Conv2dPlan plan = environment_plan(params.problem, Direction::kFprop, aligned16({params.x, params.weight}));
-  if (is_empty(params.problem)) return;
+  if (params.problem.N == 0) return;
   Conv2dOperands operands{params.x, params.weight, nullptr};
   if (plan.fold) {
     void* const x = at_offset<void>(params.workspace, plan.x_offset);
@@ -96,21 +95,28 @@ void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
                 stream);
     operands = {x, weight, nullptr};
   }
-  const Conv2dResult result{params.y,          params.y_float,
-                            params.bias,       params.addend,
-                            nullptr,           params.activation,
+  const Conv2dResult result{params.y,
+                            params.y_float,
+                            params.bias,
+                            params.addend,
+                            nullptr,
+                            params.activation,
                             at_offset<float>(params.workspace, plan.partial_offset)};
   dispatch_precision(params.problem.precision, [&](auto gemm) { gemm.fprop(plan, operands, result, stream); });
 }
 
 void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream) {
   const Conv2dPlan plan = environment_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
-  if (is_empty(params.problem)) return;
-  const Conv2dResult result{params.dx,   params.dx_float,   nullptr, params.addend,
-                            params.mask, Activation::kNone, at_offset<float>(params.workspace, plan.partial_offset)};
-  dispatch_precision(params.problem.precision, [&](auto gemm) {
-    gemm.dgrad(plan, {nullptr, params.weight, params.dy}, result, stream);
-  });
+  if (params.problem.N == 0) return;
+  const Conv2dResult result{params.dx,
+                            params.dx_float,
+                            nullptr,
+                            params.addend,
+                            params.mask,
+                            Activation::kNone,
+                            at_offset<float>(params.workspace, plan.partial_offset)};
+  dispatch_precision(params.problem.precision,
+                     [&](auto gemm) { gemm.dgrad(plan, {nullptr, params.weight, params.dy}, result, stream); });
 }
 
 void launch_conv2d_wgrad(const Conv2dWgradParams& params, cudaStream_t stream) {
@@ -137,9 +143,9 @@ void launch_conv2d_wgrad(const Conv2dWgradParams& params, cudaStream_t stream) {
   }
   if (params.dbias != nullptr) {
     // After the product, whose partial sums its own may overwrite.
-    launch_bias_bprop({params.dy, params.dbias, partial, problem.output_positions(), problem.K,
-                       precision_dtype(problem.precision)},
-                      stream);
+    launch_bias_bprop(
+        {params.dy, params.dbias, partial, problem.output_positions(), problem.K, precision_dtype(problem.precision)},
+        stream);
   }
 }
 

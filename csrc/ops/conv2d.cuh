@@ -1,5 +1,5 @@
-// Convolution as a matrix product whose operands are read where they lie (implicit GEMM). A fully connected layer is the
-// case of 1 x 1 filters on 1 x 1 images.
+// Convolution as a matrix product whose operands are read where they lie (implicit GEMM). A fully connected layer is
+// the case of 1 x 1 filters on 1 x 1 images.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ namespace alexnet {
 // map.partial and gemm_reduce_kernel finishes. Floor: (x + weight + y) bytes once, 2 N P Q K R S C / groups FLOP.
 // Deterministic: a sum's order depends on the problem alone.
 template <Precision kPrecision, class Shape, bool kVector>
-__global__ void __launch_bounds__(Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, 1)
     conv2d_fprop_kernel(PatchSource<typename Mma<kPrecision>::T> x, StridedSource<typename Mma<kPrecision>::T> weight,
                         BlockMap map, Epilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, true, true, kVector>(x, weight, map, epilogue);
@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
 // Launch, alignment, determinism as conv2d_fprop_kernel. Floor: (dy + weight + dx) bytes once, 2 N P Q K R S C / groups
 // FLOP; with strides above 1 this kernel multiplies stride_h * stride_w as much, most of it by zero.
 template <Precision kPrecision, class Shape, bool kVector>
-__global__ void __launch_bounds__(Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, 1)
     conv2d_dgrad_kernel(GradientPatchSource<typename Mma<kPrecision>::T> dy,
                         StridedSource<typename Mma<kPrecision>::T> weight, BlockMap map,
                         Epilogue<typename Mma<kPrecision>::T> epilogue) {
@@ -42,7 +42,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
 // Launch, alignment, determinism as conv2d_fprop_kernel. Floor: (x + dy) bytes once and 4 bytes a weight,
 // 2 N P Q K R S C / groups FLOP.
 template <Precision kPrecision, class Shape, bool kVector>
-__global__ void __launch_bounds__(Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, 1)
     conv2d_wgrad_kernel(StridedSource<typename Mma<kPrecision>::T> dy, PatchSource<typename Mma<kPrecision>::T> x,
                         BlockMap map, Epilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, false, false, kVector>(dy, x, map, epilogue);

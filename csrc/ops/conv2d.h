@@ -1,7 +1,8 @@
-// Grouped 2-D convolution: parameters and launches. Kernels and their contracts: conv2d.cuh; launch choice: conv2d_plan.h.
+// Grouped 2-D convolution: parameters and launches. Kernels and their contracts: conv2d.cuh; launch choice:
+// conv2d_plan.h.
 //
-// y[n, p, q, k] = bias[k] + sum over r, s, c of x[n, p stride - padding + r, q stride - padding + s, c] weight[k, r, s, c],
-// the sum over the channels of k's group. Types: x, y, dy, dx and weight of the precision's type; bias float32 (the
+// y[n, p, q, k] = bias[k] + sum over r, s, c of x[n, p stride - padding + r, q stride - padding + s, c] weight[k, r, s,
+// c], the sum over the channels of k's group. Types: x, y, dy, dx and weight of the precision's type; bias float32 (the
 // optimiser's own copy: K numbers need no smaller one); gradients of weight and bias float32, for the float32 weights
 // that the optimiser keeps.
 #pragma once

@@ -26,8 +26,8 @@ struct FoldShape {
 // Grid: elementwise_config of the folded elements; block 256; no shared memory.
 // Floor: (tensor + folded) bytes once; no FLOP. Deterministic.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256) conv2d_fold_kernel(const T* tensor, T* folded, FoldShape shape, FastDivmod run,
-                                                          FastDivmod row, FastDivmod image) {
+__global__ void __launch_bounds__(256)
+    conv2d_fold_kernel(const T* tensor, T* folded, FoldShape shape, FastDivmod run, FastDivmod row, FastDivmod image) {
   const int chunks = shape.folded_c / kVector;
   const int line_numbers = shape.w * shape.c;
   // Position and chunk apart: the position fits 31 bits, their product may not.
@@ -46,8 +46,8 @@ __global__ void __launch_bounds__(256) conv2d_fold_kernel(const T* tensor, T* fo
       const int h = y * shape.stride_h + i - shape.padding_h;
       const int along = first + rest;
       const bool inside = i < shape.stride_h && h >= 0 && h < shape.h && along >= 0 && along < line_numbers;
-      pack.value[e] = inside ? tensor[(static_cast<int64_t>(n) * shape.h + h) * line_numbers + along]
-                             : from_float<T>(0.0f);
+      pack.value[e] =
+          inside ? tensor[(static_cast<int64_t>(n) * shape.h + h) * line_numbers + along] : from_float<T>(0.0f);
       if (++rest == run.divisor) {
         rest = 0;
         ++i;

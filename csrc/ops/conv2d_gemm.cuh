@@ -2,8 +2,9 @@
 // file of its own (conv2d_<precision>.cu), so that several compilers can work at once.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
+#include <stdexcept>
+#include <type_traits>
 
 #include "common/check.h"
 #include "common/elementwise.h"
@@ -42,6 +43,8 @@ struct Conv2dGemm {
   using Tile128x96 = TileShape<128, 96, 2, 3, 3>;
   // Small problems: four times the blocks; 64 KiB let three of them share an SM.
   using Tile64x64 = TileShape<64, 64, 2, 2, 4>;
+  // Fully connected layers on a few images: all of the block's reads are weights.
+  using Tile16x128 = TileShape<16, 128, 1, 4, 4>;
 
   static void fprop(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
                     cudaStream_t stream);
@@ -58,7 +61,7 @@ struct Conv2dGemm {
                      cudaStream_t stream);
 
   // Calls function(Shape{}, std::bool_constant<vector>{}).
-  template <class Function>
+  template <bool kDepthRows, class Function>
   static void dispatch_tile(const GemmConfig& config, Function&& function) {
     if (!config.vector) return function(Tile64x64{}, std::false_type{});
     switch (config.tile) {
@@ -68,7 +71,11 @@ struct Conv2dGemm {
         return function(Tile128x96{}, std::true_type{});
       case GemmTile::k64x64:
         return function(Tile64x64{}, std::true_type{});
+      case GemmTile::k16x128:
+        if constexpr (kDepthRows) return function(Tile16x128{}, std::true_type{});
+        break;
     }
+    throw std::logic_error("no kernel for this tile");
   }
 
   static dim3 grid(const Conv2dPlan& plan) {
@@ -145,11 +152,11 @@ template <Precision kPrecision>
 void Conv2dGemm<kPrecision>::reduce(const Conv2dPlan& plan, const Conv2dResult& result, const Epilogue<T>& epilogue,
                                     cudaStream_t stream) {
   if (plan.config.splits == 1) return;
-  const int64_t count = plan.gemm.groups * plan.gemm.m * plan.gemm.n;
+  const int64_t count = plan.gemm.m * plan.gemm.n;
   const ElementwiseConfig config = elementwise_config({count, static_cast<int>(sizeof(T)), epilogue.vector});
   dispatch_vector<T>(config.vector, [&](auto vector) {
-    launch(gemm_reduce_kernel<T, vector()>, config.grid, config.block, 0, stream, result.partial, plan.config.splits,
-           plan.gemm.groups, epilogue);
+    launch(gemm_reduce_kernel<T, vector()>, dim3(config.grid, plan.gemm.groups), config.block, 0, stream,
+           result.partial, plan.config.splits, epilogue);
   });
   check_launch("gemm_reduce_kernel");
 }
@@ -169,7 +176,7 @@ void Conv2dGemm<kPrecision>::fprop(const Conv2dPlan& plan, const Conv2dOperands&
   weight.group_pitch = weight.line_pitch * p.group_k();
   Epilogue<T> end = epilogue(plan, result);
   set_layout(end, p.group_k(), p.yp(), p.group_k(), 0);
-  dispatch_tile(plan.config, [&](auto shape, auto vector) {
+  dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_fprop_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
            gemm_shared_bytes<Mma<kPrecision>, Shape, true, true>(), stream, patches(p, operands.x), weight,
@@ -211,7 +218,7 @@ void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dOperands&
   weight.group_pitch = weight.line_pitch * p.group_k();
   Epilogue<T> end = epilogue(plan, result);
   set_layout(end, p.group_c(), p.xp(), p.group_c(), 0);
-  dispatch_tile(plan.config, [&](auto shape, auto vector) {
+  dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_dgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
            gemm_shared_bytes<Mma<kPrecision>, Shape, true, false>(), stream, dy, weight, block_map(plan, result), end);
@@ -235,7 +242,7 @@ void Conv2dGemm<kPrecision>::wgrad(const Conv2dPlan& plan, const Conv2dOperands&
   Epilogue<T> end = epilogue(plan, result);
   const int64_t filter = p.wp() * p.R * p.S;
   set_layout(end, filter * p.group_k(), filter, p.group_c(), p.wp());
-  dispatch_tile(plan.config, [&](auto shape, auto vector) {
+  dispatch_tile<false>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_wgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
            gemm_shared_bytes<Mma<kPrecision>, Shape, false, false>(), stream, dy, patches(p, operands.x),

@@ -1,4 +1,5 @@
-// Launch choice of the convolution: a pure host function from the problem to matrix product, tile, splits and workspace.
+// Launch choice of the convolution: a pure host function from the problem to matrix product, tile, splits and
+// workspace.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +15,8 @@ namespace alexnet {
 
 enum class Direction : int { kFprop, kDgrad, kWgrad };
 
-// Sizes. Pitches are numbers from one position (of the weights: one filter tap) to the next, so that an operand may be a
-// range of a wider tensor's channels: half of conv3's input and weights, say. 0: no wider than the channels.
+// Sizes. Pitches are numbers from one position (of the weights: one filter tap) to the next, so that an operand may be
+// a range of a wider tensor's channels: half of conv3's input and weights, say. 0: no wider than the channels.
 struct Conv2dProblem {
   int N, H, W, C, K, R, S;
   int stride_h, stride_w, padding_h, padding_w;
@@ -51,8 +52,8 @@ inline int chunk_elements(Precision precision) {
 }
 
 // Space to depth: stride_h * stride_w positions become the channels of one, so that a filter of stride 1 sees the same
-// numbers; channels are padded with zeros to whole chunks. conv1: 227 x 227 x 3 with 11 x 11 filters of stride 4 becomes
-// 57 x 57 x 48 with 3 x 3 filters.
+// numbers; channels are padded with zeros to whole chunks. conv1: 227 x 227 x 3 with 11 x 11 filters of stride 4
+// becomes 57 x 57 x 48 with 3 x 3 filters.
 inline Conv2dProblem fold_problem(const Conv2dProblem& problem) {
   const int chunk = chunk_elements(problem.precision);
   Conv2dProblem folded = problem;
@@ -84,14 +85,25 @@ inline GemmProblem conv2d_gemm(const Conv2dProblem& p, Direction direction, bool
   const bool weight_chunks = p.group_c() % chunk == 0 && p.wp() % chunk == 0;
   switch (direction) {
     case Direction::kFprop:
-      return {p.output_positions(), p.group_k(), taps * p.group_c(), p.groups, p.precision,
-              aligned && x_chunks && weight_chunks};
+      return {p.output_positions(),
+              p.group_k(),
+              taps * p.group_c(),
+              p.groups,
+              p.precision,
+              aligned && x_chunks && weight_chunks,
+              true};
     case Direction::kDgrad:
-      return {p.input_positions(), p.group_c(), taps * p.group_k(), p.groups, p.precision,
-              aligned && y_chunks && weight_chunks};
+      return {p.input_positions(),
+              p.group_c(),
+              taps * p.group_k(),
+              p.groups,
+              p.precision,
+              aligned && y_chunks && weight_chunks,
+              true};
     case Direction::kWgrad:
-      return {p.group_k(), taps * p.group_c(), p.output_positions(), p.groups, p.precision,
-              aligned && x_chunks && y_chunks};
+      return {p.group_k(), taps * p.group_c(), p.output_positions(),
+              p.groups,    p.precision,        aligned && x_chunks && y_chunks,
+              false};
   }
   throw std::invalid_argument("unknown direction");
 }

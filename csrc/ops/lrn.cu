@@ -1,8 +1,7 @@
-#include "ops/lrn.cuh"
+#include "ops/lrn.h"
 
-#include "common/check.h"
 #include "common/elementwise.h"
-#include "common/launch.h"
+#include "ops/lrn.cuh"
 #include "ops/lrn_launch.h"
 
 namespace alexnet {

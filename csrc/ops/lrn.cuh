@@ -102,7 +102,7 @@ __device__ inline void lrn_normalise(const T* x, int column, const LrnShape& sha
 // Floor: 2 * sizeof(T) bytes an element; 5 FMAs for the sum, 2 reciprocal roots and 4 FLOPs. The halo of 4 elements
 // that a thread reads beside its own comes from L1. Deterministic; both kVectors give the same bits.
 template <typename T, int kVector, bool kThreeQuarters>
-__global__ void __launch_bounds__(256) lrn_fprop_kernel(const T* x, T* y, LrnShape shape, RowGrid grid) {
+__global__ void __launch_bounds__(256, 4) lrn_fprop_kernel(const T* x, T* y, LrnShape shape, RowGrid grid) {
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   const int64_t element = (place.row * grid.packs + place.pack) * kVector;
@@ -134,7 +134,7 @@ struct DirectGradient {
 // Floor with a DirectGradient: 3 * sizeof(T) bytes an element; about 30 FLOPs and 2 reciprocal roots, (kVector + 4) /
 // kVector times, since a thread computes its neighbours' share of the sums again. Deterministic.
 template <typename T, int kVector, bool kThreeQuarters, typename Gradient>
-__global__ void __launch_bounds__(256)
+__global__ void __launch_bounds__(256, 2)
     lrn_bprop_kernel(Gradient gradient, const T* x, T* dx, LrnShape shape, RowGrid grid) {
   constexpr int kHalf = kLrnVectorHalf;
   const RowPlace place = row_place(grid);
@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(256)
 // with 2 * half to either side, the terms of the sum with half to either side, and dy s^-beta. No alignment needed.
 // Floor as lrn_bprop_kernel, with 2 * size reads of shared memory an element. Deterministic, and the same bits.
 template <typename T, bool kThreeQuarters, typename Gradient>
-__global__ void __launch_bounds__(kLrnTile)
+__global__ void __launch_bounds__(kLrnTile, 2)
     lrn_bprop_any_kernel(Gradient gradient, const T* x, T* dx, LrnShape shape, RowGrid grid) {
   ALEXNET_DYNAMIC_SHARED(float, shared);
   const int half = shape.half;

@@ -8,14 +8,14 @@ namespace alexnet {
 
 void launch_lrn_max_pool_fprop(const LrnMaxPoolFpropParams& params, cudaStream_t stream) {
   if (params.shape.images == 0 || params.shape.channels == 0) return;
-  const LrnMaxPoolConfig config = lrn_max_pool_config({params.shape, params.window, dtype_bytes(params.dtype),
-                                                       aligned16({params.x, params.y, params.argmax})});
+  const LrnMaxPoolConfig config = lrn_max_pool_config(
+      {params.shape, params.window, dtype_bytes(params.dtype), aligned16({params.x, params.y, params.argmax})});
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {
       dispatch_beta(params.window.beta, [&](auto three_quarters) {
-        launch(lrn_max_pool_fprop_kernel<T, vector(), three_quarters()>, config.grid, config.block,
-               config.shared_bytes, stream, static_cast<const T*>(params.x), static_cast<T*>(params.y), params.argmax,
+        launch(lrn_max_pool_fprop_kernel<T, vector(), three_quarters()>, config.grid, config.block, config.shared_bytes,
+               stream, static_cast<const T*>(params.x), static_cast<T*>(params.y), params.argmax,
                LrnShape(params.window), PoolGrid(params.shape), LrnMaxPoolTile(config, params.shape));
       });
     });

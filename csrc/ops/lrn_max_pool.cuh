@@ -88,8 +88,8 @@ __global__ void __launch_bounds__(kLrnMaxPoolBlock, 4)
     if (row >= pool.out_height || column >= pool.out_width || channel >= pool.channels.divisor) continue;
     const int first = (pixel.row * stride * tile.in_columns + pixel.column * stride) * packs + pixel.channel;
     const int64_t output = pool.output_offset(place.image, row, column) + channel;
-    max_of_window<kVector>(normalised + first * kVector, pool.size, tile.in_columns * packs * kVector,
-                           packs * kVector, y + output, argmax == nullptr ? nullptr : argmax + output);
+    max_of_window<kVector>(normalised + first * kVector, pool.size, tile.in_columns * packs * kVector, packs * kVector,
+                           y + output, argmax == nullptr ? nullptr : argmax + output);
   }
 }
 

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <stdexcept>
+#include <string>
 
 #include "ops/lrn.h"
 #include "ops/max_pool.h"
@@ -48,6 +51,8 @@ struct LrnMaxPoolConfig {
 };
 
 constexpr int kLrnMaxPoolBlock = 256;
+// Blocks that fill an H200's 132 SMs twice; with fewer, the idle ones cost as much as the others take.
+constexpr uint32_t kLrnMaxPoolGrid = 264;
 
 // Input pixels along one axis that `outputs` windows of a pool read.
 inline int pool_extent(const PoolShape& shape, int outputs) {
@@ -63,18 +68,16 @@ inline int next_tile(int total, int tile) {
 
 // What a choice costs, in packs normalised; the lowest wins.
 inline double lrn_max_pool_cost(const LrnMaxPoolProblem& problem, const LrnMaxPoolConfig& config) {
-  // Blocks that fill an H200's 132 SMs twice; with fewer, the idle ones cost as much as the others take.
-  constexpr double kBlocksWanted = 264;
   const int segment_packs = problem.window.length() / config.vector;
-  // A tile that ends inside a segment reads a sector of its neighbours at either end of every pixel, from L2: half price.
+  // A tile that ends inside a segment reads a sector of its neighbours at either end of every pixel, from L2: half
+  // price.
   const double halo = config.packs % segment_packs == 0 ? 0.0 : 16.0 * 2 / (config.vector * problem.element_bytes);
-  const int64_t pixels =
-      int64_t{pool_extent(problem.shape, config.rows)} * pool_extent(problem.shape, config.columns);
+  const int64_t pixels = int64_t{pool_extent(problem.shape, config.rows)} * pool_extent(problem.shape, config.columns);
   const int64_t packs = pixels * config.packs;
   const int64_t passes = (packs + kLrnMaxPoolBlock - 1) / kLrnMaxPoolBlock;
   // One pass more for starting the block and its barrier.
   const double block = static_cast<double>((passes + 1) * kLrnMaxPoolBlock) + static_cast<double>(pixels) * halo;
-  return block * std::max(static_cast<double>(config.grid), kBlocksWanted);
+  return block * static_cast<double>(std::max(config.grid, kLrnMaxPoolGrid));
 }
 
 inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem) {
@@ -93,8 +96,7 @@ inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem) {
   for (int packs = all_packs; packs > 0; packs = next_tile(all_packs, packs)) {
     for (int columns = shape.out_width(); columns > 0; columns = next_tile(shape.out_width(), columns)) {
       for (int rows = shape.out_height(); rows > 0; rows = next_tile(shape.out_height(), rows)) {
-        const int64_t bytes =
-            int64_t{pool_extent(shape, rows)} * pool_extent(shape, columns) * packs * pack_bytes;
+        const int64_t bytes = int64_t{pool_extent(shape, rows)} * pool_extent(shape, columns) * packs * pack_bytes;
         if (bytes > kSharedBytes) continue;
         LrnMaxPoolConfig config{vector,
                                 kLrnMaxPoolBlock,
@@ -107,14 +109,21 @@ inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem) {
                                 static_cast<size_t>(bytes),
                                 0};
         const int64_t blocks = shape.images * config.row_tiles * config.column_tiles * config.pack_tiles;
-        config.grid = row_config({blocks, 1}, kLrnMaxPoolBlock).grid;
+        if (blocks > std::numeric_limits<int32_t>::max()) continue;
+        config.grid = static_cast<uint32_t>(blocks);
         const double cost = lrn_max_pool_cost(problem, config);
         if (best.block == 0 || cost < least) {
           best = config;
           least = cost;
         }
+        // Lower tiles read more twice and win only by filling the device; and the choice is made at every launch.
+        if (config.grid >= kLrnMaxPoolGrid) break;
       }
     }
+  }
+  if (best.block == 0) {
+    throw std::invalid_argument("images is " + std::to_string(shape.images) +
+                                "; expected a batch of fewer than 2147483648 blocks of threads");
   }
   return best;
 }

@@ -1,7 +1,6 @@
 // Max-pooling, overlapping where the stride is less than the size (section 3.4 of the AlexNet paper).
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 
 #include "ops/pool.cuh"
@@ -27,7 +26,7 @@ __device__ inline void max_of_window(const T* first, int size, int64_t row_strid
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
         const float value = to_float(pack.value[i]);
-        if (value > best[i] || isnan(value)) {
+        if (value > best[i] || value != value) {
           best[i] = value;
           index[i] = tap;
         }
@@ -38,7 +37,7 @@ __device__ inline void max_of_window(const T* first, int size, int64_t row_strid
   if (argmax == nullptr) return;
   Pack<uint8_t, kVector> taps;
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) taps.value[i] = static_cast<uint8_t>(isnan(best[i]) ? 0 : index[i]);
+  for (int i = 0; i < kVector; ++i) taps.value[i] = static_cast<uint8_t>(best[i] == best[i] ? index[i] : 0);
   store_vector(argmax, taps);
 }
 

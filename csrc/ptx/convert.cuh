@@ -7,7 +7,8 @@
 
 namespace alexnet::ptx {
 
-// Rounds to TF32 (10 bits of mantissa), ties away from zero; the lowest 13 bits of the result are zero. sm_80 and newer.
+// Rounds to TF32 (10 bits of mantissa), ties away from zero; the lowest 13 bits of the result are zero. sm_80 and
+// newer.
 __device__ __forceinline__ uint32_t to_tf32(float value) {
 #ifdef ALEXNET_CUDA_SIMT
   const uint32_t bits = simt::bit_cast<uint32_t>(value);

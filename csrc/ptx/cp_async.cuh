@@ -24,14 +24,18 @@ inline void cp_async(void* target, const void* source, int source_bytes = kBytes
   simt::async_copy(target, source, kBytes, source_bytes, site);
 }
 
-inline void cp_async_commit() { simt::async_commit(); }
+inline void cp_async_commit() {
+  simt::async_commit();
+}
 
 template <int kPending>
 inline void cp_async_wait(ALEXNET_SITE) {
   simt::async_wait(kPending, site);
 }
 
-inline void cp_async_wait_all(ALEXNET_SITE) { simt::async_wait_all(site); }
+inline void cp_async_wait_all(ALEXNET_SITE) {
+  simt::async_wait_all(site);
+}
 
 #else
 
@@ -51,7 +55,9 @@ __device__ __forceinline__ void cp_async(void* target, const void* source, int s
 }
 
 // Closes the group of the copies made since the last commit.
-__device__ __forceinline__ void cp_async_commit() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
+__device__ __forceinline__ void cp_async_commit() {
+  asm volatile("cp.async.commit_group;\n" ::: "memory");
+}
 
 // Waits for all groups of this thread but the kPending last committed.
 template <int kPending>
@@ -60,7 +66,9 @@ __device__ __forceinline__ void cp_async_wait() {
 }
 
 // Waits for all copies of this thread, committed or not.
-__device__ __forceinline__ void cp_async_wait_all() { asm volatile("cp.async.wait_all;\n" ::: "memory"); }
+__device__ __forceinline__ void cp_async_wait_all() {
+  asm volatile("cp.async.wait_all;\n" ::: "memory");
+}
 
 #endif
 

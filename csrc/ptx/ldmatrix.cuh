@@ -31,27 +31,27 @@ inline void ldmatrix_transposed(uint32_t (&registers)[kCount], const void* row, 
 
 #else
 
-#define ALEXNET_LDMATRIX(function, modifier)                                                                   \
-  template <int kCount>                                                                                        \
-  __device__ __forceinline__ void function(uint32_t(&registers)[kCount], const void* row) {                    \
-    static_assert(kCount == 1 || kCount == 2 || kCount == 4, "ldmatrix loads 1, 2 or 4 matrices");             \
-    const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));                             \
-    if constexpr (kCount == 1) {                                                                               \
-      asm volatile("ldmatrix.sync.aligned.m8n8.x1" modifier ".shared.b16 {%0}, [%1];\n"                        \
-                   : "=r"(registers[0])                                                                        \
-                   : "r"(address)                                                                              \
-                   : "memory");                                                                                \
-    } else if constexpr (kCount == 2) {                                                                        \
-      asm volatile("ldmatrix.sync.aligned.m8n8.x2" modifier ".shared.b16 {%0, %1}, [%2];\n"                    \
-                   : "=r"(registers[0]), "=r"(registers[1])                                                    \
-                   : "r"(address)                                                                              \
-                   : "memory");                                                                                \
-    } else {                                                                                                   \
-      asm volatile("ldmatrix.sync.aligned.m8n8.x4" modifier ".shared.b16 {%0, %1, %2, %3}, [%4];\n"            \
-                   : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3])            \
-                   : "r"(address)                                                                              \
-                   : "memory");                                                                                \
-    }                                                                                                          \
+#define ALEXNET_LDMATRIX(function, modifier)                                                        \
+  template <int kCount>                                                                             \
+  __device__ __forceinline__ void function(uint32_t (&registers)[kCount], const void* row) {        \
+    static_assert(kCount == 1 || kCount == 2 || kCount == 4, "ldmatrix loads 1, 2 or 4 matrices");  \
+    const uint32_t address = static_cast<uint32_t>(__cvta_generic_to_shared(row));                  \
+    if constexpr (kCount == 1) {                                                                    \
+      asm volatile("ldmatrix.sync.aligned.m8n8.x1" modifier ".shared.b16 {%0}, [%1];\n"             \
+                   : "=r"(registers[0])                                                             \
+                   : "r"(address)                                                                   \
+                   : "memory");                                                                     \
+    } else if constexpr (kCount == 2) {                                                             \
+      asm volatile("ldmatrix.sync.aligned.m8n8.x2" modifier ".shared.b16 {%0, %1}, [%2];\n"         \
+                   : "=r"(registers[0]), "=r"(registers[1])                                         \
+                   : "r"(address)                                                                   \
+                   : "memory");                                                                     \
+    } else {                                                                                        \
+      asm volatile("ldmatrix.sync.aligned.m8n8.x4" modifier ".shared.b16 {%0, %1, %2, %3}, [%4];\n" \
+                   : "=r"(registers[0]), "=r"(registers[1]), "=r"(registers[2]), "=r"(registers[3]) \
+                   : "r"(address)                                                                   \
+                   : "memory");                                                                     \
+    }                                                                                               \
   }
 ALEXNET_LDMATRIX(ldmatrix, "")
 ALEXNET_LDMATRIX(ldmatrix_transposed, ".trans")

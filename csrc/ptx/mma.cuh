@@ -43,17 +43,17 @@ inline void mma_tile(float (&d)[kTilesM][kTilesN][4], const uint32_t (&a)[kTiles
 
 template <MmaInput kInput>
 inline void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], ALEXNET_SITE) {
-  mma_tile<kInput, 1, 1>(reinterpret_cast<float(&)[1][1][4]>(d), reinterpret_cast<const uint32_t(&)[1][4]>(a),
-                         reinterpret_cast<const uint32_t(&)[1][2]>(b), site);
+  mma_tile<kInput, 1, 1>(reinterpret_cast<float (&)[1][1][4]>(d), reinterpret_cast<const uint32_t (&)[1][4]>(a),
+                         reinterpret_cast<const uint32_t (&)[1][2]>(b), site);
 }
 
 #else
 
 template <MmaInput kInput>
 __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-#define ALEXNET_MMA(instruction)                                                                      \
-  asm volatile(instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"       \
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                       \
+#define ALEXNET_MMA(instruction)                                                                \
+  asm volatile(instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n" \
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])                                 \
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
   if constexpr (kInput == MmaInput::kTf32) {
     ALEXNET_MMA("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32");

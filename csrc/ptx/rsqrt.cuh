@@ -7,8 +7,8 @@
 
 namespace alexnet::ptx {
 
-// 1 / sqrt(x) for a normal x, relative error at most 2^-22.9. rsqrtf is the same instruction between two more that scale
-// subnormal arguments, which doubles the cost of LRN's power.
+// 1 / sqrt(x) for a normal x, relative error at most 2^-22.9. rsqrtf is the same instruction between two more that
+// scale subnormal arguments, which doubles the cost of LRN's power.
 __device__ inline float rsqrt_normal(float x) {
 #ifdef ALEXNET_CUDA_SIMT
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x)));

@@ -39,11 +39,13 @@ void async_copy(void* target, const void* source, int bytes, int source_bytes, S
          target);
   }
   memset(target, kPoison, static_cast<size_t>(bytes));
-  self.copies.push_back({target, source, static_cast<uint32_t>(bytes), static_cast<uint32_t>(source_bytes),
-                         self.copy_group});
+  self.copies.push_back(
+      {target, source, static_cast<uint32_t>(bytes), static_cast<uint32_t>(source_bytes), self.copy_group});
 }
 
-void async_commit() { ++running_fiber().copy_group; }
+void async_commit() {
+  ++running_fiber().copy_group;
+}
 
 void async_wait(int pending, Site site) {
   Fiber& self = running_fiber();

@@ -34,7 +34,9 @@ void visit_lanes(uint32_t lanes, uint64_t draw, Visit visit) {
   }
 }
 
-bool same(Site a, Site b) { return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0); }
+bool same(Site a, Site b) {
+  return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
+}
 
 uint64_t next_block_run() {
   static uint64_t counter = 0;
@@ -57,7 +59,9 @@ BlockRunner::BlockRunner() : warps_(kMaxWarps), fibers_(kMaxBlockThreads) {
   stacks_ = static_cast<char*>(mapping);
 }
 
-BlockRunner::~BlockRunner() { munmap(stacks_, kMaxBlockThreads * kStackStride); }
+BlockRunner::~BlockRunner() {
+  munmap(stacks_, kMaxBlockThreads * kStackStride);
+}
 
 bool BlockRunner::in_stacks(uintptr_t address) const {
   return address - reinterpret_cast<uintptr_t>(stacks_) < kMaxBlockThreads * kStackStride;
@@ -265,7 +269,8 @@ void BlockRunner::rendezvous(Fiber& self, WarpOp op, uint32_t mask, void* argume
   const uint32_t bit = 1u << self.lane;
   self.last_site = site;
   if ((mask & bit) == 0) {
-    fail("lane %u calls %s(mask 0x%08x) at %s, a mask without itself", self.lane, op_name(op), mask, text(site).c_str());
+    fail("lane %u calls %s(mask 0x%08x) at %s, a mask without itself", self.lane, op_name(op), mask,
+         text(site).c_str());
   }
   if ((mask & ~warp.live) != 0) {
     fail("%s(mask 0x%08x) at %s names lanes %s, which have left the kernel or never were in it", op_name(op), mask,

@@ -112,8 +112,8 @@ inline T shuffle(WarpOp op, uint32_t mask, T value, int operand, int width, Site
 inline constexpr int warpSize = 32;
 
 #define ALEXNET_DYNAMIC_SHARED(type, name) type* const name = static_cast<type*>(::alexnet::simt::dynamic_shared())
-#define ALEXNET_SHARED(type, name)                               \
-  static thread_local ::alexnet::simt::SharedSlot name##_slot;   \
+#define ALEXNET_SHARED(type, name)                             \
+  static thread_local ::alexnet::simt::SharedSlot name##_slot; \
   auto& name = ::alexnet::simt::static_shared<type>(name##_slot, #name, {__FILE__, __LINE__})
 
 inline void __syncthreads(ALEXNET_SITE) {
@@ -160,5 +160,9 @@ inline int __any_sync(unsigned mask, int predicate, ALEXNET_SITE) {
   return static_cast<int>(alexnet::simt::warp_vote(alexnet::simt::WarpOp::kAny, mask, predicate != 0, site));
 }
 // CUDA promises no more than the calling lane itself.
-inline unsigned __activemask() { return 1u << alexnet::simt::running_thread->lane; }
-inline void __trap(ALEXNET_SITE) { alexnet::simt::fail("__trap() at %s:%d", site.file, site.line); }
+inline unsigned __activemask() {
+  return 1u << alexnet::simt::running_thread->lane;
+}
+inline void __trap(ALEXNET_SITE) {
+  alexnet::simt::fail("__trap() at %s:%d", site.file, site.line);
+}

@@ -66,9 +66,9 @@ struct Rendezvous {
 
 struct Warp {
   unsigned index;
-  uint32_t live;   // lanes that have not left the kernel
-  uint32_t open;   // which rendezvous are in use
-  unsigned head;   // of the queue of lanes that can run
+  uint32_t live;  // lanes that have not left the kernel
+  uint32_t open;  // which rendezvous are in use
+  unsigned head;  // of the queue of lanes that can run
   unsigned count;
   uint8_t queue[kWarpSize];
   Rendezvous rendezvous[kWarpSize];
@@ -165,6 +165,8 @@ class SignalStack {
   int previous_flags_;
 };
 
-inline Fiber& running_fiber() { return *static_cast<Fiber*>(running_thread); }
+inline Fiber& running_fiber() {
+  return *static_cast<Fiber*>(running_thread);
+}
 
 }  // namespace alexnet::simt

@@ -40,8 +40,8 @@ std::atomic<uint64_t>& seed_setting() {
 }
 
 std::atomic<int>& thread_setting() {
-  static std::atomic<int> value{static_cast<int>(
-      std::max<uint64_t>(1, number_from_environment("ALEXNET_CUDA_SIMT_THREADS", static_cast<uint64_t>(processors()))))};
+  static std::atomic<int> value{static_cast<int>(std::max<uint64_t>(
+      1, number_from_environment("ALEXNET_CUDA_SIMT_THREADS", static_cast<uint64_t>(processors()))))};
   return value;
 }
 
@@ -137,7 +137,8 @@ void check(const Launch& launch) {
   const uint64_t threads = uint64_t{launch.block.x} * launch.block.y * launch.block.z;
   const auto describe = [](dim3 size) { return text(uint3{size.x, size.y, size.z}); };
   if (threads == 0 || threads > kMaxBlockThreads || launch.block.z > 64) {
-    throw std::invalid_argument("a block of " + describe(launch.block) + " threads; expected 1 to 1024, at most 64 deep");
+    throw std::invalid_argument("a block of " + describe(launch.block) +
+                                " threads; expected 1 to 1024, at most 64 deep");
   }
   constexpr unsigned kMaxGridX = 0x7FFFFFFF;
   constexpr unsigned kMaxGridYZ = 65535;
@@ -154,14 +155,20 @@ void check(const Launch& launch) {
 
 }  // namespace
 
-void set_seed(uint64_t value) { seed_setting() = value; }
-uint64_t seed() { return seed_setting(); }
+void set_seed(uint64_t value) {
+  seed_setting() = value;
+}
+uint64_t seed() {
+  return seed_setting();
+}
 
 void set_thread_count(int count) {
   if (count < 1) throw std::invalid_argument("thread count is " + std::to_string(count) + "; expected 1 or more");
   thread_setting() = count;
 }
-int thread_count() { return thread_setting(); }
+int thread_count() {
+  return thread_setting();
+}
 
 void run_launch(const Launch& launch) {
   check(launch);

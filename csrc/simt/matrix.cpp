@@ -44,7 +44,9 @@ inline float half_value(uint16_t bits) {
 }
 
 // The instruction does not look at the lowest 13 bits of a TF32 operand.
-inline float tf32_value(uint32_t bits) { return bit_cast<float>(bits & 0xFFFFE000u); }
+inline float tf32_value(uint32_t bits) {
+  return bit_cast<float>(bits & 0xFFFFE000u);
+}
 
 template <MmaInput input>
 inline constexpr int kDepth = input == MmaInput::kTf32 ? 8 : 16;
@@ -123,9 +125,15 @@ __attribute__((always_inline)) inline void multiply_tile(const MmaTile* const* l
   }
 }
 
-ALEXNET_SIMT_CLONES void multiply_tf32(const MmaTile* const* lanes) { multiply_tile<MmaInput::kTf32>(lanes); }
-ALEXNET_SIMT_CLONES void multiply_bf16(const MmaTile* const* lanes) { multiply_tile<MmaInput::kBFloat16>(lanes); }
-ALEXNET_SIMT_CLONES void multiply_fp16(const MmaTile* const* lanes) { multiply_tile<MmaInput::kFloat16>(lanes); }
+ALEXNET_SIMT_CLONES void multiply_tf32(const MmaTile* const* lanes) {
+  multiply_tile<MmaInput::kTf32>(lanes);
+}
+ALEXNET_SIMT_CLONES void multiply_bf16(const MmaTile* const* lanes) {
+  multiply_tile<MmaInput::kBFloat16>(lanes);
+}
+ALEXNET_SIMT_CLONES void multiply_fp16(const MmaTile* const* lanes) {
+  multiply_tile<MmaInput::kFloat16>(lanes);
+}
 
 template <MmaInput input>
 void perform_mma(void* const* arguments, uint32_t) {

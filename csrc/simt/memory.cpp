@@ -84,15 +84,15 @@ void* allocate(size_t bytes, Placement placement, const std::string& label) {
   char* pages = static_cast<char*>(mapping) + kGuardBytes;
   if (mapping == MAP_FAILED || (page_bytes != 0 && mprotect(pages, page_bytes, PROT_READ | PROT_WRITE) != 0)) {
     if (mapping != MAP_FAILED) munmap(mapping, mapping_bytes);
-    throw std::runtime_error("the system refused " + std::to_string(bytes) + " bytes for the CPU executor: " +
-                             strerror(errno));
+    throw std::runtime_error("the system refused " + std::to_string(bytes) +
+                             " bytes for the CPU executor: " + strerror(errno));
   }
   memset(pages, kPoison, page_bytes);
   const size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   char* data = placement == Placement::kStart ? pages : pages + page_bytes - padded;
   const std::lock_guard<std::mutex> lock(mutex);
-  buffers[reinterpret_cast<uintptr_t>(pages)] = {static_cast<char*>(mapping), mapping_bytes, pages, page_bytes, data,
-                                                 bytes, next_number++, label};
+  buffers[reinterpret_cast<uintptr_t>(pages)] = {
+      static_cast<char*>(mapping), mapping_bytes, pages, page_bytes, data, bytes, next_number++, label};
   return data;
 }
 
@@ -115,8 +115,9 @@ bool is_guarded(const void* data, size_t bytes) {
 
 void check_kernel_argument(const void* pointer, int position) {
   if (pointer == nullptr || is_guarded(pointer, 0)) return;
-  throw std::invalid_argument("argument " + std::to_string(position) +
-                              " of the kernel points to memory that the CPU executor did not allocate and so cannot guard");
+  throw std::invalid_argument(
+      "argument " + std::to_string(position) +
+      " of the kernel points to memory that the CPU executor did not allocate and so cannot guard");
 }
 
 std::string damaged_guards() {

@@ -11,12 +11,14 @@ namespace {
 
 constexpr size_t kPage = 64 * 1024;  // the largest page of the systems this runs on
 constexpr size_t kGuard = 256 * 1024;
-constexpr size_t kGap = 256;                              // poison before and after each array
-constexpr size_t kStaticArea = 4 * kMaxStaticShared;      // room for gaps around many small arrays
+constexpr size_t kGap = 256;                          // poison before and after each array
+constexpr size_t kStaticArea = 4 * kMaxStaticShared;  // room for gaps around many small arrays
 constexpr size_t kDynamicArea = (kMaxShared + kGap + kPage - 1) / kPage * kPage;
 constexpr size_t kDynamicAlignment = 128;
 
-size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+size_t round_up(size_t value, size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
 
 bool poisoned(const char* start, const char* end) {
   return std::all_of(start, end, [](char byte) { return static_cast<unsigned char>(byte) == kPoison; });
@@ -42,7 +44,9 @@ SharedMemory::SharedMemory() : mapping_bytes_(3 * kGuard + kStaticArea + kDynami
   memset(dynamic_start, kPoison, kDynamicArea);
 }
 
-SharedMemory::~SharedMemory() { munmap(mapping_, mapping_bytes_); }
+SharedMemory::~SharedMemory() {
+  munmap(mapping_, mapping_bytes_);
+}
 
 void SharedMemory::begin_block(size_t dynamic_bytes) {
   arrays_.clear();
@@ -60,7 +64,9 @@ void* SharedMemory::add_static(size_t bytes, size_t alignment, const char* name,
   auto address = round_up(reinterpret_cast<uintptr_t>(static_next_) + kGap, 2 * step);
   if (alignment <= 16) address += 16;
   char* const data = reinterpret_cast<char*>(address);
-  if (static_bytes_ > kMaxStaticShared || data + bytes + kGap > static_start_ + kStaticArea) return nullptr;
+  if (static_bytes_ > kMaxStaticShared || static_bytes_ + dynamic_bytes_ > kMaxShared ||
+      data + bytes + kGap > static_start_ + kStaticArea)
+    return nullptr;
   memset(static_next_, kPoison, static_cast<size_t>(data - static_next_) + bytes + kGap);
   static_next_ = data + bytes;
   arrays_.push_back({data, bytes, name, site});
@@ -81,7 +87,8 @@ std::string SharedMemory::damage() const {
   const char* gap = static_start_;
   for (const Array& array : arrays_) {
     const auto label = std::string("shared array ") + array.name;
-    if (!poisoned(std::max<const char*>(gap, array.data - kGap), array.data)) return "write before the start of " + label;
+    if (!poisoned(std::max<const char*>(gap, array.data - kGap), array.data))
+      return "write before the start of " + label;
     gap = array.data + array.bytes;
     if (!poisoned(gap, gap + kGap)) return "write past the end of " + label;
   }

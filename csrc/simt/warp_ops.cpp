@@ -99,12 +99,14 @@ void* new_static_shared(SharedSlot& slot, size_t bytes, size_t alignment, const 
   Fiber& self = running_fiber();
   void* const address = self.runner->shared().add_static(bytes, alignment, name, site);
   if (address == nullptr) {
-    fail("shared array %s at %s does not fit in 48 KiB of static shared memory", name, text(site).c_str());
+    fail("shared array %s at %s does not fit: 48 KiB static, 227 KiB with dynamic", name, text(site).c_str());
   }
   slot = {self.place->block_run, address};
   return address;
 }
 
-void* dynamic_shared() { return running_fiber().runner->shared().dynamic(); }
+void* dynamic_shared() {
+  return running_fiber().runner->shared().dynamic();
+}
 
 }  // namespace alexnet::simt

@@ -25,6 +25,48 @@ class SoftmaxConfig(TypedDict):
     block: int
     grid: int
 
+class LrnConfig(TypedDict):
+    vector: int
+    block: int
+    blocks_per_image: int
+    grid: int
+    shared_bytes: int
+
+class PoolConfig(TypedDict):
+    vector: int
+    block: int
+    blocks_per_image: int
+    grid: int
+
+class LrnMaxPoolConfig(TypedDict):
+    vector: int
+    block: int
+    rows: int
+    columns: int
+    packs: int
+    shared_bytes: int
+    grid: int
+
+class AugmentConfig(TypedDict):
+    vector: int
+    block: int
+    blocks_per_image: int
+    grid: int
+
+class GemmConfig(TypedDict):
+    m: int
+    n: int
+    k: int
+    groups: int
+    fold: bool
+    vector: bool
+    tile: tuple[int, int, int]
+    splits: int
+    blocks: int
+    workspace_bytes: int
+    microseconds: float
+    reason: str
+
 class DeviceProperties(TypedDict):
     name: str
     capability: tuple[int, int]
@@ -91,3 +133,346 @@ def sgd(
     copy_dtype: str,
     stream: int,
 ) -> None: ...
+def lrn_fprop(
+    *,
+    x: int,
+    y: int,
+    images: int,
+    pixels: int,
+    channels: int,
+    groups: int,
+    size: int,
+    k: float,
+    alpha: float,
+    beta: float,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def lrn_bprop(
+    *,
+    dy: int,
+    x: int,
+    dx: int,
+    images: int,
+    pixels: int,
+    channels: int,
+    groups: int,
+    size: int,
+    k: float,
+    alpha: float,
+    beta: float,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def lrn_fprop_config(
+    *,
+    images: int,
+    pixels: int,
+    channels: int,
+    groups: int,
+    size: int,
+    dtype: str,
+    aligned: bool,
+) -> LrnConfig: ...
+def lrn_bprop_config(
+    *,
+    images: int,
+    pixels: int,
+    channels: int,
+    groups: int,
+    size: int,
+    dtype: str,
+    aligned: bool,
+) -> LrnConfig: ...
+def max_pool_fprop(
+    *,
+    x: int,
+    y: int,
+    argmax: int,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    size: int,
+    stride: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def max_pool_bprop(
+    *,
+    dy: int,
+    argmax: int,
+    dx: int,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    size: int,
+    stride: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def max_pool_fprop_config(
+    *,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    size: int,
+    stride: int,
+    dtype: str,
+    aligned: bool,
+) -> PoolConfig: ...
+def max_pool_bprop_config(
+    *,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    size: int,
+    stride: int,
+    dtype: str,
+    aligned: bool,
+) -> PoolConfig: ...
+def avg_pool_fprop(
+    *,
+    x: int,
+    y: int,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    size: int,
+    stride: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def avg_pool_bprop(
+    *,
+    dy: int,
+    dx: int,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    size: int,
+    stride: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def lrn_max_pool_fprop(
+    *,
+    x: int,
+    y: int,
+    argmax: int,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    groups: int,
+    size: int,
+    k: float,
+    alpha: float,
+    beta: float,
+    pool_size: int,
+    pool_stride: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def lrn_max_pool_bprop(
+    *,
+    dy: int,
+    argmax: int,
+    x: int,
+    dx: int,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    groups: int,
+    size: int,
+    k: float,
+    alpha: float,
+    beta: float,
+    pool_size: int,
+    pool_stride: int,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def lrn_max_pool_fprop_config(
+    *,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    groups: int,
+    size: int,
+    pool_size: int,
+    pool_stride: int,
+    dtype: str,
+    aligned: bool,
+) -> LrnMaxPoolConfig: ...
+def augment(
+    *,
+    images: int,
+    top: int,
+    left: int,
+    mirrored: int,
+    shift: int,
+    y: int,
+    count: int,
+    height: int,
+    width: int,
+    size: int,
+    channels: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    reverse_channels: bool,
+    dtype: str,
+    stream: int,
+) -> None: ...
+def augment_config(
+    *,
+    images: int,
+    size: int,
+    channels: int,
+    dtype: str,
+    aligned: bool,
+) -> AugmentConfig: ...
+def conv2d_fprop(
+    *,
+    x: int,
+    weight: int,
+    bias: int,
+    addend: int,
+    y: int,
+    y_float: bool,
+    activation: str,
+    workspace: int,
+    workspace_bytes: int,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int,
+    pitch: Sequence[int],
+    precision: str,
+    stream: int,
+) -> None: ...
+def conv2d_dgrad(
+    *,
+    dy: int,
+    weight: int,
+    mask: int,
+    addend: int,
+    dx: int,
+    dx_float: bool,
+    workspace: int,
+    workspace_bytes: int,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int,
+    pitch: Sequence[int],
+    precision: str,
+    stream: int,
+) -> None: ...
+def conv2d_wgrad(
+    *,
+    x: int,
+    dy: int,
+    dweight: int,
+    dbias: int,
+    accumulate: bool,
+    workspace: int,
+    workspace_bytes: int,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int,
+    pitch: Sequence[int],
+    precision: str,
+    stream: int,
+) -> None: ...
+def conv2d_workspace_bytes(
+    *,
+    direction: str,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int,
+    pitch: Sequence[int],
+    precision: str,
+) -> int: ...
+def conv2d_config(
+    *,
+    direction: str,
+    aligned: bool,
+    force: str,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    groups: int,
+    pitch: Sequence[int],
+    precision: str,
+) -> GemmConfig: ...
+def linear_fprop(
+    *,
+    x: int,
+    weight: int,
+    bias: int,
+    addend: int,
+    y: int,
+    y_float: bool,
+    activation: str,
+    workspace: int,
+    workspace_bytes: int,
+    shape: Sequence[int],
+    pitch: Sequence[int],
+    precision: str,
+    stream: int,
+) -> None: ...
+def linear_dgrad(
+    *,
+    dy: int,
+    weight: int,
+    mask: int,
+    addend: int,
+    dx: int,
+    dx_float: bool,
+    workspace: int,
+    workspace_bytes: int,
+    shape: Sequence[int],
+    pitch: Sequence[int],
+    precision: str,
+    stream: int,
+) -> None: ...
+def linear_wgrad(
+    *,
+    x: int,
+    dy: int,
+    dweight: int,
+    dbias: int,
+    accumulate: bool,
+    workspace: int,
+    workspace_bytes: int,
+    shape: Sequence[int],
+    pitch: Sequence[int],
+    precision: str,
+    stream: int,
+) -> None: ...
+def linear_workspace_bytes(
+    *,
+    direction: str,
+    shape: Sequence[int],
+    pitch: Sequence[int],
+    precision: str,
+) -> int: ...
+def linear_config(
+    *,
+    direction: str,
+    aligned: bool,
+    force: str,
+    shape: Sequence[int],
+    pitch: Sequence[int],
+    precision: str,
+) -> GemmConfig: ...

@@ -30,9 +30,16 @@ def _pack(root: Path, path: Path, mode: str, arcname: str, **options) -> Path:
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-@pytest.mark.parametrize(("suffix", "mode"), [
-    (".tar", "w"), (".tar.gz", "w:gz"), (".tgz", "w:gz"), (".tar.bz2", "w:bz2"), (".tar.xz", "w:xz"),
-])
+@pytest.mark.parametrize(
+    ("suffix", "mode"),
+    [
+        (".tar", "w"),
+        (".tar.gz", "w:gz"),
+        (".tgz", "w:gz"),
+        (".tar.bz2", "w:bz2"),
+        (".tar.xz", "w:xz"),
+    ],
+)
 def test_archive_equals_folder(suffix, mode, form, tmp_path: Path, make_tree):
     root = make_tree(tmp_path / "set")
     folder = open_source(root)
@@ -91,19 +98,22 @@ def _special(name: str, kind: bytes, target: str = "") -> tuple[tarfile.TarInfo,
     return info, b""
 
 
-@pytest.mark.parametrize(("member", "message"), [
-    (("/etc/a.png", b""), r"absolute path \(/etc/a\.png\)"),
-    (("a/../../b.png", b""), r"parent path \(a/\.\./\.\./b\.png\)"),
-    (("../notes.txt", b""), "parent path"),
-    (_special("a/out.png", tarfile.SYMTYPE, "/etc/passwd"), r"link \(a/out\.png to /etc/passwd\)"),
-    (_special("a/out.png", tarfile.LNKTYPE, "../../x"), r"link \(a/out\.png to \.\./\.\./x\)"),
-    (_special("a/in.png", tarfile.SYMTYPE, "1.png"), "tar --dereference"),
-    (_special("a/in.png", tarfile.LNKTYPE, "a/1.png"), "--hard-dereference"),
-    (_special("a/disk", tarfile.BLKTYPE), "a device"),
-    (_special("a/tty", tarfile.CHRTYPE), "a device"),
-    (_special("a/pipe", tarfile.FIFOTYPE), "a device, a pipe"),
-    (_special("a/holes.png", tarfile.GNUTYPE_SPARSE), "a sparse file"),
-])
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (("/etc/a.png", b""), r"absolute path \(/etc/a\.png\)"),
+        (("a/../../b.png", b""), r"parent path \(a/\.\./\.\./b\.png\)"),
+        (("../notes.txt", b""), "parent path"),
+        (_special("a/out.png", tarfile.SYMTYPE, "/etc/passwd"), r"link \(a/out\.png to /etc/passwd\)"),
+        (_special("a/out.png", tarfile.LNKTYPE, "../../x"), r"link \(a/out\.png to \.\./\.\./x\)"),
+        (_special("a/in.png", tarfile.SYMTYPE, "1.png"), "tar --dereference"),
+        (_special("a/in.png", tarfile.LNKTYPE, "a/1.png"), "--hard-dereference"),
+        (_special("a/disk", tarfile.BLKTYPE), "a device"),
+        (_special("a/tty", tarfile.CHRTYPE), "a device"),
+        (_special("a/pipe", tarfile.FIFOTYPE), "a device, a pipe"),
+        (_special("a/holes.png", tarfile.GNUTYPE_SPARSE), "a sparse file"),
+    ],
+)
 def test_members_that_are_refused(member, message, make_tar, png, tmp_path: Path):
     path = make_tar(("a/1.png", png), ("b/1.png", png), member)
     with pytest.raises(ValueError, match=message) as caught:
@@ -112,13 +122,16 @@ def test_members_that_are_refused(member, message, make_tar, png, tmp_path: Path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tar"]
 
 
-@pytest.mark.parametrize(("names", "message"), [
-    ((), "holds no images"),
-    (("a/notes.txt", "b/notes.txt"), "holds no images"),
-    (("a/1.png", "a/2.png"), "1 class"),
-    (("1.png",), "no class folder"),
-    (("train/a/1.png", "val/a/1.png"), "2 folders of class folders"),
-])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "holds no images"),
+        (("a/notes.txt", "b/notes.txt"), "holds no images"),
+        (("a/1.png", "a/2.png"), "1 class"),
+        (("1.png",), "no class folder"),
+        (("train/a/1.png", "val/a/1.png"), "2 folders of class folders"),
+    ],
+)
 def test_archives_that_are_no_source(names, message, make_tar, png):
     with pytest.raises(ValueError, match=message):
         open_source(make_tar(*((name, png) for name in names)))

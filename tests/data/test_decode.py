@@ -24,9 +24,16 @@ def _png_header(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize(("kind", "options"), [
-    ("PNG", {}), ("BMP", {}), ("TIFF", {}), ("PPM", {}), ("WEBP", {"lossless": True}),
-])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("PPM", {}),
+        ("WEBP", {"lossless": True}),
+    ],
+)
 def test_lossless_formats_are_exact(kind, options, picture, encode):
     out = decode(encode(Image.fromarray(picture), kind, **options))
     assert out.dtype == np.uint8
@@ -141,11 +148,14 @@ def test_huge_images_are_refused_by_their_header(size):
         decode(_png_header(*size), "huge.png")
 
 
-@pytest.mark.parametrize(("data", "reason"), [
-    (b"", "empty"),
-    (b"hello, world", "not an image"),
-    (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
-])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"hello, world", "not an image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    ],
+)
 def test_what_is_no_image(data, reason):
     with pytest.raises(DecodeError, match=reason) as caught:
         decode(data, "x.jpg")
@@ -218,13 +228,16 @@ def test_square_filters_when_it_shrinks(picture):
     np.testing.assert_array_equal(same, picture[:17])
 
 
-@pytest.mark.parametrize(("image", "side", "error"), [
-    (np.zeros((4, 4, 3), np.float32), 4, TypeError),
-    (np.zeros((4, 4), np.uint8), 4, ValueError),
-    (np.zeros((4, 4, 4), np.uint8), 4, ValueError),
-    (np.zeros((0, 4, 3), np.uint8), 4, ValueError),
-    (np.zeros((4, 4, 3), np.uint8), 0, ValueError),
-])
+@pytest.mark.parametrize(
+    ("image", "side", "error"),
+    [
+        (np.zeros((4, 4, 3), np.float32), 4, TypeError),
+        (np.zeros((4, 4), np.uint8), 4, ValueError),
+        (np.zeros((4, 4, 4), np.uint8), 4, ValueError),
+        (np.zeros((0, 4, 3), np.uint8), 4, ValueError),
+        (np.zeros((4, 4, 3), np.uint8), 0, ValueError),
+    ],
+)
 def test_square_refuses(image, side, error):
     with pytest.raises(error):
         square(image, side)

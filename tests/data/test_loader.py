@@ -64,8 +64,9 @@ def _check(batches, expected):
 @pytest.mark.parametrize("cache_squares", [0, 10, 23])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_order_depends_on_nothing_else(workers, cache_squares, bad):
-    loader = Loader(Numbered(23, bad), SIDE, 5, seed=11, shuffle=True, workers=workers,
-                    cache_bytes=cache_squares * SIDE * SIDE * 3)
+    loader = Loader(
+        Numbered(23, bad), SIDE, 5, seed=11, shuffle=True, workers=workers, cache_bytes=cache_squares * SIDE * SIDE * 3
+    )
     assert len(loader) == 5
     expected = {epoch: _expected(23, 5, 11, epoch, bad) for epoch in (0, 1)}
     assert expected[0] != expected[1]
@@ -168,10 +169,15 @@ def test_threads_end_however_the_epoch_is_left(how):
     assert not _threads()
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"side": 0}, "side"), ({"batch_size": 0}, "batch_size"), ({"workers": 0}, "workers"),
-    ({"cache_bytes": -1}, "cache_bytes"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"side": 0}, "side"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"workers": 0}, "workers"),
+        ({"cache_bytes": -1}, "cache_bytes"),
+    ],
+)
 def test_numbers_out_of_range(options, message):
     with pytest.raises(ValueError, match=message):
         Loader(Numbered(4), **{"side": 4, "batch_size": 2, "shuffle": True, **options})

@@ -82,15 +82,18 @@ def _write(root: Path, *names: str) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("names", "message"), [
-    ((), "holds no images"),
-    (("a/.1.png",), "holds no images"),
-    (("a/1.png", "a/2.png"), r"1 class \(a\), expected at least 2"),
-    (("1.png", "2.png"), "in no class folder"),
-    (("1.png", "a/2.png"), "different depths"),
-    (("train/a/1.png", "val/b/2.png"), "2 folders of class folders"),
-    (("x/y/a/1.png", "x/y/b/2.png"), "too many folders deep"),
-])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "holds no images"),
+        (("a/.1.png",), "holds no images"),
+        (("a/1.png", "a/2.png"), r"1 class \(a\), expected at least 2"),
+        (("1.png", "2.png"), "in no class folder"),
+        (("1.png", "a/2.png"), "different depths"),
+        (("train/a/1.png", "val/b/2.png"), "2 folders of class folders"),
+        (("x/y/a/1.png", "x/y/b/2.png"), "too many folders deep"),
+    ],
+)
 def test_folders_that_are_no_source(names, message, tmp_path: Path):
     with pytest.raises(ValueError, match=message):
         open_source(_write(tmp_path / "s", *names))
@@ -161,10 +164,17 @@ def test_subset_and_align():
         align(part, ["c", "a"])
 
 
-@pytest.mark.parametrize(("counts", "fraction"), [
-    ((100, 50, 10), 0.1), ((5, 5, 5, 5), 0.1), ((1, 2, 3, 40), 0.5), ((7, 7, 7), 0.9), ((2, 2), 0.01),
-    ((1, 1, 2), 0.99),
-])
+@pytest.mark.parametrize(
+    ("counts", "fraction"),
+    [
+        ((100, 50, 10), 0.1),
+        ((5, 5, 5, 5), 0.1),
+        ((1, 2, 3, 40), 0.5),
+        ((7, 7, 7), 0.9),
+        ((2, 2), 0.01),
+        ((1, 1, 2), 0.99),
+    ],
+)
 def test_split_is_stratified(counts, fraction):
     labels = np.repeat(np.arange(len(counts)), counts)
     labels = labels[np.random.default_rng(1).permutation(len(labels))]

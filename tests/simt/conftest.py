@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,10 @@ from .harness import Executor, build
 
 @pytest.fixture(scope="session")
 def _library(tmp_path_factory: pytest.TempPathFactory) -> Executor:
-    return Executor(build(tmp_path_factory.mktemp("executor"), ["-O1"]))
+    # ALEXNET_CUDA_SANITIZE as for the extension's build; Python itself then needs the sanitizer's library preloaded.
+    sanitize = os.environ.get("ALEXNET_CUDA_SANITIZE")
+    flags = ["-O1"] if sanitize is None else ["-O1", "-g", f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
+    return Executor(build(tmp_path_factory.mktemp("executor"), flags))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -62,17 +63,17 @@ class Executor:
     def threads(self, count: int) -> None:
         self._library.simt_set_thread_count(count)
 
-    def empty(self, shape: Size, dtype: DTypeLike = np.float32, at_end: bool = True) -> NDArray[np.generic]:
+    def empty(self, shape: Size, dtype: DTypeLike = np.float32, at_end: bool = True) -> NDArray[Any]:
         """A poisoned array, its end (or start) at an inaccessible page."""
         shape = (shape,) if isinstance(shape, int) else shape
-        count = int(np.prod(shape))
-        size = count * np.dtype(dtype).itemsize
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address = self._library.simt_allocate(size, at_end)
-        memory = (ctypes.c_char * size).from_address(address)
+        memory: Any = (ctypes.c_char * size).from_address(address)
         weakref.finalize(memory, self._library.simt_release, address)
-        return np.frombuffer(memory, dtype, count).reshape(shape)
+        array: NDArray[Any] = np.ndarray(shape, dtype, memory)
+        return array
 
-    def array(self, values: ArrayLike, at_end: bool = True) -> NDArray[np.generic]:
+    def array(self, values: ArrayLike, at_end: bool = True) -> NDArray[Any]:
         given = np.asarray(values)
         result = self.empty(given.shape, given.dtype, at_end)
         result[...] = given
@@ -81,7 +82,7 @@ class Executor:
     def run(
         self,
         name: str,
-        *arrays: NDArray[np.generic],
+        *arrays: NDArray[Any],
         scalars: Sequence[int] = (),
         grid: Size = 1,
         block: Size = 32,
@@ -104,7 +105,7 @@ class Executor:
             raise ExecutorError(error.value.decode())
 
 
-def unwritten(array: NDArray[np.generic]) -> int:
+def unwritten(array: NDArray[Any]) -> int:
     """How many elements still hold the poison that an output has before a launch."""
     raw = np.ascontiguousarray(array).view(np.uint8).reshape(array.size, array.itemsize)
     return int((raw == POISON).all(axis=1).sum())

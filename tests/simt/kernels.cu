@@ -19,7 +19,9 @@ using alexnet::ptx::MmaInput;
 
 constexpr int kMaxThreads = 1024;
 
-__device__ int thread_number() { return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); }
+__device__ int thread_number() {
+  return static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+}
 
 // ---- Block-wide: y[i] = the element of the thread opposite to i.
 
@@ -160,7 +162,7 @@ __device__ __attribute__((noinline)) int recurse(volatile int* depth) {
 
 __global__ void trap_kernel(int* y, int mode) {
   if (mode == 0) y[0] = recurse(y + 1);
-  if (mode == 1) y[0] = 1 / y[0];
+  if (mode == 1) y[0] = y[1] / y[0];
   if (mode == 2) __trap();
   if (mode == 3) {
     volatile int local[4] = {};
@@ -208,6 +210,11 @@ __global__ void async_misuse_kernel(const float* x, float* y, int mode) {
   if (mode == 2) alexnet::ptx::cp_async<4>(y, x);
   if (mode == 3) alexnet::ptx::cp_async<16>(values + 8, x);
   if (mode == 4) alexnet::ptx::cp_async<16>(values, x + 4096);
+  if (mode == 5) {
+    values[0] = 1.0f;
+    alexnet::ptx::cp_async<4>(values, x);
+    y[0] = values[0];
+  }
   alexnet::ptx::cp_async_wait_all();
 }
 
@@ -360,6 +367,12 @@ ALEXNET_EXPORT void* simt_allocate(size_t bytes, int at_end) {
   return alexnet::simt::allocate(bytes, at_end ? Placement::kEnd : Placement::kStart, "");
 }
 
-ALEXNET_EXPORT void simt_release(void* data) { alexnet::simt::release(data); }
-ALEXNET_EXPORT void simt_set_seed(uint64_t seed) { alexnet::simt::set_seed(seed); }
-ALEXNET_EXPORT void simt_set_thread_count(int count) { alexnet::simt::set_thread_count(count); }
+ALEXNET_EXPORT void simt_release(void* data) {
+  alexnet::simt::release(data);
+}
+ALEXNET_EXPORT void simt_set_seed(uint64_t seed) {
+  alexnet::simt::set_seed(seed);
+}
+ALEXNET_EXPORT void simt_set_thread_count(int count) {
+  alexnet::simt::set_thread_count(count);
+}

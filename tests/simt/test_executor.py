@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from .harness import Executor, unwritten
 
@@ -59,16 +62,16 @@ def test_named_barrier(executor: Executor, seed: int) -> None:
     np.testing.assert_array_equal(y, x[::-1])
 
 
-def _shuffled(op: int, operands: np.ndarray, width: int) -> np.ndarray:
+def _shuffled(op: int, operands: NDArray[Any], width: int) -> NDArray[Any]:
     """The source lane of each lane, from the description of the shuffles in the CUDA C++ programming guide."""
     lanes = np.arange(32)
     start = lanes - lanes % width
     if op == 0:
-        return start + operands % width
+        return np.asarray(start + operands % width)
     delta = operands[0]
     source = {1: lanes - delta, 2: lanes + delta, 3: lanes ^ delta}[op]
     stays = {1: source < start, 2: source >= start + width, 3: source >= start + width}[op]
-    return np.where(stays, lanes, source)
+    return np.asarray(np.where(stays, lanes, source))
 
 
 @pytest.mark.parametrize("width", [32, 16, 4, 1])

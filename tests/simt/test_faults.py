@@ -53,7 +53,14 @@ def test_missing_wait_for_cp_async(executor: Executor, seed: int) -> None:
     x = np.random.default_rng(0).random((7, 64, 4), np.float32)
     y = executor.empty(x.shape)
     executor.run("pipeline", executor.array(x), y, scalars=[7, 1], block=64, shared=2 * 64 * 16)
-    assert np.isnan(y).any()
+    assert (y != x[:, ::-1]).all()
+    assert np.isnan(y[0]).all()
+
+
+def test_target_of_cp_async_before_the_wait(executor: Executor) -> None:
+    y = executor.empty(1)
+    executor.run("async_misuse", executor.array(np.zeros(1, np.float32)), y, scalars=[5], block=1)
+    assert np.isnan(y[0])
 
 
 def test_barrier_that_some_threads_do_not_reach(executor: Executor) -> None:
@@ -127,7 +134,8 @@ def test_released_memory_is_not_read(executor: Executor) -> None:
 @pytest.mark.parametrize("dynamic", [0, 1])
 @pytest.mark.parametrize("index", [8, 9, -1, -60])
 def test_shared_memory_out_of_bounds(executor: Executor, index: int, dynamic: int) -> None:
-    place = "before the start" if index < 0 else "past the end"
+    # Between two arrays the gap's first half is taken for a write past the one before it.
+    place = "before the start" if index == -1 or (dynamic and index < 0) else "past the end"
     name = "dynamic shared memory" if dynamic else "shared array"
     with pytest.raises(ExecutorError, match=f"write {place} of {name}"):
         executor.run("shared_access", executor.empty(32), scalars=[index, dynamic], shared=32)
@@ -200,6 +208,7 @@ def test_memory_that_the_executor_does_not_guard(executor: Executor) -> None:
         ((1, 65536), 1, 0, r"a grid of \(1, 65536, 1\) blocks"),
         (0, 1, 0, r"a grid of \(0, 1, 1\) blocks"),
         (1, 1, 300_000, "300000 bytes of dynamic shared memory; expected at most 232448"),
+        (1, 1, 232_448, r"shared array values at .* does not fit: 48 KiB static, 227 KiB with dynamic"),
     ],
 )
 def test_impossible_launches(

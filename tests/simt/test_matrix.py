@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from .harness import Executor, unwritten
+
+Array = NDArray[Any]
 
 LANES = np.arange(32)
 G, T = LANES // 4, LANES % 4
@@ -27,10 +31,10 @@ def test_ldmatrix(executor: Executor, count: int, transposed: int) -> None:
         np.testing.assert_array_equal(y[:, i, 1], matrices[i, G, 2 * T + 1])
 
 
-def _fragments_16(a: NDArray, b: NDArray) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    def pair(matrix: NDArray, row: NDArray, k: NDArray) -> NDArray[np.uint32]:
+def _fragments_16(a: Array, b: Array) -> tuple[Array, Array]:
+    def pair(matrix: Array, row: Array, k: Array) -> Array:
         bits = matrix.view(np.uint16).astype(np.uint32)
-        return bits[row, k] | bits[row, k + 1] << 16
+        return np.asarray(bits[row, k] | bits[row, k + 1] << 16)
 
     left = [pair(a, G, 2 * T), pair(a, G + 8, 2 * T), pair(a, G, 2 * T + 8), pair(a, G + 8, 2 * T + 8)]
     transposed = np.ascontiguousarray(b.T)
@@ -38,7 +42,7 @@ def _fragments_16(a: NDArray, b: NDArray) -> tuple[NDArray[np.uint32], NDArray[n
     return np.stack(left, 1), np.stack(right, 1)
 
 
-def _fragments_tf32(a: NDArray, b: NDArray) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+def _fragments_tf32(a: Array, b: Array) -> tuple[Array, Array]:
     a, b = a.view(np.uint32), b.view(np.uint32)
     return (
         np.stack([a[G, T], a[G + 8, T], a[G, T + 4], a[G + 8, T + 4]], 1),
@@ -46,7 +50,7 @@ def _fragments_tf32(a: NDArray, b: NDArray) -> tuple[NDArray[np.uint32], NDArray
     )
 
 
-def _fragments_d(d: NDArray[np.float32]) -> NDArray[np.float32]:
+def _fragments_d(d: Array) -> Array:
     return np.stack([d[G, 2 * T], d[G, 2 * T + 1], d[G + 8, 2 * T], d[G + 8, 2 * T + 1]], 1)
 
 
@@ -90,7 +94,7 @@ def test_conversions(executor: Executor) -> None:
     exponents = np.exp2(rng.integers(-30, 18, 4096)).astype(np.float32)
     special = [0.0, -0.0, np.inf, -np.inf, 65504, 65519.99, 65520, 1e-8, 2.0**-24, 2.0**-25, 3 * 2.0**-25, 6.1e-5, 3e38]
     halfway = np.float32(1) + np.arange(19, dtype=np.float32) * np.float32(2.0**-12)
-    x = np.concatenate([rng.standard_normal(4096, np.float32) * exponents, np.float32(special), halfway])
+    x = np.concatenate([rng.standard_normal(4096, np.float32) * exponents, np.array(special, np.float32), halfway])
     x = np.resize(x, -(-x.size // 64) * 64).astype(np.float32)
     y = executor.empty((x.size, 4), np.uint32)
     executor.run("convert", executor.array(x), y, grid=x.size // 64, block=64)

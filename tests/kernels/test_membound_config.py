@@ -1,0 +1,161 @@
+"""LRN, pools, LRN with max-pool and augmentation where no GPU is needed: launch choice."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import itertools
+import math
+from typing import Any
+
+import pytest
+
+MODULES = [name for name in ("_cuda", "_simt") if importlib.util.find_spec(f"alexnet_cuda.{name}")]
+if not MODULES:
+    pytest.skip("built with ALEXNET_CUDA_BUILD=cpu", allow_module_level=True)
+
+DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
+GRID_LIMIT = 2**31 - 1
+
+
+@pytest.fixture(params=MODULES, scope="module")
+def extension(request: pytest.FixtureRequest) -> Any:
+    return importlib.import_module(f"alexnet_cuda.{request.param}")
+
+
+def check_row_config(config: dict[str, int], images: int, packs: int) -> None:
+    """Every pack has its thread, no block is idle, and no other block size leaves fewer threads idle."""
+    block = config["block"]
+    assert block % 32 == 0
+    assert 32 <= block <= 256
+    assert config["blocks_per_image"] == max(1, -(-packs // block))
+    assert config["grid"] == images * config["blocks_per_image"] <= GRID_LIMIT
+    if packs > 128:
+        assert block >= 128
+        idle = {b: -packs % b for b in range(128, 257, 32)}
+        assert idle[block] == min(idle.values())
+
+
+def test_more_blocks_than_a_grid_has(extension: Any) -> None:
+    arguments = {"images": GRID_LIMIT, "pixels": 22, "channels": 12, "groups": 1, "size": 3, "dtype": "float32"}
+    with pytest.raises(
+        ValueError, match=r"^the tensor needs 4294967294 blocks of threads; expected at most 2147483647"
+    ):
+        extension.lrn_bprop_config(**arguments, aligned=True)
+
+
+LRN_SHAPES = [(128, 55 * 55, 96, 2), (128, 27 * 27, 256, 1), (1, 1, 8, 1), (3, 7, 12, 2), (2, 5, 22, 2), (1, 9, 1, 1)]
+
+
+@pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
+@pytest.mark.parametrize("shape", LRN_SHAPES)
+@pytest.mark.parametrize("size", [1, 5, 9, 4001])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_lrn_launch_choice(
+    extension: Any, dtype: str, width: int, shape: tuple[int, ...], size: int, aligned: bool
+) -> None:
+    arguments = dict(zip(("images", "pixels", "channels", "groups"), shape, strict=True))
+    images, pixels, channels, groups = shape
+    length, elements = channels // groups, pixels * channels
+    for direction, most in (("fprop", 16 // width), ("bprop", 32 // width)):
+        choose = getattr(extension, f"lrn_{direction}_config")
+        config = choose(**arguments, size=size, dtype=dtype, aligned=aligned)
+        fast = size == 5 and length % most == 0 and aligned
+        assert config["vector"] == (most if fast else 1)
+        if direction == "bprop" and not fast:
+            half = min(size // 2, length - 1)
+            assert config["block"] == 256
+            assert config["grid"] == images * -(-elements // 256)
+            assert config["shared_bytes"] == 4 * ((256 + 4 * half) + (256 + 2 * half) + 256) <= 48 * 1024
+        else:
+            assert config["shared_bytes"] == 0
+            check_row_config(config, images, elements // config["vector"])
+
+
+POOL_SHAPES = [(128, 55, 55, 96, 3, 2), (128, 13, 13, 256, 3, 2), (1, 7, 5, 3, 2, 3), (2, 20, 31, 40, 15, 1)]
+
+
+@pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
+@pytest.mark.parametrize("shape", POOL_SHAPES)
+@pytest.mark.parametrize("aligned", [True, False])
+def test_pool_launch_choice(extension: Any, dtype: str, width: int, shape: tuple[int, ...], aligned: bool) -> None:
+    arguments = dict(zip(("images", "height", "width", "channels", "size", "stride"), shape, strict=True))
+    images, h, w, c, size, stride = shape
+    vector = 16 // width if aligned and c % (16 // width) == 0 else 1
+    outputs = ((h - size) // stride + 1) * ((w - size) // stride + 1) * c
+    for direction, elements in (("fprop", outputs), ("bprop", h * w * c)):
+        config = getattr(extension, f"max_pool_{direction}_config")(**arguments, dtype=dtype, aligned=aligned)
+        assert config["vector"] == vector
+        check_row_config(config, images, elements // vector)
+
+
+FUSED_SHAPES = [
+    (128, 55, 55, 96, 2, 5, 3, 2),
+    (1, 55, 55, 96, 2, 5, 3, 2),
+    (128, 27, 27, 256, 1, 5, 3, 2),
+    (2, 31, 200, 40, 1, 5, 3, 2),
+    (1, 16, 300, 2048, 1, 5, 15, 4),
+    (3, 7, 9, 22, 2, 9, 2, 3),
+    (1, 1, 1, 1, 1, 5, 1, 1),
+]
+
+
+@pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
+@pytest.mark.parametrize("shape", FUSED_SHAPES)
+@pytest.mark.parametrize("aligned", [True, False])
+def test_lrn_max_pool_launch_choice(
+    extension: Any, dtype: str, width: int, shape: tuple[int, ...], aligned: bool
+) -> None:
+    names = ("images", "height", "width", "channels", "groups", "size", "pool_size", "pool_stride")
+    n, h, w, c, groups, size, pool, stride = shape
+    arguments = dict(zip(names, shape, strict=True))
+    config = extension.lrn_max_pool_fprop_config(**arguments, dtype=dtype, aligned=aligned)
+    fast = aligned and size == 5 and (c // groups) % (16 // width) == 0
+    assert config["vector"] == (16 // width if fast else 1)
+    assert config["block"] == 256
+    p, q, packs = (h - pool) // stride + 1, (w - pool) // stride + 1, c // config["vector"]
+    assert 1 <= config["rows"] <= p
+    assert 1 <= config["columns"] <= q
+    assert 1 <= config["packs"] <= packs
+    tiles = math.prod(-(-total // config[name]) for name, total in (("rows", p), ("columns", q), ("packs", packs)))
+    assert config["grid"] == n * tiles
+    extents = [(config[name] - 1) * stride + pool for name in ("rows", "columns")]
+    assert config["shared_bytes"] == math.prod(extents) * config["packs"] * config["vector"] * width <= 48 * 1024
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("side", "channels", "groups"), [(55, 96, 2), (27, 256, 2), (55, 96, 1), (27, 256, 1)])
+def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(
+    extension: Any, dtype: str, side: int, channels: int, groups: int
+) -> None:
+    config = extension.lrn_max_pool_fprop_config(
+        images=128,
+        height=side,
+        width=side,
+        channels=channels,
+        groups=groups,
+        size=5,
+        pool_size=3,
+        pool_stride=2,
+        dtype=dtype,
+        aligned=True,
+    )
+    outputs, packs = (side - 3) // 2 + 1, channels // config["vector"]
+    normalised = (2 * config["rows"] + 1) * (2 * config["columns"] + 1) * config["packs"]
+    blocks = config["grid"] // 128
+    assert blocks * normalised <= 1.4 * side * side * packs
+    assert config["rows"] * config["columns"] * config["packs"] * blocks <= 1.25 * outputs**2 * packs
+    assert config["grid"] >= 264, "the device is full"
+
+
+@pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
+@pytest.mark.parametrize(("size", "channels"), list(itertools.product([1, 2, 3, 32, 224, 227], [3, 4])))
+@pytest.mark.parametrize("aligned", [True, False])
+def test_augment_launch_choice(extension: Any, dtype: str, width: int, size: int, channels: int, aligned: bool) -> None:
+    config = extension.augment_config(images=5, size=size, channels=channels, dtype=dtype, aligned=aligned)
+    vector, elements = config["vector"], size * size * channels
+    assert vector == (16 // width if aligned else 1)
+    # As many whole vectors as an image can touch, wherever in one it begins.
+    packs = max(-(-(elements + start) // vector) for start in range(vector))
+    assert config["blocks_per_image"] * config["block"] >= packs
+    check_row_config(config, 5, packs)
