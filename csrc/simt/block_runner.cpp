@@ -161,9 +161,11 @@ Fiber* BlockRunner::pick() {
   if (warp->count == 0) {
     ready_warps_ &= ~(1u << current_warp_);
     if (ready_warps_ == 0) return nullptr;
-    const unsigned turn = static_cast<unsigned>(random_.next() % kMaxWarps);
-    const uint32_t turned = (ready_warps_ >> turn) | (ready_warps_ << ((kMaxWarps - turn) % kMaxWarps));
-    current_warp_ = (static_cast<unsigned>(__builtin_ctz(turned)) + turn) % kMaxWarps;
+    uint32_t candidates = ready_warps_;
+    for (auto skip = random_.below(static_cast<uint64_t>(__builtin_popcount(candidates))); skip > 0; --skip) {
+      candidates &= candidates - 1;
+    }
+    current_warp_ = static_cast<unsigned>(__builtin_ctz(candidates));
     warp = &warps_[current_warp_];
   }
   return &fibers_[current_warp_ * kWarpSize + warp->pop()];

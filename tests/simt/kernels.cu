@@ -74,6 +74,7 @@ __global__ void divergent_barrier_kernel(float* y, int mode) {
     }
   }
   if (mode == 2 && t == 7) return;  // the others are all live threads
+  if (mode == 3 && t < 32) return;
   __syncthreads();
   y[t] = 1.0f;
 }
@@ -146,6 +147,16 @@ __global__ void shared_access_kernel(float* y, int index, int dynamic) {
   before[threadIdx.x % 8] = 0.0f;
   array[index] = 1.0f;
   y[threadIdx.x] = array[index] + before[threadIdx.x % 8];
+}
+
+// When each thread came by, before a barrier, after it, and after a warp operation.
+__global__ void order_kernel(int* counters, int* turns) {
+  const int t = thread_number(), threads = static_cast<int>(gridDim.x * blockDim.x);
+  turns[t] = atomicAdd(&counters[0], 1);
+  __syncthreads();
+  turns[threads + t] = atomicAdd(&counters[1], 1);
+  __syncwarp();
+  turns[2 * threads + t] = atomicAdd(&counters[2], 1);
 }
 
 __global__ void histogram_kernel(const int* x, int* bins, unsigned* largest) {
@@ -327,6 +338,7 @@ const Entry kEntries[] = {
     {"global_access", [](const Call& c) { c.run(global_access_kernel, c.in(0), c.out(1), c.s[0], c.s[1]); }},
     {"misaligned", [](const Call& c) { c.run(misaligned_kernel, c.in(0), c.out(1)); }},
     {"shared_access", [](const Call& c) { c.run(shared_access_kernel, c.out(0), c.s[0], c.s[1]); }},
+    {"order", [](const Call& c) { c.run(order_kernel, c.int_out(0), c.int_out(1)); }},
     {"histogram", [](const Call& c) { c.run(histogram_kernel, c.ints(0), c.int_out(1), c.bits(2)); }},
     {"trap", [](const Call& c) { c.run(trap_kernel, c.int_out(0), c.s[0]); }},
     {"pipeline", [](const Call& c) { c.run(pipeline_kernel, c.in(0), c.out(1), c.s[0], c.s[1]); }},

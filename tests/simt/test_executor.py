@@ -54,6 +54,47 @@ def test_a_barrier_does_not_wait_for_threads_that_left(executor: Executor) -> No
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+def test_a_barrier_opens_when_the_last_thread_missing_leaves(executor: Executor, seed: int) -> None:
+    executor.seed(seed)
+    y = executor.empty(64)
+    executor.run("divergent_barrier", y, scalars=[3], block=64)
+    assert unwritten(y) == 32
+    np.testing.assert_array_equal(y[32:], 1)
+
+
+def test_orders_are_drawn_from_the_seed(executor: Executor) -> None:
+    executor.threads(1)
+    blocks, warps, lanes, steps = [], [], [], []
+    for seed in range(64):
+        executor.seed(seed)
+        turns = []
+        for _ in range(2):
+            counters, out = executor.array(np.zeros(3, np.int32)), executor.empty((3, 4, 4, 32), np.int32)
+            executor.run("order", counters, out, grid=4, block=128)
+            turns.append(np.array(out))
+        np.testing.assert_array_equal(turns[0], turns[1])
+        start, after_barrier, after_warp = turns[0]
+        blocks.append(tuple(start.min((1, 2)).argsort()))
+        for phase in (start, after_barrier):
+            warps.append(tuple(phase[0].min(1).argsort()))
+        for phase in (start, after_barrier, after_warp):
+            lanes.append(tuple(phase[0, 0].argsort()))
+        first, second = start[0, 0].argsort()[:2]
+        steps.append((second - first) % 32)
+        # A new order after each.
+        assert (start[0].argsort() != after_barrier[0].argsort()).any()
+        assert (after_barrier[0].argsort() != after_warp[0].argsort()).any()
+    # Every warp is first, and last, about as often as another.
+    for place in (0, -1):
+        counts = np.bincount([order[place] for order in warps], minlength=4)
+        assert counts.min() >= 16, counts
+    # Blocks come in steps of 1 or 3, from any of them; lanes in steps of any odd number, from any of them.
+    assert len(set(blocks)) == 8
+    assert len({order[0] for order in lanes}) == 32
+    assert len(set(steps)) > 10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_named_barrier(executor: Executor, seed: int) -> None:
     executor.seed(seed)
     x = np.arange(64, dtype=np.float32)

@@ -91,6 +91,16 @@ def test_shuffle_with_lanes_absent(executor: Executor, mode: int, message: str, 
         executor.run("absent_lanes", executor.empty(32, np.int32), scalars=[mode])
 
 
+def test_lanes_that_leave_while_others_wait_for_them(executor: Executor) -> None:
+    def message(seed: int) -> str:
+        executor.seed(seed)
+        with pytest.raises(ExecutorError) as caught:
+            executor.run("absent_lanes", executor.empty(32, np.int32), scalars=[0])
+        return str(caught.value)
+
+    assert any("left the kernel, but lanes" in message(seed) for seed in range(8))
+
+
 def test_partial_warp_cannot_shuffle_with_all_lanes(executor: Executor) -> None:
     with pytest.raises(ExecutorError, match=r"lanes 24-31, which have left the kernel or never were in it"):
         executor.run("absent_lanes", executor.empty(32, np.int32), scalars=[9], block=24)

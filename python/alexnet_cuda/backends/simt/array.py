@@ -31,7 +31,7 @@ def empty(shape: tuple[int, ...] | int, dtype: npt.DTypeLike, label: str = "arra
     memory = (ctypes.c_char * size).from_address(address)
     # The array keeps `memory` alive through its base; when both are gone, so is the buffer.
     weakref.finalize(memory, _simt.release, address=address)
-    return np.frombuffer(memory, dtype).reshape(shape).view(SimtArray)
+    return np.ndarray(shape, dtype, memory).view(SimtArray)  # type: ignore[call-overload,no-any-return]
 
 
 def array(values: npt.ArrayLike, label: str = "array") -> SimtArray:
