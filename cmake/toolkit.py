@@ -26,7 +26,7 @@ WHEELS = (
     "nvidia-cuda-cccl==13.0.85",
 )
 # Every GPU from sm_80 on runs one of these, the ones without their own code through the PTX of sm_80.
-DEFAULT_ARCHITECTURES = ("80-real", "80-virtual", "90a-real", "120-real")
+DEFAULT_ARCHITECTURES = ("80-real", "80-virtual", "90-real", "120-real")
 WHEELS_HINT = "set ALEXNET_CUDA_TOOLKIT=wheels to build with the compiler from the nvidia-cuda-nvcc wheel"
 
 Run = Callable[[list[str]], "str | None"]
@@ -189,16 +189,14 @@ def choose_architectures(environment: Mapping[str, str], nvcc: str, run: Run = r
     if not usable:
         names = ", ".join(f"sm_{capability}" for capability in present)
         return list(DEFAULT_ARCHITECTURES), f"{names} is present, for which this compiler has no code: the common list"
-    # wgmma and TMA exist only in the code for the chip itself, 90a.
-    real = ["90a-real" if capability == 90 else f"{capability}-real" for capability in usable]
-    return [*real, "80-virtual"], "the GPUs present, and PTX for any other"
+    return [*(f"{capability}-real" for capability in usable), "80-virtual"], "the GPUs present, and PTX for any other"
 
 
 def code_flags(architectures: list[str]) -> list[str]:
     """Return nvcc's flags for architectures by CMake's names.
 
-    Only sm_90a has code of its own (wgmma, TMA); every other GPU runs the kernels of sm_80, whose PTX is made once and
-    turned into machine code for each: half of the compiler's time goes into making PTX.
+    The kernels use nothing newer than sm_80, so its PTX is made once and turned into machine code for each GPU: half of
+    the compiler's time goes into making PTX. Only a chip's own code (90a: wgmma, TMA) needs PTX of its own.
     """
     codes: dict[str, list[str]] = {}
     for name in architectures:

@@ -87,7 +87,7 @@ def test_architectures_are_parsed() -> None:
     ("gpus", "expected"),
     [
         (None, list(toolkit.DEFAULT_ARCHITECTURES)),
-        ("9.0\n9.0\n", ["90a-real", "80-virtual"]),
+        ("9.0\n9.0\n", ["90-real", "80-virtual"]),
         ("12.0\n8.6\n", ["86-real", "120-real", "80-virtual"]),
         ("7.5\n", list(toolkit.DEFAULT_ARCHITECTURES)),
         ("13.0\n", list(toolkit.DEFAULT_ARCHITECTURES)),

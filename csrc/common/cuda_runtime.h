@@ -1,7 +1,13 @@
 // The CUDA runtime, or under ALEXNET_CUDA_SIMT the CPU executor that stands in for it. Nothing else includes either.
+// Under ALEXNET_HOST_ONLY neither: the bindings see launch choices and launch functions alone, so that they are
+// compiled once and linked into `_cuda` and `_simt` alike. Device code in headers that they read is left out for them.
 #pragma once
 
-#ifdef ALEXNET_CUDA_SIMT
+#if defined(ALEXNET_HOST_ONLY)
+using cudaStream_t = struct CUstream_st*;
+#define __host__
+#define __device__
+#elif defined(ALEXNET_CUDA_SIMT)
 #include "simt/runtime.h"
 #else
 #include <cuda_runtime.h>

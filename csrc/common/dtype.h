@@ -6,15 +6,12 @@
 #include <string>
 
 #include "common/cuda_runtime.h"
-#ifndef ALEXNET_CUDA_SIMT
+#if !defined(ALEXNET_CUDA_SIMT) && !defined(ALEXNET_HOST_ONLY)
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #endif
 
 namespace alexnet {
-
-using bf16 = __nv_bfloat16;
-using fp16 = __half;
 
 enum class DType : int { kFloat32, kBFloat16, kFloat16 };
 
@@ -28,6 +25,10 @@ inline DType parse_dtype(const std::string& name) {
   if (name == "float16") return DType::kFloat16;
   throw std::invalid_argument("dtype is \"" + name + "\"; expected float32, bfloat16 or float16");
 }
+
+#ifndef ALEXNET_HOST_ONLY
+using bf16 = __nv_bfloat16;
+using fp16 = __half;
 
 __host__ __device__ inline float to_float(float x) {
   return x;
@@ -73,5 +74,7 @@ void dispatch_dtype(DType dtype, Function&& function) {
   }
   throw std::invalid_argument("unknown DType " + std::to_string(static_cast<int>(dtype)));
 }
+
+#endif  // ALEXNET_HOST_ONLY
 
 }  // namespace alexnet

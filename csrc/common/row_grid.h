@@ -59,6 +59,7 @@ struct RowGrid {
       : packs(static_cast<int>(packs_)), blocks_per_row(static_cast<int32_t>(config.blocks_per_row)) {}
 };
 
+#ifndef ALEXNET_HOST_ONLY
 struct RowPlace {
   int64_t row;
   int first;  // pack of the block's first thread
@@ -73,5 +74,6 @@ __device__ inline RowPlace row_place(const RowGrid& grid) {
   const int pack = first + static_cast<int>(threadIdx.x);
   return {row, first, pack, pack < grid.packs};
 }
+#endif  // ALEXNET_HOST_ONLY
 
 }  // namespace alexnet

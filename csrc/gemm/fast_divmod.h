@@ -23,10 +23,12 @@ struct FastDivmod {
     shift = log2 - 1;
   }
 
+#ifndef ALEXNET_HOST_ONLY
   __device__ int32_t quotient(int32_t n) const {
     return divisor == 1 ? n : static_cast<int32_t>(__umulhi(static_cast<uint32_t>(n), multiplier) >> shift);
   }
   __device__ int32_t remainder(int32_t n, int32_t quotient_of_n) const { return n - quotient_of_n * divisor; }
+#endif
 };
 
 // Divides every index to 0.

@@ -216,7 +216,7 @@ def _gpu_problems(facts: Facts) -> Pairs:
     found = []
     for gpu in facts["cuda"]["gpus"]:
         major, minor = gpu["capability"]
-        name, own = f"{gpu['device']} ({gpu['name']}, sm_{major}{minor})", f"{major}{minor}{'a' if major == 9 else ''}"
+        name, own = f"{gpu['device']} ({gpu['name']}, sm_{major}{minor})", f"{major}{minor}"
         how = runs_as((major, minor), architectures)
         if (major, minor) < (8, 0):
             found.append((f"{name} is too old: the kernels need sm_80 or newer.", 'Use devices="cpu" on this machine.'))
@@ -227,10 +227,10 @@ def _gpu_problems(facts: Facts) -> Pairs:
                     f"Run: ALEXNET_CUDA_ARCHS={own} {REINSTALL}",
                 )
             )
-        elif how == "ptx" or (major == 9 and "90a-real" not in architectures):
+        elif how == "ptx":
             found.append(
                 (
-                    f"{name} runs this build, but not with code made for it: slower, or compiled again at first use.",
+                    f"{name} runs this build only by compiling it anew at first use, which takes a while.",
                     f"Run: ALEXNET_CUDA_ARCHS={own} {REINSTALL}",
                 )
             )
