@@ -39,10 +39,13 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         temporary.touch()
+        mode = temporary.stat().st_mode
     except PermissionError as error:
         raise PermissionError(f"cannot write {target}: the folder {target.parent} does not permit it") from error
     try:
         yield temporary
+        # A library that writes through a temporary file of its own may have made it readable by its owner alone.
+        temporary.chmod(mode)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
