@@ -92,7 +92,8 @@ def check_file(nvcc: str, source: Path, verbose: bool) -> tuple[str, bool]:
             f"  {kernel.architecture}: {kernel.registers} registers, {kernel.shared} B shared, {kernel.stack} B stack, "
             f"{kernel.spills} B spilled: {readable}"
         )
-    passed = bool(kernels) and not warnings and all(kernel.is_clean() for kernel in kernels)
+    # linear.cu has no kernel of its own: what must be there is a report.
+    passed = "ptxas info" in text and not warnings and all(kernel.is_clean() for kernel in kernels)
     most = max((kernel.registers for kernel in kernels), default=0)
     verdict = "ok" if passed else "FAILED"
     return "\n".join([f"{name}: {verdict}, {len(kernels)} kernels, at most {most} registers", *lines]), passed

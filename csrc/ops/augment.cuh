@@ -48,6 +48,12 @@ struct AugmentCursor {
   }
 };
 
+// One of three; indexing a kernel's parameter by a number of run time would copy it to local memory.
+template <typename V>
+__device__ V one_of(const V (&values)[3], int index) {
+  return index == 0 ? values[0] : index == 1 ? values[1] : values[2];
+}
+
 // y[n, i, j, c] = (x[n, top + i, left + j', c'] + shift[n, c'] - mean[c']) / std[c'], and 0 for c = 3
 // with j' = size - 1 - j where mirrored[n], else j; c' = 2 - c where reverse, else c
 //
@@ -66,8 +72,8 @@ __global__ void __launch_bounds__(256, 4) augment_kernel(const uint8_t* images, 
     const int source = colours.reverse ? 2 - channel : channel;
     float factor = 0.0f, summand = 0.0f;
     if (channel < 3) {
-      const double shifted = static_cast<double>(views.shift[place.row * 3 + source]) - colours.mean[source];
-      factor = colours.scale[source];
+      const double shifted = static_cast<double>(views.shift[place.row * 3 + source]) - one_of(colours.mean, source);
+      factor = one_of(colours.scale, source);
       summand = static_cast<float>(shifted) * factor;
     }
     table[channel] = factor;
