@@ -1,4 +1,4 @@
-"""Measuring one operation: prepare every contender, check it, capture it, time all in turn with caches cold and warm."""
+"""Measuring one operation: prepare every contender, check it, capture it, time all in turn, caches cold and warm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from .. import ops
 from . import check, timing
 from .cases import Case, as_json
-from .device import Arrays
+from .device import Arrays, Captured
 from .results import OURS, Record
 from .values import values_of
 
@@ -51,7 +51,9 @@ class Prepared:
     detail : dict
         What to keep in the results: the engine, the workspace, what was tried.
     capture : callable, optional
-        From a function to what replays all it enqueued; the device's own by default.
+        From a function to a `Captured` graph of all it enqueues; the device's own by default.
+    retry : callable
+        Turns to another algorithm after wrong results; False where there is none.
     close : callable
         Gives everything back.
     """
@@ -60,7 +62,8 @@ class Prepared:
     outputs: Callable[[], check.Outputs]
     roundings: int = check.THEIR_ROUNDINGS
     detail: Record = field(default_factory=dict)
-    capture: Callable[[Callable[[], Any]], Callable[[], Any]] | None = None
+    capture: Callable[[Callable[[], Any]], Captured] | None = None
+    retry: Callable[[], bool] = lambda: False
     close: Callable[[], Any] = lambda: None
 
 
@@ -185,6 +188,9 @@ def measure(
         candidates = [_candidate(bench, entry, caches) for entry in finalists]
         for name, times in timing.in_turn(bench.device, candidates, seconds).items():
             next(e for e in finalists if e.contender.name == name).record[caches] = times.to_json()
+    for entry in finalists:
+        assert entry.prepared is not None
+        entry.record["kernels"] = _capture(bench, entry.prepared, [0]).kernels()
     for entry in entries:
         if entry.prepared is not None:
             entry.prepared.close()
@@ -197,10 +203,7 @@ def _enter(bench: Bench, contender: Contender, samples: list[check.Sample]) -> _
     try:
         entry.prepared = prepared = contender.prepare(bench)
         entry.record["detail"] = prepared.detail
-        bench.begin()
-        prepared.run(0)
-        bench.device.synchronize()
-        if found := check.problems(prepared.outputs(), samples, prepared.roundings):
+        if found := _wrong(bench, prepared, samples):
             entry.record |= {"status": "wrong", "message": "; ".join(found)}
             prepared.close()
             entry.prepared = None
@@ -223,24 +226,34 @@ def _enter(bench: Bench, contender: Contender, samples: list[check.Sample]) -> _
     return entry
 
 
-def _capture(bench: Bench, prepared: Prepared, indices: list[int]) -> Callable[[], Any]:
+def _wrong(bench: Bench, prepared: Prepared, samples: list[check.Sample]) -> list[str]:
+    """What is wrong with a contender's results, once it has no other algorithm to turn to."""
+    while True:
+        bench.begin()
+        prepared.run(0)
+        bench.device.synchronize()
+        found = check.problems(prepared.outputs(), samples, prepared.roundings)
+        if not found or not prepared.retry():
+            return found
+        prepared.detail.setdefault("rejected", []).append("; ".join(found)[:200])
+
+
+def _capture(bench: Bench, prepared: Prepared, indices: list[int]) -> Captured:
     def enqueue() -> None:
         for index in indices:
             prepared.run(index)
 
-    if prepared.capture is not None:
-        return prepared.capture(enqueue)
-    replay: Callable[[], Any] = bench.device.capture(enqueue)[0]
-    return replay
+    captured: Captured = (prepared.capture or bench.device.capture)(enqueue)
+    return captured
 
 
 def _cold(bench: Bench, name: str, prepared: Prepared) -> timing.Candidate:
     """All sets in turn, often enough that a replay takes long."""
     sets = list(range(len(bench.sets)))
-    candidate = timing.Candidate(name, _capture(bench, prepared, sets), len(sets))
+    candidate = timing.Candidate(name, _capture(bench, prepared, sets).replay, len(sets))
     calls = timing.calls_for(timing.quick(bench.device, candidate, 3), len(sets))
     if calls > len(sets):
-        candidate = timing.Candidate(name, _capture(bench, prepared, sets * (calls // len(sets))), calls)
+        candidate = timing.Candidate(name, _capture(bench, prepared, sets * (calls // len(sets))).replay, calls)
     return candidate
 
 
@@ -250,7 +263,7 @@ def _candidate(bench: Bench, entry: _Entry, caches: str) -> timing.Candidate:
     if caches == "cold":
         return entry.cold
     calls = max(8, entry.cold.calls)
-    return timing.Candidate(entry.contender.name, _capture(bench, entry.prepared, [0] * calls), calls)
+    return timing.Candidate(entry.contender.name, _capture(bench, entry.prepared, [0] * calls).replay, calls)
 
 
 def _finalists(entries: list[_Entry]) -> list[_Entry]:

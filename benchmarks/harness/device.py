@@ -6,8 +6,10 @@ CuPy's kernels do not know (bfloat16) is ever in the way.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,26 @@ from .values import PERIOD, numpy_dtype, start, table
 
 class NoDevice(RuntimeError):
     """There is no usable GPU here; the message says what is missing."""
+
+
+@dataclass
+class Captured:
+    """A CUDA graph: what launches it, and what describes it in the DOT language, which names its kernels."""
+
+    replay: Callable[[], Any]
+    dot: Callable[[], str] = lambda: ""
+
+    def kernels(self) -> list[str]:
+        """The names of its kernels, in no particular order; nothing where CUDA does not tell."""
+        try:
+            return kernel_names(self.dot())
+        except Exception:  # a description is never worth a measurement
+            return []
+
+
+def kernel_names(dot: str) -> list[str]:
+    """The kernels in what cudaGraphDebugDotPrint writes with cudaGraphDebugDotFlagsVerbose."""
+    return re.findall(r"\{KERNEL\s*\|\s*\{ID \| \d+ \(topoId: \d+\) \| (.*?)\\<\\<\\<", dot)
 
 
 class Arrays:
@@ -42,11 +64,18 @@ class Arrays:
 class Device:
     """The first CUDA device.
 
+    Attributes
+    ----------
+    host : bool
+        False; True where the CPU stands in for it.
+
     Raises
     ------
     NoDevice
         CuPy is missing, or finds no GPU.
     """
+
+    host = False
 
     def __init__(self) -> None:
         try:
@@ -100,8 +129,8 @@ class Device:
         """The current stream, as libraries take it."""
         return int(self.cupy.cuda.get_current_stream().ptr)
 
-    def capture(self, function: Callable[[], Any]) -> tuple[Callable[[], Any], Any]:
-        """What launches all that `function` enqueues as one CUDA graph, and the graph.
+    def capture(self, function: Callable[[], Any]) -> Captured:
+        """A CUDA graph of all that `function` enqueues on the current stream.
 
         What it allocates from CuPy's pool comes from a pool of the graph's own, so nothing else is ever placed where
         a replay writes.
@@ -122,7 +151,7 @@ class Device:
         def replay(keep: tuple[Any, ...] = (pool, stream)) -> None:
             graph.launch()
 
-        return replay, graph
+        return Captured(replay, lambda: str(graph.debug_dot_str(1)))
 
     # -- memory
 

@@ -17,7 +17,7 @@ Each module has
 from __future__ import annotations
 
 import importlib
-from functools import lru_cache
+from functools import cache
 from types import ModuleType
 
 from ..harness.cases import Case
@@ -35,7 +35,7 @@ NAMES = (
 )
 
 
-@lru_cache(maxsize=None)
+@cache
 def module(op: str) -> ModuleType:
     """The module of an operation.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ def maps(case: Case) -> Maps:
 def fused_layers() -> tuple[str, ...]:
     """The normalisations that a pool follows."""
     steps = plan().steps
-    return tuple(a.name for a, b in zip(steps, steps[1:], strict=False) if (a.op, b.op) == ("lrn", "max_pool"))
+    return tuple(a.name for a, b in itertools.pairwise(steps) if (a.op, b.op) == ("lrn", "max_pool"))
 
 
 def full(m: Maps, dtype: str, **fields: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Convolution: alone, with bias and ReLU, its two gradients, and the weight gradient with the update in its epilogue."""
+"""Convolution: alone, with bias and ReLU, its gradients, and the weight gradient with the update in the same pass."""
 
 from __future__ import annotations
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from alexnet_cuda.backends.cpu import lrn as cpu_lrn
-from alexnet_cuda.ops import conv2d, linear, lrn, max_pool, softmax_cross_entropy
 from benchmarks import ops as bench_ops
 from benchmarks.harness import check
 from benchmarks.harness.cases import Case
 from benchmarks.harness.values import PERIOD, numpy_dtype, round_to_tf32, table, values_of
 from benchmarks.ops import _common
 from benchmarks.ops._normpool import lrn_parameters, maps
+
+from alexnet_cuda.backends.cpu import lrn as cpu_lrn
+from alexnet_cuda.ops import conv2d, linear, lrn, max_pool, softmax_cross_entropy
 
 Doubles = dict[str, np.ndarray]
 
