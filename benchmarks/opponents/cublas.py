@@ -12,6 +12,7 @@ from ..ops import bench_linear
 
 _COMPUTE = {"float32": "CUBLAS_COMPUTE_32F_PEDANTIC", "tf32": "CUBLAS_COMPUTE_32F_FAST_TF32"}
 _TYPES = {"float32": "CUDA_R_32F", "float16": "CUDA_R_16F", "bfloat16": "CUDA_R_16BF"}
+_ONE, _ZERO = np.ones(1, np.float32), np.zeros(1, np.float32)
 _TRANSPOSE = {False: 0, True: 1}  # CUBLAS_OP_N, CUBLAS_OP_T
 
 
@@ -43,35 +44,42 @@ def gemm_arguments(case: Case) -> tuple[int, int, int, int, int, int, int, int]:
     return _TRANSPOSE[b_transposed], _TRANSPOSE[a_transposed], n, m, k, lda, ldb, n
 
 
-def _prepare(bench: Bench) -> Prepared:
+def gemm(precision: str, sizes: tuple[int, ...], second: Any, first: Any, out: Any) -> None:
+    """Enqueue cublasGemmEx on the current stream; sizes are those of `gemm_arguments`.
+
+    Raises
+    ------
+    Unavailable
+        There is no cuBLAS.
+    """
     try:
         import cupy
         from cupy.cuda import runtime
         from cupy_backends.cuda.libs import cublas
     except ImportError as error:
         raise Unavailable(f"no cuBLAS: pip install nvidia-cublas ({error})") from error
-    case = bench.case
+    transa, transb, m, n, k, lda, ldb, ldc = sizes
+    kinds = [getattr(runtime, _TYPES[array.dtype.name]) for array in (second, first, out)]
+    cublas.gemmEx(
+        cupy.cuda.device.get_cublas_handle(),
+        *(transa, transb, m, n, k),
+        _ONE.ctypes.data,
+        *(second.data.ptr, kinds[0], lda),
+        *(first.data.ptr, kinds[1], ldb),
+        _ZERO.ctypes.data,
+        *(out.data.ptr, kinds[2], ldc),
+        *(getattr(cublas, _COMPUTE.get(precision, "CUBLAS_COMPUTE_32F")), cublas.CUBLAS_GEMM_DEFAULT),
+    )
+
+
+def _prepare(bench: Bench) -> Prepared:
+    case, sizes = bench.case, gemm_arguments(bench.case)
     first, second, *_ = product(case)
-    transa, transb, m, n, k, lda, ldb, ldc = gemm_arguments(case)
-    kind = getattr(runtime, _TYPES[case.dtype])
-    compute = getattr(cublas, _COMPUTE.get(case.precision, "CUBLAS_COMPUTE_32F"))
     name = {"fprop": "y", "dgrad": "dx", "wgrad": "dweight"}[case.direction]
-    out_kind = runtime.CUDA_R_32F if name == "dweight" else kind
-    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
-    algorithm = cublas.CUBLAS_GEMM_DEFAULT
 
     def run(i: int) -> None:
         a = bench.sets[i]
-        cublas.gemmEx(
-            cupy.cuda.device.get_cublas_handle(),
-            *(transa, transb, m, n, k),
-            one.ctypes.data,
-            *(a[second].data.ptr, kind, lda),
-            *(a[first].data.ptr, kind, ldb),
-            zero.ctypes.data,
-            *(a[name].data.ptr, out_kind, ldc),
-            *(compute, algorithm),
-        )
+        gemm(case.precision, sizes, a[second], a[first], a[name])
 
     def outputs() -> dict[str, Any]:
         return {name: bench.device.download(bench.sets[0][name])}
