@@ -81,6 +81,7 @@ class Process:
         try:
             message = self.messages.get(timeout=seconds)
         except queue.Empty:
+            self.process.kill()  # what hangs does not read its input either
             self.stop()
             raise Lost(stage, f"no answer within {seconds:.0f} s") from None
         if message is None:
