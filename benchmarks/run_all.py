@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--output", type=Path, help="write the results to this JSON file")
     made.add_argument("--minutes", type=float, default=8.0, help="stop beginning measurements after so long")
     made.add_argument("--only", action="append", default=[], metavar="TEXT", help="only what has this in its key")
-    made.add_argument("--plan-seconds", type=float, default=15.0, help="longest search through a library's algorithms")
+    made.add_argument("--plan-seconds", type=float, default=6.0, help="longest search through a library's algorithms")
     made.add_argument("--dry-run", action="store_true", help="print what would be measured; needs no GPU")
     made.add_argument("--ceilings", type=Path, metavar="FILE", help="for --dry-run: a result whose ceilings to take")
     made.add_argument("--self-check", action="store_true", help="check the PyTorch network against ours on the CPU")

@@ -97,7 +97,7 @@ class Bench:
         How long a search through a library's algorithms may take.
     """
 
-    def __init__(self, case: Case, device: Any, plan_seconds: float = 15.0) -> None:
+    def __init__(self, case: Case, device: Any, plan_seconds: float = 6.0) -> None:
         self.case, self.device, self.plan_seconds = case, device, plan_seconds
         self.module = ops.module(case.op)
         self.tensors = self.module.tensors(case)

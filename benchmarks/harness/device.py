@@ -99,6 +99,11 @@ class Device:
         """Of the last-level cache."""
         return int(self.properties["l2CacheSize"])
 
+    @property
+    def bus_id(self) -> str:
+        """Where the card is on the PCI bus: its name for NVML, which does not know CUDA_VISIBLE_DEVICES."""
+        return str(self.cupy.cuda.Device(0).pci_bus_id)
+
     def free_bytes(self) -> int:
         """Device memory that nobody holds."""
         return int(self.cupy.cuda.runtime.memGetInfo()[0])

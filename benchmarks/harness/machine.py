@@ -112,13 +112,13 @@ def driver_version() -> str:
     return "unknown"
 
 
-def sensors(index: int = 0) -> Callable[[], dict[str, float]] | None:
-    """What reads clocks (MHz), temperature (°C), power (W) and throttling reasons; None where nothing can."""
+def sensors(bus_id: str) -> Callable[[], dict[str, float]] | None:
+    """What reads a card's clocks (MHz), temperature (°C), power (W) and throttling reasons; None where nothing can."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id.encode())
         reasons = getattr(pynvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
         reasons = reasons or pynvml.nvmlDeviceGetCurrentClocksThrottleReasons
 
@@ -134,11 +134,11 @@ def sensors(index: int = 0) -> Callable[[], dict[str, float]] | None:
         read()
         return read
     except Exception:  # no package, no driver, or a field the driver does not offer
-        return (lambda: parse_smi(_output(*_smi_command(index)))) if shutil.which("nvidia-smi") else None
+        return (lambda: parse_smi(_output(*_smi_command(bus_id)))) if shutil.which("nvidia-smi") else None
 
 
-def _smi_command(index: int) -> tuple[str, ...]:
-    return "nvidia-smi", f"--id={index}", f"--query-gpu={_SMI}", "--format=csv,noheader,nounits"
+def _smi_command(bus_id: str) -> tuple[str, ...]:
+    return "nvidia-smi", f"--id={bus_id}", f"--query-gpu={_SMI}", "--format=csv,noheader,nounits"
 
 
 def parse_smi(line: str) -> dict[str, float]:

@@ -127,9 +127,9 @@ def run(
     result: Record,
     save: Callable[[Record], None],
     say: Callable[[str], None] = print,
-    plan_seconds: float = 15.0,
+    plan_seconds: float = 6.0,
 ) -> Record:
-    """Do the jobs in order while there is time; `save` is called with the result after each.
+    """Do the jobs in order, each for which there is still time; `save` is called with the result after each.
 
     Raises
     ------
@@ -139,11 +139,10 @@ def run(
     worker: Worker | None = None
     shared: Record = {"settings": {}, "plans": {}}
     try:
-        for number, job in enumerate(jobs):
+        for job in jobs:
             if not budget.admits(job):
-                result["left_out"] = [j.key for j in jobs[number:]]
-                say(f"out of time: {len(jobs) - number} measurements left out, the first of them {job.key}")
-                break
+                result["left_out"].append(job.key)
+                continue
             lost: dict[str, str] = {}
             record: Record | None = None
             for _ in range(ATTEMPTS):
@@ -169,8 +168,9 @@ def run(
             _keep(result, job, record, lost, shared)
             save(result)
             say(line(job, record, lost))
-        else:
-            result["complete"] = True
+        result["complete"] = not result["left_out"]
+        if left_out := result["left_out"]:
+            say(f"out of time: {len(left_out)} measurements left out, the first of them {left_out[0]}")
     finally:
         if worker is not None:
             worker.stop()

@@ -45,7 +45,7 @@ def _op(case: Case, seconds: float) -> Job:
 def step_job(mode: str, batch: int, precision: str, search: bool = False) -> Job:
     """A whole step; `search` looks for PyTorch's best configuration, which later ones then use."""
     options = {"mode": mode, "batch": batch, "precision": precision, "search": search}
-    return Job("step", f"step.{mode}/{batch}/{precision}", options, 150.0 if search else 25.0)
+    return Job("step", f"step.{mode}/{batch}/{precision}", options, 110.0 if search else 25.0)
 
 
 def jobs() -> list[Job]:
@@ -61,7 +61,7 @@ def jobs() -> list[Job]:
     found = [Job("ceilings", "ceilings", seconds=15.0)]
     found += [_op(c, 10.0 if c.op == "conv2d" else 3.0) for c in plain]
     found += [_op(c, 3.0) for c in between]
-    found += [step_job("training", 128, "bfloat16", search=True), step_job("inference", 128, "bfloat16", search=True)]
+    found += [step_job("training", 128, "bfloat16", search=True), step_job("inference", 128, "bfloat16")]
     found += [_op(c, 3.0) for c in rest]
     found += [step_job("training", batch, "bfloat16") for batch in TRAINING_BATCHES[1:]]
     found += [Job("towers", "towers/128/bfloat16", {"batch": 128, "precision": "bfloat16"}, 20.0)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import gc
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ LEARNING_RATE = 1e-4
 # Relative to the norm of the logits: each of eight layers rounds once on either side, by so much.
 LOGITS = {"bfloat16": 16 * 2.0**-8, "float16": 16 * 2.0**-11, "tf32": 16 * 2.0**-11, "float32": 1e-4}
 Stage = Callable[[str], None]
-_SEARCH_SECONDS = 100.0
+_SEARCH_SECONDS = 80.0
 
 
 @dataclass
@@ -32,7 +33,6 @@ class _Side:
 
     step: Callable[[], Any]
     record: Record
-    close: Callable[[], Any] = lambda: None
 
 
 def flops(mode: str, batch: int) -> int:
@@ -75,7 +75,9 @@ def measure(
     """
     contest = _Contest(device, options, shared, excluded, stage)
     contest.enter_ours()
-    given = [Setting(**values) for values in shared.get("settings", {}).get(options["mode"], [])]
+    # What is best for training is not far from best for inference: an own search is for who has time for it.
+    found = shared.get("settings", {})
+    given = [Setting(**values) for values in found.get(options["mode"], found.get("training", []))]
     if options["search"] or not given:
         end = device.now() + _SEARCH_SECONDS
         chosen = torch_step.search(options["precision"], lambda s: contest.shortly(s, end))
@@ -167,7 +169,7 @@ def _fitted(setting: Setting, precision: str) -> Setting:
 
 def _try(device: Any, name: str, family: str, make: Callable[[], _Side], sides: dict[str, _Side]) -> Record:
     """Set a contender up; its record says what came of it."""
-    device.release()
+    tidy(device)
     before = device.free_bytes()
     try:
         side = make()
@@ -207,20 +209,33 @@ def _ours(device: Any, mode: str, precision: str, inputs: Inputs, parameters: Re
 
     model = alexnet_cuda.Model(devices="cuda:0", precision=precision, init="he")
     parameters.update({name: np.array(value) for name, value in model.parameters.items()})
-    parameters["logits"] = _host(device, model.forward(inputs.images))
+    images = _accepted(device, model, inputs)
+    parameters["logits"] = _host(device, model.forward(images))
     if not np.isfinite(parameters["logits"]).all():
         raise Wrong("our logits are not finite")
     if mode == "inference":
-        return _Side(lambda: model.forward(inputs.images), {"detail": {}})
+        return _Side(lambda: model.forward(images), {"detail": {}})
 
     def step() -> Any:
-        return model.train_step(inputs.images, inputs.labels, learning_rate=LEARNING_RATE)
+        return model.train_step(images, inputs.labels, learning_rate=LEARNING_RATE)
 
     for _ in range(4):  # the first steps run one by one, the later ones are replays of a graph
         result = step()
     if not np.isfinite(float(result.loss)):
         raise Wrong(f"our loss is {result.loss}")
     return _Side(step, {"detail": {"loss": float(result.loss)}})
+
+
+def _accepted(device: Any, model: Any, inputs: Inputs) -> Any:
+    """The images in the network's type, or in float32 where the model takes no other: the same numbers."""
+    try:
+        model.forward(inputs.images)
+        return inputs.images
+    except TypeError:
+        shape, rounded = inputs.images.shape, inputs.images.dtype.name
+        images = device.empty(shape, "float32")
+        device.fill(images, "images", Tensor(tuple(shape), "float32", rounded=rounded), 0)
+        return images
 
 
 def _host(device: Any, array: Any) -> np.ndarray:
@@ -232,7 +247,6 @@ def _theirs(setting: Setting, options: Record, inputs: Inputs, shared: Record, p
     from ..opponents.torch_tensors import load, tensor
 
     torch = load()
-    torch.cuda.empty_cache()
     precision, config = options["precision"], Config()
     torch_step.check_norm_constants(config)
     detail: Record = {}
@@ -255,23 +269,24 @@ def _theirs(setting: Setting, options: Record, inputs: Inputs, shared: Record, p
     else:
         runner = torch_step.training(network, x, tensor(inputs.labels))
     detail["kernels"] = len(runner.kernels()) or None
-    return _Side(runner.step, {"detail": detail}, runner.close)
+    return _Side(runner.step, {"detail": detail})
+
+
+def tidy(device: Any) -> None:
+    """Give the memory back that a contender left behind."""
+    gc.collect()  # a network and its compiled functions refer to each other
+    if "torch" in sys.modules:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    device.release()
 
 
 def _close(device: Any, sides: dict[str, _Side]) -> None:
     device.synchronize()
-    for side in sides.values():
-        side.close()
     sides.clear()
-    with contextlib.suppress(ImportError):
-        import gc
-
-        import torch
-
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    device.release()
+    tidy(device)
 
 
 def _host_microseconds(device: Any, step: Callable[[], Any], repeats: int = 10) -> float:

@@ -48,7 +48,7 @@ def do(job: Record, device: Any, send: Send) -> Record:
     from .. import opponents
 
     case = Case.from_key(job["key"])
-    bench = Bench(case, device, job.get("plan_seconds", 15.0))
+    bench = Bench(case, device, job.get("plan_seconds", 6.0))
     contenders = [c for c in opponents.contenders(case) if c.name not in excluded]
     return measure(bench, contenders, OP_SECONDS, stage)
 
@@ -74,7 +74,7 @@ def serve(jobs: TextIO, send: Send, device: Any, read: Callable[[], dict[str, fl
                 send({"lost": "", "message": message})
                 return LOST
             send({"failed": message})
-        device.release()
+        steps.tidy(device)
     return 0
 
 
@@ -92,4 +92,4 @@ def main() -> int:
     except NoDevice as error:
         send({"no_device": str(error)})
         return NO_DEVICE
-    return serve(sys.stdin, send, device, machine.sensors())
+    return serve(sys.stdin, send, device, machine.sensors(device.bus_id))

@@ -15,7 +15,7 @@ from ..ops import _normpool as normpool
 from . import cudnn_graph
 from .convolution import Call, Operands, Variant, variants
 from .library import ALGORITHMS, MATH_TYPES, Cudnn
-from .search import Algorithm, Choice, fastest
+from .search import Algorithm, Choice, Workspace, fastest
 
 _FUNCTIONS = {"fprop": "Forward", "dgrad": "BackwardData", "wgrad": "BackwardFilter"}
 Run = Callable[[int], Any]
@@ -104,23 +104,23 @@ def _prepare_convolution(bench: Bench, variant: Variant) -> Prepared:
     calls = Calls(cudnn, variant.calls[0], bench.case.direction, bench.case.precision)
     operands = Operands(bench, variant)
     most = int(0.5 * bench.device.free_bytes())
-    known = [a for a in calls.algorithms() if a[3] <= most]
-    workspace = bench.device.empty((max((a[3] for a in known), default=0) + 256,), "uint8")
+    workspace = Workspace(bench.device)
     pointers = [[operands.pointers(i, call) for call in variant.calls] for i in range(len(bench.sets))]
 
     def algorithm(known: tuple[str, Any, int, int]) -> Algorithm:
         name, descriptor, number, size = known
 
         def run(index: int) -> None:
+            at = workspace.of(size)
             cudnn.use_stream(bench.device.stream())
             operands.before(index)
             for each in pointers[index]:
-                calls.run(descriptor, number, each, workspace.data.ptr, size)
+                calls.run(descriptor, number, each, at, size)
             operands.after(index)
 
         return Algorithm(name, size, run)
 
-    found = fastest(bench, (algorithm(a) for a in known), most)
+    found = fastest(bench, (algorithm(a) for a in calls.algorithms()), most)
     found.detail["api"] = "C calls"
     choice = Choice(found)
     return Prepared(choice.run, operands.outputs, detail=found.detail, retry=choice.retry, close=cudnn.close)

@@ -9,7 +9,7 @@ from typing import Any
 from ..harness.bench import Bench, Contender, Prepared, Unavailable, Unsupported
 from ..harness.cases import Case
 from .convolution import Call, Operands, Variant, variants
-from .search import Algorithm, Choice, fastest
+from .search import Algorithm, Choice, Workspace, fastest
 
 HOW = "no package cudnn: pip install nvidia-cudnn-frontend (it needs a libcudnn: pip install nvidia-cudnn-cu13)"
 MODES = ("A", "B", "FALLBACK")
@@ -151,22 +151,22 @@ def _prepare(bench: Bench, variant: Variant) -> Prepared:
     graph = Graph(cudnn, variant.calls[0], bench.case.direction, bench.case.precision, handle=handle)
     operands = Operands(bench, variant)
     most = int(0.5 * bench.device.free_bytes())
-    plans = [plan for plan in graph.plans() if plan[2] <= most]
-    workspace = bench.device.empty((max((p[2] for p in plans), default=0) + 256,), "uint8")
-    # Part by part of the sets, so that nothing but the call itself happens when it is timed.
+    workspace = Workspace(bench.device)
+    # Worked out before, so that nothing but the call itself happens when it is timed.
     pointers = [[operands.pointers(i, call) for call in variant.calls] for i in range(len(bench.sets))]
 
     def algorithm(plan: tuple[int, str, int]) -> Algorithm:
         def run(index: int) -> None:
+            at = workspace.of(plan[2])
             cudnn.set_stream(handle=handle, stream=bench.device.stream())
             operands.before(index)
             for each in pointers[index]:
-                graph.run(plan[0], each, workspace.data.ptr, handle)
+                graph.run(plan[0], each, at, handle)
             operands.after(index)
 
         return Algorithm(plan[1], plan[2], run)
 
-    found = fastest(bench, (algorithm(plan) for plan in plans), most)
+    found = fastest(bench, (algorithm(plan) for plan in graph.plans()), most)
     found.detail |= {"api": "graph", "modes": list(MODES), "proposed": graph.graph.get_execution_plan_count()}
     choice = Choice(found)
 

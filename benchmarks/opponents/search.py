@@ -15,6 +15,21 @@ from ..harness.results import Record
 _SECOND_ROUND = 6
 
 
+class Workspace:
+    """One buffer for whichever algorithm runs, made larger when one needs it."""
+
+    def __init__(self, device: Any) -> None:
+        self.device, self.size, self.buffer = device, 0, None
+
+    def of(self, size: int) -> int:
+        """The address of at least so many bytes; the same as before while they suffice."""
+        if self.buffer is None or size > self.size:
+            self.device.synchronize()  # what still runs may write to the old one
+            self.buffer, self.size = None, size
+            self.buffer = self.device.empty((size + 256,), "uint8")
+        return int(self.buffer.data.ptr)
+
+
 @dataclass
 class Algorithm:
     """One of a library's ways to do a thing.
@@ -53,9 +68,6 @@ def _first_round(
     ran: list[Algorithm] = []
     for algorithm in algorithms:
         detail["built"] += 1
-        if bench.device.now() > end:
-            detail["left_out"] += 1
-            continue
         if algorithm.workspace > most_workspace:
             detail["too_large"] += 1
             continue
@@ -70,18 +82,21 @@ def _first_round(
             bench.device.synchronize()  # raises where the device is lost; else only this one failed
             detail["failed"] += 1
             detail.setdefault("failure", f"{algorithm.name}: {error}"[:200])
+        if bench.device.now() > end:
+            detail["out_of_time"] = True
+            break
     return ran
 
 
 def fastest(bench: Any, algorithms: Iterable[Algorithm], most_workspace: int) -> Found:
-    """Time every algorithm.
+    """Time every algorithm, as they come: an iterator may build each only when its turn has come.
 
     Raises
     ------
     Unsupported
         None of them ran.
     """
-    detail: Record = {"built": 0, "refused": 0, "failed": 0, "too_large": 0, "left_out": 0}
+    detail: Record = {"built": 0, "refused": 0, "failed": 0, "too_large": 0, "out_of_time": False}
     end = bench.device.now() + bench.plan_seconds
     ran = sorted(_first_round(bench, algorithms, end, detail, most_workspace), key=lambda a: a.seconds)
     if not ran:

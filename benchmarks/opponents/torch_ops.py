@@ -26,7 +26,13 @@ Factory = Callable[[Any, Case], Function]  # all that depends on the case alone 
 
 
 def settings(torch: Any, precision: str) -> None:
-    """cuDNN tries all its algorithms; TF32 only where it is measured."""
+    """cuDNN tries all its algorithms; TF32 only where it is measured; the compiler never falls back to eager.
+
+    It would, silently, after compiling the same source for eight shapes.
+    """
+    for name in ("recompile_limit", "accumulated_recompile_limit"):
+        if hasattr(torch._dynamo.config, name):
+            setattr(torch._dynamo.config, name, 1 << 20)
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.benchmark_limit = 0
     allow = precision == "tf32"

@@ -250,7 +250,6 @@ class Runner:
 
     step: Callable[[], Any]
     kernels: Callable[[], list[str]] = list
-    close: Callable[[], Any] = lambda: None
 
 
 def training(network: Network, x: Any, labels: Any, learning_rate: float = 1e-4) -> Runner:
@@ -303,17 +302,14 @@ def _runner(torch: Any, setting: Setting, step: Callable[[], Any]) -> Runner:
         for _ in range(4):  # compile, record, and let cuDNN try its algorithms
             step()
         torch.cuda.synchronize()
-        return Runner(step, close=lambda: torch.compiler.reset() if setting.run in RUNS[2:] else None)
+        return Runner(step)
     from .torch_ops import graph_capture
-
-    def thrice() -> None:
-        for _ in range(3):
-            step()
 
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        thrice()
+        for _ in range(3):
+            step()
     torch.cuda.current_stream().wait_stream(side)
     captured = graph_capture(torch)(step)
     return Runner(captured.replay, captured.kernels)

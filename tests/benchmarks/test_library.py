@@ -359,7 +359,7 @@ def test_the_fastest_algorithm_is_kept() -> None:
     detail = found.detail
     assert [a.name for a in found.algorithms] == ["fast", "slow"]
     assert (detail["engine"], detail["workspace"]) == ("fast", 10)
-    assert [detail[n] for n in ("built", "refused", "failed", "too_large", "left_out")] == [5, 1, 1, 1, 0]
+    assert [detail[n] for n in ("built", "refused", "failed", "too_large", "out_of_time")] == [5, 1, 1, 1, False]
     assert detail["failure"] == "broken: bug"
     assert choice.retry()
     assert detail["engine"] == "slow"
@@ -370,9 +370,16 @@ def test_a_search_ends_in_time() -> None:
     device = FakeDevice()
     bench = SearchBench(device)
     bench.plan_seconds = 1.0
-    found = fastest(bench, [algorithm(device, str(i), 0.1) for i in range(50)], 0)
-    assert found.detail["built"] == 50
-    assert found.detail["left_out"] > 40
+    built: list[int] = []
+
+    def build() -> Any:
+        for i in range(50):
+            built.append(i)
+            yield algorithm(device, str(i), 0.1)
+
+    found = fastest(bench, build(), 0)
+    assert found.detail["out_of_time"]
+    assert len(built) == found.detail["built"] < 10, "those whose turn never came were not built"
 
 
 def test_nothing_that_runs_is_unsupported() -> None:
