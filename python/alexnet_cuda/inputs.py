@@ -135,7 +135,7 @@ class Inputs:
     def load_labels(self, labels: Array) -> None:
         """Labels alone, for the batch that was loaded last."""
         for tower in self._towers:
-            target = self.labels(tower, len(labels))
+            target = label_buffer(tower, len(labels))
             with tower.device.active():
                 if array_kind(labels) == "cpu":
                     tower.device.upload(target, labels)
@@ -148,10 +148,10 @@ class Inputs:
             with tower.device.active():
                 tower.device.upload(tower.learning_rate, np.full(1, learning_rate, tower.sums))
 
-    @staticmethod
-    def labels(tower: Tower, batch: int) -> Array:
-        """Where a tower finds the labels [N], int64."""
-        return _parts(tower.buffer("block", (_block_bytes(batch),), np.uint8), batch, tower.sums)["labels"]
+
+def label_buffer(tower: Tower, batch: int) -> Array:
+    """Where a tower finds the labels [N], int64."""
+    return _parts(tower.buffer("block", (_block_bytes(batch),), np.uint8), batch, tower.sums)["labels"]
 
 
 def _layout(batch: int, sums: Any) -> list[tuple[str, Any, tuple[int, ...]]]:

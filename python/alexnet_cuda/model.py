@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, ops, views
+from . import checks, views
 from .backends.cpu.augment import Views
 from .backends.kernels._runtime import DeviceMemoryError
 from .config import Config, config_from_preset
 from .devices import open_devices
 from .initialize import initial_parameters
 from .inputs import Inputs, as_array
+from .network import Network
 from .plan import Plan, build_plan
 from .precision import loss_scale
 from .result import StepResult
-from .stages import fuse
-from .towers import Arrival, Link, Pass, Tower, Update
+from .towers import Pass, Tower, Update
 
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
@@ -129,9 +129,8 @@ class Model:
         self.plan: Plan = build_plan(config)
         self.step = 0
         self.class_names: tuple[str, ...] | None = None
-        self.stages = fuse(self.plan, len(opened))
-        self.towers = [Tower(config, self.plan, i, len(opened), device) for i, device in enumerate(opened)]
-        self.link = Link(self.towers) if len(opened) == 2 else None
+        self._network = Network(config, self.plan, opened)
+        self.towers, self.link = self._network.towers, self._network.link
         self._inputs = Inputs(config, self.towers)
         self._batch: int | None = None  # of a forward pass for training that no backward pass took yet
         self._gradient_scale = 1.0
@@ -220,73 +219,10 @@ class Model:
     def _forward(self, images: Array, chosen: Views | None, train: bool) -> Array:
         self._batch = None
         with self._memory(len(images), train):
-            whole = self._stages_forward(self._inputs.load(images, chosen, self.step, train=train), Pass(train))
+            whole = self._network.forward(self._inputs.load(images, chosen, self.step, train=train), Pass(train))
         if train:
             self._batch = len(images)
         return self.towers[0].device.download(whole[0])  # type: ignore[no-any-return]
-
-    def _stages_forward(self, halves: list[Array], run: Pass) -> list[Array]:
-        """The logits, whole on every tower, from each tower's input."""
-        if self.link:
-            self.link.begin()
-        for number, stage in enumerate(self.stages):
-            arrivals = self._exchange(stage.name, halves) if stage.crosses else [None] * len(halves)
-            each = zip(self.towers, halves, arrivals, strict=True)
-            halves = [tower.forward(number, stage, x, arrival, run) for tower, x, arrival in each]
-        if self.link is None:
-            return halves
-        whole = []
-        for tower, half, arrival in zip(self.towers, halves, self._exchange("logits", halves), strict=True):
-            logits = tower.buffer("logits", (len(half), self.config.num_classes), tower.sums)
-            with tower.device.active():
-                tower.join(logits, half, arrival)
-            whole.append(logits)
-        return whole
-
-    def _exchange(self, name: str, halves: list[Array]) -> list[Arrival]:
-        assert self.link is not None
-        return self.link.exchange(name, halves)
-
-    def _stages_backward(self, logits: list[Array], run: Pass) -> None:
-        """Loss and correctness of each image, into buffers; then the gradients or updates of all parameters."""
-        batch, halves = len(logits[0]), []
-        for tower, whole in zip(self.towers, logits, strict=True):
-            lo, hi = tower.channels(self.config.num_classes)
-            half = tower.buffer("dlogits", (batch, hi - lo))
-            loss, correct = self._loss_buffers(tower, batch)
-            with tower.device.active():
-                ops.softmax_cross_entropy.fprop(
-                    whole,
-                    self._inputs.labels(tower, batch),
-                    scale=1.0 / (run.gradient_scale * batch),
-                    dlogits=half,
-                    first_column=lo,
-                    loss_out=loss,
-                    correct_out=correct,
-                )
-            halves.append(half)
-        for number in reversed(range(len(self.stages))):
-            stage = self.stages[number]
-            arrivals: list[Arrival] | list[None] = [None] * len(halves)
-            if stage.crosses:
-                pairs = zip(self.towers, halves, strict=True)
-                arrivals = self._exchange(
-                    f"{stage.name}.gradient", [t.backward_lent(stage, dy, run) for t, dy in pairs]
-                )
-            each = zip(self.towers, halves, arrivals, strict=True)
-            halves = [tower.backward(number, stage, dy, arrival, run) for tower, dy, arrival in each]
-            before = self.stages[number - 1]
-            if number and before.step.activation != "none" and not stage.undoes_relu:
-                for tower, dy in zip(self.towers, halves, strict=True):
-                    tower.activation_backward(before, dy)
-
-    @staticmethod
-    def _loss_buffers(tower: Tower, batch: int) -> tuple[Array, Array]:
-        return tower.buffer("loss", (batch,), tower.sums), tower.buffer("correct", (batch,), np.bool_)
-
-    def _result(self, batch: int) -> StepResult:
-        tower = self.towers[0]
-        return StepResult(tower.device.fetch(self._loss_buffers(tower, batch)))
 
     def backward(self, labels: Any) -> float:
         """Fill `gradients` from the batch of the last ``forward(train=True)``.
@@ -318,10 +254,8 @@ class Model:
             for tower in self.towers:
                 tower.start_training(gradients=True)
             run = self._training_pass(batch, None)
-            name = "logits" if self.link else "fc8"
-            shape = (batch, self.config.num_classes)
-            self._stages_backward([tower.buffer(name, shape, tower.sums) for tower in self.towers], run)
-        return self._result(batch).loss
+            self._network.backward(batch, run)
+        return self._network.result(batch).loss
 
     def _training_pass(self, batch: int, update: Update | None) -> Pass:
         self._gradient_scale = 1.0 / loss_scale(self.config.precision, batch)
@@ -377,14 +311,15 @@ class Model:
             run = self._training_pass(batch, update)
 
             def work() -> None:
-                self._stages_backward(self._stages_forward(halves, run), run)
+                self._network.forward(halves, run)
+                self._network.backward(batch, run)
                 if not fused:
                     for tower in self.towers:
                         tower.update(update, self._gradient_scale)
 
             self.towers[0].device.run(("train_step", batch, update), work)
         self.step += 1
-        return self._result(batch)
+        return self._network.result(batch)
 
     @contextmanager
     def _memory(self, batch: int, train: bool) -> Iterator[None]:
