@@ -30,7 +30,7 @@ def open_devices(
     RuntimeError
         A GPU that cannot be used; the message says why.
     """
-    names = [default_device(precision)] if devices is None else [devices] if isinstance(devices, str) else [*devices]
+    names = _names(devices, precision)
     if not 1 <= len(names) <= 2:
         raise ValueError(f"devices must be one, or two for the two towers, got {len(names)}")
     kinds = {_kind(name) for name in names}
@@ -45,8 +45,14 @@ def open_devices(
 
 def offers(devices: str | tuple[str, ...] | list[str] | None, precision: str) -> bool:
     """Whether the named devices offer a precision."""
-    names = [default_device(precision)] if devices is None else [devices] if isinstance(devices, str) else [*devices]
+    names = _names(devices, precision)
     return all(precision in _class(_kind(name)).precisions for name in names)
+
+
+def _names(devices: str | tuple[str, ...] | list[str] | None, precision: str) -> list[str]:
+    if devices is None:
+        return [default_device(precision)]
+    return [devices] if isinstance(devices, str) else list(devices)
 
 
 def default_device(precision: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from . import checks, views
 from .backends.cpu.augment import Views
 from .backends.kernels._runtime import DeviceMemoryError
 from .config import Config, config_from_preset
-from .devices import open_devices
+from .devices import offers, open_devices
 from .initialize import initial_parameters
 from .inputs import Inputs, as_array
 from .network import Network
@@ -374,8 +375,16 @@ class Model:
         save_checkpoint(path, self.parameters, metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], devices: Devices = None) -> Model:
-        """The model of a checkpoint.
+    def load(cls, path: str | os.PathLike[str], devices: Devices = None, precision: str | None = None) -> Model:
+        """The model of a checkpoint, whatever wrote it: the file holds whole tensors in float32 or float64.
+
+        Parameters
+        ----------
+        path : path
+        devices : str or (str, str), optional
+            As in `Model`.
+        precision : str, optional
+            Its own by default; where the devices do not offer that, float32.
 
         Raises
         ------
@@ -394,6 +403,10 @@ class Model:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} holds no usable configuration: {error}") from error
         checkpoint.check_shapes(build_plan(config).parameter_shapes())
+        if precision is None and not offers(devices, config.precision):
+            precision = "float32"
+        if precision is not None:
+            config = dataclasses.replace(config, precision=precision)
         model = cls.from_config(config, devices, checkpoint.parameters())
         model.class_names = None if names is None else tuple(names)
         model.step = step
