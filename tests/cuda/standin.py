@@ -191,9 +191,12 @@ class Driver:
         address = _simt.allocate(bytes=size, label="device")
         owner = (ctypes.c_char * max(1, size)).from_address(address)
 
+        # As CuPy's pool: what is given back is free for what its stream does next, not for what it does now.
+        stream = self.stream().queue
+
         def give_back() -> None:
             self.allocated -= size
-            _simt.release(address=address)
+            stream.put(lambda: _simt.release(address=address))
 
         weakref.finalize(owner, give_back)
         memory = cupy.cuda.UnownedMemory(address, size, owner, device_id=self.device)
