@@ -119,8 +119,8 @@ def test_the_layers_reach_every_path(direction: str) -> None:
 
 STEP = 2**40 + 3
 RATE = 0.3
-# A vector's numbers are whole Philox blocks in the first two alone.
-DRAWS = {"whole blocks": (0, 72), "in part": (2**33 + 8, 96), "odd start": (7, 96), "odd stride": (4, 77)}
+# start and row stride; a vector's numbers are whole Philox blocks in the first alone.
+DRAWS = {"whole blocks": (2**33 + 8, 96), "odd start": (7, 96), "odd stride": (4, 77)}
 
 
 def dropout(step: Array | None, start: int, row_stride: int, rate: float = RATE) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def test_fprop_with_dropout(layer: Layer, precision: str, draw: tuple[int, int],
     step, whole = device([STEP], np.uint64), layer.tensor("y", np.float32)
     bias = device(np.linspace(-1, 2, layer.sizes["y"][1]), np.float32)
     tensors = {name: layer.tensor(name, dtype, name) for name in ("x", "weight")} | {"bias": bias, "addend": None}
-    activation = "tanh" if draw[0] else "relu"
+    activation = "relu" if draw[0] == 7 else "tanh"
     layer.run("fprop", precision, **tensors, y=whole, y_float=True, activation=activation)
     expected = apply_dropout(whole, **dropout(step, *draw))
     dropped = (expected == 0) & (whole != 0)
@@ -170,7 +170,7 @@ def test_fprop_without_a_step_drops_nothing() -> None:
     assert np.isfinite(results[0]).all()
 
 
-@every_layer
+@pytest.mark.parametrize("layer", [layer for name, layer in LAYERS.items() if name != "conv2d folded"])
 @every_precision
 def test_dgrad_through_relu_and_dropout(layer: Layer, precision: str, splits: bool) -> None:
     dtype, scale = PRECISIONS[precision], float(np.float32(1 / (1 - RATE)))
