@@ -106,7 +106,7 @@ def fprop(
     if addend is not None:
         check("addend", addend, (s.N, s.P, s.Q, s.K), sums)
     check_activation(activation)
-    check_rows(dropout, s.K)
+    check_rows(dropout, s.N * s.P * s.Q, s.K)
     check_precision(precision, x.dtype)
     y = sums_output(out, x, (s.N, s.P, s.Q, s.K))
     backend("conv2d", x, weight, bias, addend, y).fprop(

@@ -45,7 +45,7 @@ def fprop(
     if addend is not None:
         check("addend", addend, shape, sums)
     check_activation(activation)
-    check_rows(dropout, shape[1])
+    check_rows(dropout, *shape)
     check_precision(precision, x.dtype)
     y = sums_output(out, x, shape)
     backend("linear", x, weight, bias, addend, y).fprop(
