@@ -40,9 +40,9 @@ def fprop(
     """
     check("images", images, (None, None, None, 3), np.uint8)
     n = images.shape[0]
-    check("out", out, (n, None, None, 3))
-    size = out.shape[1]
-    check("out", out, (n, size, size, 3))
+    check("out", out, (n, None, None, None))
+    size, fourth = out.shape[1], array_kind(out) != "cpu" and out.shape[3] == 4
+    check("out", out, (n, size, size, 4 if fourth else 3))
     for name, shape, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
         check(f"views.{name}", getattr(views, name), shape, dtype)
     check("views.shift", views.shift, (n, 3), np.float32)
