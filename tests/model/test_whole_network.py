@@ -18,7 +18,7 @@ from alexnet_cuda.layers import layer
 from alexnet_cuda.layers.dropout import mask_of
 from alexnet_cuda.stages import Stage
 from alexnet_cuda.towers import Kept, Pass, Tower
-from tests.ops.tolerance import PRECISIONS, Precision, assert_close, dot_terms
+from tests.ops.tolerance import TENSOR_CORES, Precision, assert_close
 
 Array = npt.NDArray[Any]
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
@@ -102,10 +102,10 @@ def check_product(
     dropout = mask_of(plain, stage.dropout) if stage.dropout else None
     scale = 1 / (1 - plain.config.dropout)
     depth = weight[0].size
-    wide = PRECISIONS["float32"]
+    wide = precision.sums
 
     expected = op.fprop(x, weight, bias, activation=stage.step.activation, dropout=dropout, **options)
-    terms = dot_terms(depth + 1, op.fprop(x**2, weight**2, bias**2, **options)) * (scale if dropout else 1)
+    terms = precision.dot(depth + 1, op.fprop(x**2, weight**2, bias**2, **options)) * (scale if dropout else 1)
     own = wide if stage.name == "fc8" else precision
     assert_close(seen.y, expected, own.bound(expected, terms), np.float64)
 
@@ -114,7 +114,7 @@ def check_product(
         factor = scale if stage.undoes_dropout else 1.0
         shape = () if stage.op == "linear" else (x.shape,)
         expected = op.dgrad(seen.dy, weight, *shape, mask=mask, mask_scale=factor, **options)
-        terms = factor * dot_terms(weight[..., 0].size, op.dgrad(seen.dy**2, weight**2, *shape, **options))
+        terms = factor * precision.dot(weight[..., 0].size, op.dgrad(seen.dy**2, weight**2, *shape, **options))
         assert_close(seen.dx.reshape(x.shape), expected, precision.bound(expected, terms), np.float64)
 
     kernel = () if stage.op == "linear" else (weight.shape[1:3],)
@@ -123,7 +123,7 @@ def check_product(
     for kind, expected, square in zip(("weight", "bias"), gradients, squares, strict=True):
         actual = recorder.down(tower.gradients[f"{stage.name}.{kind}"])
         positions = seen.dy[..., 0].size
-        assert_close(actual, expected, wide.bound(expected, dot_terms(positions, square)), np.float64)
+        assert_close(actual, expected, wide.bound(expected, precision.dot(positions, square)), np.float64)
 
 
 def check_other(plain: Tower, number: int, stage: Stage, seen: Seen, precision: Precision) -> None:
@@ -142,7 +142,7 @@ def distance(actual: Array, expected: Array) -> float:
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
 def test_every_stage_of_a_training_step(reference: Reference, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    precision = PRECISIONS[name]
+    precision = TENSOR_CORES[name]
     model = Model(devices="simt", precision=name, **OPTIONS)
     with monkeypatch.context() as patch:
         recorder = Recorder(model, patch)
