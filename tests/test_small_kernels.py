@@ -5,20 +5,16 @@ Vectors and tails, aligned and not; the executor itself fails a kernel that touc
 
 from __future__ import annotations
 
-import ctypes
-import weakref
 from collections.abc import Iterator
-from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from alexnet_cuda import _simt, philox
 
-Array = npt.NDArray[Any]
-DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+from .kernels.guarded import DTYPES, Array, at, device, empty, executor_seed
+
 # Half a unit in the last place, relative, of a result rounded once.
 ROUNDING = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 FLOAT16_TINY = 2.0**-25  # half of float16's smallest subnormal number, where rounding is no longer relative
@@ -27,31 +23,8 @@ COUNTS = [1, 3, 8, 17, 255, 2048, 5003]
 
 @pytest.fixture(autouse=True, params=[0, 1], ids=["seed0", "seed1"])
 def seed(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = _simt.seed()
-    _simt.set_seed(value=request.param)
-    yield
-    _simt.set_seed(value=before)
-
-
-def empty(shape: tuple[int, ...] | int, dtype: Any) -> Array:
-    """A poisoned array in the executor's memory."""
-    shape = (shape,) if isinstance(shape, int) else shape
-    count, size = int(np.prod(shape)), np.dtype(dtype).itemsize
-    address = _simt.allocate(bytes=max(count * size, 16), label="test")
-    memory = (ctypes.c_char * (count * size)).from_address(address)
-    weakref.finalize(memory, lambda: _simt.release(address=address))
-    return np.frombuffer(memory, dtype, count).reshape(shape)
-
-
-def device(values: npt.ArrayLike, dtype: Any = None) -> Array:
-    given = np.asarray(values) if dtype is None else np.asarray(values).astype(dtype)
-    result = empty(given.shape, given.dtype)
-    result[...] = given
-    return result
-
-
-def at(**arrays: Array | None) -> dict[str, int]:
-    return {name: 0 if array is None else array.ctypes.data for name, array in arrays.items()}
+    with executor_seed(request.param):
+        yield
 
 
 def normal(shape: tuple[int, ...] | int, dtype: str, scale: float = 1.0) -> Array:

@@ -20,12 +20,15 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DropoutParams:
-    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride."""
+    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride.
+
+    The step is a number, or a uint64 array of one element that is read when the operation runs.
+    """
 
     rate: float
     seed: int
     purpose: int
-    step: int
+    step: int | Array
     start: int
     row_stride: int
 
@@ -35,14 +38,15 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
     rows, columns = x.shape
     threshold = np.uint32(min(round(p.rate * 2**32), 2**32 - 1))
     scale = x.dtype.type(np.float32(1.0 / (1.0 - p.rate)))
-    words = bits(p.seed, p.purpose, p.step, p.start, (rows - 1) * p.row_stride + columns) if x.size else None
+    step = p.step if isinstance(p.step, int) else int(p.step.item())
+    words = bits(p.seed, p.purpose, step, p.start, (rows - 1) * p.row_stride + columns) if x.size else None
     if words is None:
         return
     view = np.lib.stride_tricks.as_strided(words, (rows, columns), (4 * p.row_stride, 4), writeable=False)
-    step = max(1, 65536 // columns)
+    height = max(1, 65536 // columns)
 
     def block(i: int) -> None:
-        part = slice(i * step, (i + 1) * step)
+        part = slice(i * height, (i + 1) * height)
         np.multiply(x[part], (view[part] >= threshold) * scale, out=out[part])
 
-    parallel_for(block, -(-rows // step))
+    parallel_for(block, -(-rows // height))

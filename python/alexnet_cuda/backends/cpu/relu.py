@@ -21,4 +21,10 @@ def fprop(x: Array, out: Array) -> None:
 def bprop(dy: Array, y: Array, out: Array) -> None:
     """Write ``dy`` where the output `y` is positive, else 0, to `out`, which may be `dy`."""
     dy, y, dx = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
-    elementwise(lambda s: np.multiply(dy[s], y[s] > 0, out=dx[s]), y.size)
+
+    def block(s: slice) -> None:
+        closed = ~(y[s] > 0)
+        dx[s] = dy[s]
+        dx[s][closed] = 0  # a product with the mask would make NaN of an infinite gradient
+
+    elementwise(block, y.size)

@@ -1,9 +1,9 @@
-"""Inverted dropout on the GPU, its mask recomputed from Philox whenever it is needed; paper section 4.2."""
+"""Inverted dropout, its mask recomputed from Philox whenever it is needed; paper section 4.2."""
 
 from __future__ import annotations
 
 from ..cpu.dropout import DropoutParams
-from ._runtime import Array, addresses, extension, in_device_memory, stream
+from ._runtime import Array, runtime_of
 
 
 def apply(x: Array, p: DropoutParams, out: Array) -> None:
@@ -11,10 +11,11 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
 
     ``p.step`` is a number, or a uint64 array of one element that is read when the kernel runs.
     """
+    runtime = runtime_of(x)
     rows, columns = x.shape
-    step = in_device_memory(p.step, "uint64")
-    extension().dropout_apply(
-        **addresses(x=x, y=out, step=step),
+    runtime.call(
+        "dropout_apply",
+        {"x": x, "y": out, "step": runtime.in_device_memory(p.step, "uint64")},
         rows=rows,
         columns=columns,
         start=p.start,
@@ -23,5 +24,4 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
         purpose=p.purpose,
         rate=p.rate,
         dtype=x.dtype.name,
-        stream=stream(),
     )

@@ -1,10 +1,12 @@
-"""From uint8 images to the first layer's input on the GPU: crop, mirror, mean, colour noise, channel order in one."""
+"""From uint8 images to the first layer's input: crop, mirror, mean, colour noise, channel order in one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._runtime import Array, addresses, extension, stream
+import numpy as np
+
+from ._runtime import Array, Runtime, array_kind, runtime_of
 
 if TYPE_CHECKING:
     from ..cpu.augment import Views
@@ -16,12 +18,12 @@ def fprop(images: Array, views: Views, mean: Array, std: Array, reverse_channels
     `images` is [N, H, W, 3] RGB; `mean` and `std` are RGB [3]; `reverse_channels` makes the result BGR. A fourth
     channel of `out` becomes zero. The views may be in device memory already; if not they are copied there.
     """
-    import cupy
-
+    runtime = runtime_of(out)
     n, height, width, _ = images.shape
-    chosen = {name: cupy.asarray(getattr(views, name)) for name in ("top", "left", "mirrored", "shift")}
-    extension().augment(
-        **addresses(images=images, y=out, **chosen),
+    chosen = {name: _there(runtime, getattr(views, name)) for name in ("top", "left", "mirrored", "shift")}
+    runtime.call(
+        "augment",
+        {"images": images, "y": out, **chosen},
         count=n,
         height=height,
         width=width,
@@ -31,5 +33,12 @@ def fprop(images: Array, views: Views, mean: Array, std: Array, reverse_channels
         std=[float(value) for value in std],
         reverse_channels=reverse_channels,
         dtype=out.dtype.name,
-        stream=stream(),
     )
+
+
+def _there(runtime: Runtime, values: Array) -> Array:
+    if array_kind(values) != "cpu":
+        return values
+    array = runtime.empty(values.shape, values.dtype)
+    runtime.upload(array, np.ascontiguousarray(values))
+    return array
