@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import dropout as dropouts
 from . import sgd as updates
 from .dropout import DropoutParams
+from .masks import keep
 from .parallel import parallel_for, scratch
 from .sgd import SgdParams
 
@@ -131,7 +132,7 @@ def through_mask(dx: Array, mask: Array | None, scale: float) -> None:
         return
     if scale != 1.0:
         np.multiply(dx, dx.dtype.type(scale), out=dx)
-    np.copyto(dx, 0, where=~(mask > 0))
+    keep(dx, mask > 0)
 
 
 def require_own_precision(x: Array, precision: str | None) -> None:

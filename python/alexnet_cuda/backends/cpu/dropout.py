@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...philox import bits
+from .masks import keep
 from .parallel import parallel_for
 
 Array = npt.NDArray[Any]
@@ -47,6 +48,7 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
 
     def block(i: int) -> None:
         part = slice(i * height, (i + 1) * height)
-        np.multiply(x[part], (view[part] >= threshold) * scale, out=out[part])
+        np.multiply(x[part], scale, out=out[part])
+        keep(out[part], view[part] >= threshold)
 
     parallel_for(block, -(-rows // height))
