@@ -30,7 +30,7 @@ FACTS = {
     "build": {"cuda": {"version": "13.0.88", "architectures": ["90-real"]}},
     "cuda": {"gpus": [GPU], "driver_cuda": 13000, "runtime_cuda": 13000},
     "problems": [],
-    "ones": 1000.0,
+    "copied": True,
 }
 COMPARISON = {"op": "relu", "direction": "fprop", "precision": "float32", "case": "c", "status": "passed"}
 GPU_TEST = {"id": "tests/ops/test_relu.py::test[cuda-float32]", "outcome": "passed", "seconds": 0.1}
@@ -65,7 +65,7 @@ class FakeRunner:
             raise change["raises"]
         for file, content in {**self.files(name, work), **change.get("files", {})}.items():
             (work / file).parent.mkdir(exist_ok=True)
-            (work / file).write_text(content)
+            (work / file).write_text(content.replace("{work}", str(work)))
         tail = change.get("tail", SUMMARY if name in stages.SANITIZERS else "the end of the output")
         return Done(change.get("status", 0), 1.5, change.get("timed_out", False), tail)
 
@@ -137,6 +137,18 @@ CHANGES: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("environment", {"files": {"facts.json": "{"}}, "failed", "cannot be read"),
     ("environment", {"status": 1}, "failed", "exit status 1"),
+    (
+        "environment",
+        {"files": {"facts.json": json.dumps(FACTS | {"package_folder": "{work}/package/a", "copied": False})}},
+        "failed",
+        "CuPy cannot use the GPU",
+    ),
+    (
+        "environment",
+        {"files": {"facts.json": json.dumps(FACTS | {"package_folder": "{work}/package/a", "cuda": {"gpus": []}})}},
+        "failed",
+        "CuPy cannot use the GPU",
+    ),
     ("operations", {"timed_out": True, "status": -9}, "out of time", "seconds ran out"),
     ("operations", {"files": {"operations.jsonl": ""}}, "failed", "no comparison was made"),
     ("operations", {"status": -11}, "failed", "exit status -11"),

@@ -16,37 +16,41 @@ from .ops.backends import BACKENDS
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
-from gpu_check_parts import small_set  # noqa: E402
+from gpu_check_parts import small_calls, small_products, small_set  # noqa: E402
 
 from alexnet_cuda import ops  # noqa: E402
+
+PRODUCTS, CALLS = small_products.PRODUCTS, small_calls.CALLS
+# On a GPU the check itself runs it.
+HERE = [backend for backend in BACKENDS.values() if backend.name != "cuda"]
 
 
 def records_of(backend: str, precision: str) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
-    small_set.run(BACKENDS[backend], records.append, [precision])
+    small_set.run_all(BACKENDS[backend], records.append, [precision])
     return records
 
 
-# On a GPU the check itself runs it.
 @pytest.mark.parametrize(
-    ("backend", "precision"), [(b.name, p) for b in BACKENDS.values() if b.name != "cuda" for p in b.precisions]
+    ("backend", "precision"),
+    [(b.name, p.name) for b in HERE for p in b.products],
+    ids=[f"{b.name}-{p.name}" for b in HERE for p in b.products],
 )
 def test_all_calls_pass(backend: str, precision: str) -> None:
     records = records_of(backend, precision)
-    failed = [record for record in records if record["status"] != "passed"]
-    assert failed == []
-    expected = set(small_set.PRODUCTS) if precision == "tf32" else set(small_set.CALLS)
+    assert [record for record in records if record["status"] != "passed"] == []
+    expected = {*PRODUCTS, *(CALLS if precision != "tf32" else ())} - ({"bias"} if backend == "cpu" else set())
     assert {record["op"] for record in records} == expected
     assert all(0 <= record["error_over_bound"] <= 1 for record in records)
     assert any(record["error_over_bound"] > 0.01 for record in records)
 
 
 def test_every_operation_is_called() -> None:
-    assert set(small_set.CALLS) == set(ops.__all__)
+    assert {*PRODUCTS, *CALLS} == {*ops.__all__, "bias"}
     directions = {(r["op"], r["direction"]) for r in records_of("cpu", "float32")}
-    for op in ("conv2d", "linear"):
+    for op in PRODUCTS:
         assert {direction for name, direction in directions if name == op} == {"fprop", "dgrad", "wgrad"}
-    for op in ("relu", "tanh", "max_pool", "avg_pool", "lrn"):
+    for op in ("relu", "tanh", "max_pool", "avg_pool", "lrn", "lrn_max_pool"):
         assert {direction for name, direction in directions if name == op} == {"fprop", "bprop"}
 
 
@@ -65,7 +69,7 @@ def test_what_is_wrong_fails(monkeypatch: pytest.MonkeyPatch, wrong: str) -> Non
 
     monkeypatch.setattr(ops.conv2d, "dgrad", dgrad)
     failed = [r for r in records_of("cpu", "float32") if r["status"] != "passed"]
-    assert len(failed) == len(small_set.CONVOLUTIONS)
+    assert len({r["case"] for r in failed}) == len(small_products.CONVOLUTIONS) + 2  # two of them also fused
     assert {(r["op"], r["direction"]) for r in failed} == {("conv2d", "dgrad")}
     assert all("illegal memory access" in r["message"] for r in failed) == (wrong == "raises")
 
@@ -74,7 +78,7 @@ def test_an_operation_that_breaks_before_its_calls_fails_and_others_go_on(monkey
     def broken(small: Any) -> None:
         raise AttributeError("no such operation")
 
-    monkeypatch.setitem(small_set.CALLS, "relu", broken)
+    monkeypatch.setitem(CALLS, "relu", broken)
     records = records_of("cpu", "float32")
     assert [r["message"] for r in records if r["status"] != "passed"] == ["AttributeError: no such operation"]
     assert {"tanh", "augment"} <= {r["op"] for r in records}

@@ -188,6 +188,10 @@ def test_operations_are_found_in_the_sources(tmp_path: Path) -> None:
     assert [op.executor for op in found.values()] == [False, False, True]
     (tmp_path / "tests" / "ops" / "backends.py").write_text('BACKENDS = {"simt": 1}')
     assert [op.executor for op in status_table.find_operations(tmp_path)] == [True, False, True]
+    parts = tmp_path / "benchmarks" / "gpu_check_parts"
+    parts.mkdir(parents=True)
+    (parts / "small_calls.py").write_text('CALLS = {\n    "sgd": sgd,\n}')
+    assert [op.executor for op in status_table.find_operations(tmp_path)] == [True, True, True]
 
 
 def test_only_committed_reports_are_read(tmp_path: Path) -> None:

@@ -46,6 +46,10 @@ def find_operations(root: Path) -> list[Operation]:
     names = sorted(path.stem for path in sources.glob("*.h") if path.with_suffix(".cu").exists())
     tests = {path: path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py")}
     backends = tests.get(root / "tests" / "ops" / "backends.py", "")
+    # Tests run the small set of the GPU check on every backend there is, too.
+    small = "".join(
+        path.read_text(encoding="utf-8") for path in (root / "benchmarks" / "gpu_check_parts").glob("small_*.py")
+    )
     numpy = root / "python" / "alexnet_cuda" / "backends" / "cpu"
     result = []
     for name in names:
@@ -53,7 +57,7 @@ def find_operations(root: Path) -> list[Operation]:
         called = re.compile(rf"\b_simt\.{name}(_({DIRECTIONS}))?\(")
         own = tests.get(root / "tests" / "ops" / f"test_{name}.py", "")
         executed = any(called.search(text) for text in tests.values()) or (
-            '"simt"' in backends and "backend: Backend" in own
+            '"simt"' in backends and ("backend: Backend" in own or f'"{name}": {name},' in small)
         )
         # The bias has no file of its own there: it is part of convolution and FC.
         result.append(Operation(name, (numpy / f"{name}.py").exists() or name == "bias", True, executed))
