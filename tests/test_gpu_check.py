@@ -365,7 +365,7 @@ def test_requirements_follow_pyproject() -> None:
 def test_plugin_writes_each_outcome(tmp_path: Path) -> None:
     (tmp_path / "test_made_up.py").write_text(
         "import pytest\n"
-        "@pytest.mark.parametrize('backend', ['cpu', 'cuda-float32'])\n"
+        "@pytest.mark.parametrize('backend', ['simt', 'cpu', 'cuda-float32'])\n"
         "def test_a(backend): pass\n"
         "def test_b(): assert 1 == 2, 'not so'\n"
         "def test_c(): pytest.skip('for a reason')\n"
@@ -387,12 +387,15 @@ def test_plugin_writes_each_outcome(tmp_path: Path) -> None:
     found = {record["id"].rpartition("::")[2]: record["outcome"] for record in records}
     assert found == {
         "test_broken.py": "failed",
+        "test_a[simt]": "passed",
         "test_a[cpu]": "passed",
         "test_a[cuda-float32]": "passed",
         "test_b": "failed",
         "test_c": "skipped",
         "test_d": "failed",
     }
+    order = [record["id"].rpartition("::")[2] for record in records if record["outcome"] == "passed"]
+    assert order == ["test_a[cuda-float32]", "test_a[cpu]", "test_a[simt]"]
     messages = {record["id"].rpartition("::")[2]: record.get("message", "") for record in records}
     assert "not so" in messages["test_b"]
     assert "for a reason" in messages["test_c"]

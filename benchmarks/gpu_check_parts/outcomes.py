@@ -1,5 +1,7 @@
 """A pytest plugin: one JSON line a test, written as soon as it is done, to the file that GPU_CHECK_OUTCOMES names.
 
+Tests on the GPU come first and those on the CPU executor, which need none, last: where the time is short these are cut.
+
 Not pytest's own JUnit file: that is written at the end, which a run that hangs or is cut does not reach.
 """
 
@@ -7,9 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any
 
 _TAIL = 2000
+_GPU, _EXECUTOR = re.compile(r"\[(.*-)?cuda(-|\])"), re.compile(r"\[(.*-)?simt(-|\])|^tests/(simt|test_small_kernels)")
+
+
+def pytest_collection_modifyitems(items: list[Any]) -> None:
+    """Put the tests on the GPU first, those on the executor last."""
+    items.sort(key=lambda item: 0 if _GPU.search(item.nodeid) else 2 if _EXECUTOR.search(item.nodeid) else 1)
 
 
 def pytest_runtest_logreport(report: Any) -> None:
