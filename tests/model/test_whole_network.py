@@ -18,6 +18,7 @@ from alexnet_cuda.layers import layer
 from alexnet_cuda.layers.dropout import mask_of
 from alexnet_cuda.stages import Stage
 from alexnet_cuda.towers import Kept, Pass, Tower
+from tests.model.places import ONE, PLACES
 from tests.ops.tolerance import TENSOR_CORES, Precision, assert_close
 
 Array = npt.NDArray[Any]
@@ -140,10 +141,13 @@ def distance(actual: Array, expected: Array) -> float:
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
+@pytest.mark.parametrize("device", ONE.values(), ids=ONE)
 @pytest.mark.parametrize("name", ["float32", "bfloat16"])
-def test_every_stage_of_a_training_step(reference: Reference, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_every_stage_of_a_training_step(
+    reference: Reference, monkeypatch: pytest.MonkeyPatch, name: str, device: str
+) -> None:
     precision = TENSOR_CORES[name]
-    model = Model(devices="simt", precision=name, **OPTIONS)
+    model = Model(devices=device, precision=name, **OPTIONS)
     with monkeypatch.context() as patch:
         recorder = Recorder(model, patch)
         model.forward(IMAGES, train=True)
@@ -170,8 +174,9 @@ def test_every_stage_of_a_training_step(reference: Reference, monkeypatch: pytes
         assert distance(model.gradients[key], value) < allowed, key
 
 
-def test_two_towers(reference: Reference) -> None:
-    model = Model(devices=("simt", "simt"), **OPTIONS)
+@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
+def test_two_towers(reference: Reference, places: tuple[str, tuple[str, str]]) -> None:
+    model = Model(devices=places[1], **OPTIONS)
     model.forward(IMAGES, train=True)
     assert model.backward(LABELS) == pytest.approx(reference.loss, rel=1e-6)
     for key, value in reference.gradients.items():
