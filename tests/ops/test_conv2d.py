@@ -500,9 +500,7 @@ def test_tf32_rounds_to_nearest(kernels: Backend) -> None:
     }
     for name, (actual, function, operands, more) in results.items():
         doubles = [exact[i].astype(np.float64) for i in operands]
-        value, squares = (
-            function(*given, *more, **case.options) for given in (doubles, [a**2 for a in doubles])
-        )
+        value, squares = (function(*given, *more, **case.options) for given in (doubles, [a**2 for a in doubles]))
         if name == "dw":
             value, squares = value[0], squares[0]
         assert_sums(kernels.to_host(actual), Sums(value, precision.dot(300, squares), 300), precision)

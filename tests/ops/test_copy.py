@@ -66,9 +66,7 @@ def test_values(
 
 
 @to_dtype
-def test_rounds_to_nearest_even_and_keeps_what_is_no_number(
-    backend: Backend, precision: Precision, dtype: Any
-) -> None:
+def test_rounds_to_nearest_even_and_keeps_what_is_no_number(backend: Backend, precision: Precision, dtype: Any) -> None:
     unit = float(ml_dtypes.finfo(dtype).eps)
     ties = [1 + unit / 2, 1 + 3 * unit / 2, -1 - unit / 2, -1 - 3 * unit / 2, 1 + unit * 0.5001]
     out = backend.poisoned((14,), dtype)

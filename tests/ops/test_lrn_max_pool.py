@@ -85,9 +85,7 @@ def test_bprop(backend: Backend, precision: Precision, case: Case, there: str, r
     taps = backend.to_host(argmax)
     dy = precision.array(rng.standard_normal(taps.shape))
     out = backend.poisoned(x.shape, x.dtype)
-    assert (
-        lrn_max_pool.bprop(to_device(dy), to_device(taps), to_device(x), case.parameters, out=out, **options) is out
-    )
+    assert lrn_max_pool.bprop(to_device(dy), to_device(taps), to_device(x), case.parameters, out=out, **options) is out
     dx, x, dy = backend.to_host(out), x.astype(np.float64), dy.astype(np.float64)
     gathered = max_pool.bprop(dy, taps, x.shape, **case.window)
     expected = lrn.bprop(gathered, x, case.parameters)

@@ -154,7 +154,9 @@ def test_nan_is_a_loss_of_nan_and_not_correct(backend: Backend, precision: Preci
 
 
 def test_infinite_logits(backend: Backend, precision: Precision) -> None:
-    logits = precision.array([[-np.inf, 1.0, 2.0], [0.0, np.inf, 2.0], [-np.inf, -np.inf, -np.inf], [0.0, -np.inf, 0.0]])
+    logits = precision.array(
+        [[-np.inf, 1.0, 2.0], [0.0, np.inf, 2.0], [-np.inf, -np.inf, -np.inf], [0.0, -np.inf, 0.0]]
+    )
     dlogits = backend.poisoned((4, 3), precision.dtype)
     labels = backend.to_device(np.array([2, 1, 0, 1]))
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -53,7 +53,9 @@ class Precision:
     @property
     def sums(self) -> Precision:
         """The same for results that are stored as the sums are: of the gradients of parameters, say."""
-        return replace(self, dtype=np.dtype(np.float64 if self.name == "float64" else np.float32), output=self.accumulate)
+        return replace(
+            self, dtype=np.dtype(np.float64 if self.name == "float64" else np.float32), output=self.accumulate
+        )
 
     @property
     def option(self) -> str | None:
