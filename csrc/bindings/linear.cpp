@@ -105,9 +105,8 @@ void bind_linear(py::module_& module) {
              py::arg("dropout_rate") = 0.0, py::arg("dropout_seed") = 0, py::arg("dropout_purpose") = 0,
              py::arg("dropout_step") = 0, py::arg("dropout_start") = 0, py::arg("dropout_row_stride") = 0, Unlocked(),
              "y = dropout(activation(addend + bias + x weight^T)). shape is rows, in, out; pitch is that of x, y and "
-             "weight, 0 "
-             "for dense; bias and addend are float32 and may be 0 for none; y is float32 where y_float. Dropout as "
-             "dropout_apply of the matrix [rows, out], before y is rounded; dropout_step 0: none.");
+             "weight, 0 for dense; bias and addend are float32 and may be 0 for none; y is float32 where y_float. "
+             "Dropout as dropout_apply of the matrix [rows, out], before y is rounded; dropout_step 0: none.");
   module.def(
       "linear_dgrad", &linear_dgrad, py::kw_only(), py::arg("dy"), py::arg("weight"), py::arg("mask"),
       py::arg("addend"), py::arg("dx"), py::arg("dx_float"), py::arg("workspace"), py::arg("workspace_bytes"),
@@ -121,8 +120,8 @@ void bind_linear(py::module_& module) {
              py::arg("sgd_rate_factor") = 1.0, py::arg("sgd_momentum") = 0.0, py::arg("sgd_weight_decay") = 0.0,
              py::arg("sgd_gradient_scale") = 1.0, Unlocked(),
              "dweight (+)= dy^T x and dbias = column sums of dy, both float32; dbias may be 0 for not wanted. With "
-             "sgd_weights "
-             "also what sgd does with dweight, which may then be 0; sgd_copy is of the precision's 16-bit type.");
+             "sgd_weights also what sgd does with dweight, which may then be 0; sgd_copy is of the precision's 16-bit "
+             "type.");
   module.def("linear_workspace_bytes", &linear_workspace, py::kw_only(), py::arg("direction"), py::arg("shape"),
              py::arg("pitch"), py::arg("precision"),
              "Bytes of workspace that a direction (fprop, dgrad, wgrad) needs.");

@@ -76,14 +76,17 @@ class Inputs:
         block = self._pack(len(images), chosen, step, on_host, learning_rate)
         inputs: list[Array] = []
         for tower in self._towers:
+            # Before the tower's stream becomes the current one: it waits for that of the arrays' owner.
+            images_there = self._adopted(tower, "images", images)
+            labels_there = None if labels is None else self._adopted(tower, "labels", labels)
             with tower.device.active():
                 there = tower.buffer("block", block.shape, np.uint8)
                 tower.device.upload(there, block)
                 parts = _parts(there, len(images), tower.sums)
                 tower.step_counter, tower.learning_rate = parts["step"], parts["learning_rate"]
                 if labels is not None and on_host is None:
-                    tower.device.copy(parts["labels"], self._adopted(tower, "labels", labels))
-                inputs.append(self._input(tower, images, None if chosen is None else parts, train))
+                    tower.device.copy(parts["labels"], labels_there)
+                inputs.append(self._input(tower, images, images_there, None if chosen is None else parts, train))
         return inputs
 
     def _pack(
@@ -100,9 +103,11 @@ class Inputs:
                 parts[name][...] = getattr(chosen, name)
         return block
 
-    def _input(self, tower: Tower, images: Array, parts: dict[str, Array] | None, train: bool) -> Array:
+    def _input(
+        self, tower: Tower, images: Array, there: Array | None, parts: dict[str, Array] | None, train: bool
+    ) -> Array:
+        """`there` are the images on the tower's device, None if they are on the host."""
         c = self._config
-        there = self._adopted(tower, "images", images)
         if parts is None and there is not None and there.dtype == tower.dtype and not train:
             return there
         x = tower.buffer("input", (len(images), c.image_size, c.image_size, 3))
@@ -135,12 +140,12 @@ class Inputs:
     def load_labels(self, labels: Array) -> None:
         """Labels alone, for the batch that was loaded last."""
         for tower in self._towers:
-            target = label_buffer(tower, len(labels))
+            target, there = label_buffer(tower, len(labels)), self._adopted(tower, "labels", labels)
             with tower.device.active():
-                if array_kind(labels) == "cpu":
+                if there is None:
                     tower.device.upload(target, labels)
                 else:
-                    tower.device.copy(target, self._adopted(tower, "labels", labels))
+                    tower.device.copy(target, there)
 
     def load_learning_rate(self, learning_rate: float) -> None:
         """The learning rate alone."""

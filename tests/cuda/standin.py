@@ -162,13 +162,18 @@ class Driver:
         self.count, self.scheduler = count, Scheduler(order)
         self.devices = [0]
         self.streams: dict[int, Stream] = {}
-        self.default = [Stream() for _ in range(count)]
+        self.default: list[Stream] = []
+        for number in range(count):
+            self.devices.append(number)
+            self.default.append(Stream(null=True))
+            self.devices.pop()
         self.current_streams: list[Stream] = []
         self.pinned: dict[int, int] = {}
         self.graphs: list[Capture] = []
         self.launches: list[str] = []
-        self.allocated = self.synchronisations = 0
-        self.limit: int | None = None
+        self.synchronisations = 0
+        self.allocated = [0] * count  # bytes a device
+        self.limit: int | None = None  # of each device
         self.peers: set[tuple[int, int]] = set()
 
     @property
@@ -176,7 +181,8 @@ class Driver:
         return self.devices[-1]
 
     def stream(self) -> Stream:
-        return self.current_streams[-1] if self.current_streams else self.default[self.device]
+        here = [stream for stream in self.current_streams if stream.device == self.device]
+        return here[-1] if here else self.default[self.device]
 
     def refuse_while_recording(self, what: str) -> None:
         assert not any(stream.recording for stream in self.streams.values()), f"{what} while a graph is recorded"
@@ -185,9 +191,10 @@ class Driver:
         self.refuse_while_recording("allocating")
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        if self.limit is not None and self.allocated + size > self.limit:
-            raise cupy.cuda.memory.OutOfMemoryError(size, self.allocated, self.limit)
-        self.allocated += size
+        device = self.device
+        if self.limit is not None and self.allocated[device] + size > self.limit:
+            raise cupy.cuda.memory.OutOfMemoryError(size, self.allocated[device], self.limit)
+        self.allocated[device] += size
         address = _simt.allocate(bytes=size, label="device")
         owner = (ctypes.c_char * max(1, size)).from_address(address)
 
@@ -195,11 +202,11 @@ class Driver:
         stream = self.stream().queue
 
         def give_back() -> None:
-            self.allocated -= size
+            self.allocated[device] -= size
             stream.put(lambda: _simt.release(address=address))
 
         weakref.finalize(owner, give_back)
-        memory = cupy.cuda.UnownedMemory(address, size, owner, device_id=self.device)
+        memory = cupy.cuda.UnownedMemory(address, size, owner, device_id=device)
         return cupy.ndarray(shape, dtype, memptr=cupy.cuda.MemoryPointer(memory, 0))
 
     def alloc_pinned_memory(self, size: int) -> Pinned:
@@ -265,6 +272,6 @@ class Driver:
             "memsetAsync": self.memset_async,
             "deviceCanAccessPeer": lambda device, peer: 1,
             "deviceEnablePeerAccess": self.enable_peer,
-            "memGetInfo": lambda: (limit() - self.allocated, limit()),
+            "memGetInfo": lambda: (limit() - self.allocated[self.device], limit()),
         }.items():
             patch.setattr(cupy.cuda.runtime, name, thing)

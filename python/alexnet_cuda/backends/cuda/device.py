@@ -143,22 +143,17 @@ class CudaDevice(CudaRuntime):
         return result
 
     def adopt(self, array: Any) -> Array | None:
-        """A CuPy array, or one that DLPack hands over, on this device, without a copy; None where it is elsewhere.
+        """A CuPy array on this device as it is; None where it is elsewhere.
 
-        Kernels wait for what its owner's current stream still has to do.
+        Kernels wait for what CuPy's current stream still has to do, which is its owner's: not to be called while this
+        device is active.
         """
-        if type(array).__module__.partition(".")[0] == "cupy":
-            if array.device.id != self.number:
-                return None
-            with self._cupy.cuda.Device(self.number):
-                theirs = self._cupy.cuda.get_current_stream()
-                self.wait(theirs.record(self._cupy.cuda.Event(disable_timing=True)))
-            return array
-        device = getattr(array, "__dlpack_device__", None)
-        if device is None or tuple(map(int, device())) != (_DLPACK_CUDA, self.number):
+        if type(array).__module__.partition(".")[0] != "cupy" or array.device.id != self.number:
             return None
-        with self.active():  # DLPack has the owner's stream waited for by the current one
-            return self._cupy.from_dlpack(array)
+        with self._cupy.cuda.Device(self.number):
+            theirs = self._cupy.cuda.get_current_stream()
+            self.wait(theirs.record(self._cupy.cuda.Event(disable_timing=True)))
+        return array
 
     def copy(self, target: Array, source: Array) -> None:
         """Copy within this device."""
@@ -231,6 +226,3 @@ class CudaDevice(CudaRuntime):
         with self.active():
             free, total = self._runtime.memGetInfo()
             return free + self._cupy.get_default_memory_pool().free_bytes(), total
-
-
-_DLPACK_CUDA = 2  # kDLCUDA of dlpack.h
