@@ -308,7 +308,7 @@ def test_options_that_do_not_fit(backend: Backend, product: Precision) -> None:
         linear.wgrad(x, dy, accumulate=True)
     with pytest.raises(ValueError, match="accumulate and sgd exclude each other"):
         linear.wgrad(x, dy, accumulate=True, sgd=p, out=out)
-    with pytest.raises(ValueError, match="mask_scale belongs to a mask, got 2.0 and no mask"):
+    with pytest.raises(ValueError, match=r"mask_scale belongs to a mask, got 2\.0 and no mask"):
         linear.dgrad(dy, weight, mask_scale=2.0)
     with pytest.raises(ValueError, match="mask_scale must be finite, got nan"):
         linear.dgrad(dy, weight, mask=x, mask_scale=float("nan"))
