@@ -195,7 +195,12 @@ class WgradForm:
     keep: bool = True
     copy: bool = False
 
-    RATES: ClassVar[dict[str, float]] = {"momentum": 0.75, "weight_decay": 0.125, "rate_factor": 2.0, "gradient_scale": 0.25}
+    RATES: ClassVar[dict[str, float]] = {
+        "momentum": 0.75,
+        "weight_decay": 0.125,
+        "rate_factor": 2.0,
+        "gradient_scale": 0.25,
+    }
 
     def check(
         self,

@@ -115,8 +115,8 @@ PRECISIONS = {
         _precision("float16", np.float16, 10, 11, 24),
     )
 }
-# Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores" (2021): an addition takes 4 products of
-# TF32 and 8 of 16 bits. float32 is three products of TF32, whose sums gemm/block.cuh adds up every 16 numbers.
+# Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor cores" (2021): an addition takes 4 products
+# of TF32 and 8 of 16 bits. float32 is three products of TF32, whose sums gemm/block.cuh adds up every 16 numbers.
 TENSOR_CORES = {
     "float32": replace(PRECISIONS["float32"], step=4, fresh=16, split=3),
     "tf32": replace(PRECISIONS["tf32"], step=4),
