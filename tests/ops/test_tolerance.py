@@ -88,8 +88,8 @@ def test_the_bound_of_sums_that_are_not_rounded_to_16_bits_sees_that_rounding() 
         assert kept.dtype == np.float32
         assert_close(expected.astype(np.float32), expected, kept.bound(expected, units), np.float32)
         assert_close(precision.array(expected), expected, precision.bound(expected, units), precision.dtype)
+        rounded = precision.array(expected).astype(np.float32)
         with pytest.raises(AssertionError, match="out of bounds"):
-            rounded = precision.array(expected).astype(np.float32)
             assert_close(rounded, expected, kept.bound(expected, units), np.float32)
 
 
