@@ -115,7 +115,7 @@ class ChannelRange:
 
 
 def assert_repeats(backend: Backend, run: Callable[[], Sequence[Any]]) -> None:
-    """Require the same bits of every array that `run`, which allocates all it uses, returns, however it is scheduled."""
+    """Require the same bits of all that `run`, which allocates what it uses, returns, however it is scheduled."""
     first: list[bytes] | None = None
     for _ in backend.schedules():
         now = [backend.bits(array) for array in run()]

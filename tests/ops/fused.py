@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -195,7 +195,12 @@ class WgradForm:
     keep: bool = True
     copy: bool = False
 
-    RATES = {"momentum": 0.75, "weight_decay": 0.125, "rate_factor": 2.0, "gradient_scale": 0.25}
+    RATES: ClassVar[dict[str, float]] = {
+        "momentum": 0.75,
+        "weight_decay": 0.125,
+        "rate_factor": 2.0,
+        "gradient_scale": 0.25,
+    }
 
     def check(
         self,

@@ -75,11 +75,10 @@ def test_the_threshold_is_exact(backend: Backend, precision: Precision) -> None:
             assert (y[0, at] != 0) == kept
 
 
-@pytest.mark.parametrize(
-    "shape", [(70, 2049), (280, 2048)], ids=["by number", "vectors"]
-)  # the CPU masks 65536 at a time, a grid of the kernels has 540672 threads
+# The CPU masks 65536 numbers at a time, a grid of the kernels has 540672 threads.
+@pytest.mark.parametrize("shape", [(280, 2049), (1100, 2048)], ids=["by number", "vectors"])
 def test_many_rows_are_masked_as_few(backend: Backend, shape: tuple[int, int]) -> None:
-    rows, columns = shape
+    columns = shape[1]
     x = np.ones(shape, np.float32)
     y = backend.to_host(dropout.apply(backend.to_device(x), parameters(0.5, columns)))
     words = philox.bits(KEY["seed"], KEY["purpose"], KEY["step"], 0, x.size).reshape(x.shape)

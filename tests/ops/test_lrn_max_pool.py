@@ -81,7 +81,7 @@ def test_bprop(backend: Backend, precision: Precision, case: Case, there: str, r
     if relu:
         x = np.maximum(x, x.dtype.type(0))
     to_device, options = getattr(backend, there), {**case.window, "relu": relu}
-    y, argmax = lrn_max_pool.fprop(backend.to_device(x), case.parameters, **case.window)
+    _, argmax = lrn_max_pool.fprop(backend.to_device(x), case.parameters, **case.window)
     taps = backend.to_host(argmax)
     dy = precision.array(rng.standard_normal(taps.shape))
     out = backend.poisoned(x.shape, x.dtype)

@@ -210,7 +210,7 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
     with pytest.raises(ValueError, match="columns of the 7 classes, got 3 from 5 on"):
         softmax_cross_entropy.fprop(zeros((2, 7)), labels, dlogits=zeros((2, 3)), first_column=5)
     logits = zeros((2, 7))
-    with pytest.raises(ValueError, match="dlogits may be logits only for all columns|got 7 from 1 on"):
+    with pytest.raises(ValueError, match="got 7 from 1 on"):
         softmax_cross_entropy.fprop(logits, labels, dlogits=logits, first_column=1)
 
 
