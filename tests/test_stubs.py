@@ -1,4 +1,4 @@
-"""The stubs say what the extensions have: functions, parameters with their types, results, the keys of configs."""
+"""The stubs say what the extensions have: functions, parameters with types and defaults, results, keys of configs."""
 
 from __future__ import annotations
 
@@ -45,11 +45,14 @@ def stub_type(pybind: str) -> str:
 
 
 def signature(module: str, name: str) -> tuple[dict[str, str], str]:
-    """Parameters with types, and the result's type, of a function of an extension, from pybind11's own words."""
+    """Parameters with "type" or "type = default", and the result's type, of a function, from pybind11's own words."""
     found = re.match(rf"{name}\((?:\*, )?(.*)\) -> (.+)$", getattr(extension(module), name).__doc__.splitlines()[0])
     assert found is not None
     parameters = dict(re.findall(r"(\w+): (.+?)(?=, \w+: |$)", found[1]))
-    return {parameter: stub_type(kind) for parameter, kind in parameters.items()}, found[2]
+    for parameter, text in parameters.items():
+        kind, equals, default = text.partition(" = ")
+        parameters[parameter] = stub_type(kind) + equals + default
+    return parameters, found[2]
 
 
 @pytest.mark.parametrize("module", BUILT)
@@ -61,7 +64,11 @@ def test_the_same_functions(module: str) -> None:
 def test_the_same_parameters_and_result(module: str, name: str) -> None:
     node = FUNCTIONS[module][name]
     assert not node.args.args, "keyword-only, as in the extension"
-    stub = {argument.arg: ast.unparse(argument.annotation) for argument in node.args.kwonlyargs if argument.annotation}
+    stub = {}
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        assert argument.annotation is not None
+        given = "" if default is None else f" = {ast.unparse(default)}"
+        stub[argument.arg] = ast.unparse(argument.annotation) + given
     parameters, result = signature(module, name)
     assert list(stub.items()) == list(parameters.items())
     assert node.returns is not None
@@ -82,6 +89,19 @@ def test_every_function_says_what_it_does(module: str, name: str) -> None:
         ("elementwise_config", {"count": 5, "dtype": "float32", "vectors": True}),
         ("bias_bprop_config", {"rows": 5, "columns": 3, "dtype": "float32"}),
         ("softmax_cross_entropy_config", {"rows": 5, "classes": 3}),
+        (
+            "copy_config",
+            {
+                "rows": 5,
+                "columns": 3,
+                "x_pitch": 0,
+                "addend_pitch": 0,
+                "y_pitch": 4,
+                "x_dtype": "float32",
+                "y_dtype": "float16",
+                "aligned": True,
+            },
+        ),
     ],
 )
 def test_the_same_keys(name: str, arguments: dict[str, object]) -> None:

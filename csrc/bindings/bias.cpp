@@ -29,10 +29,11 @@ void bias_bprop(uintptr_t dy, uintptr_t dbias, uintptr_t workspace, int64_t rows
   const int64_t count = check_matrix(rows, "columns", columns);
   params.rows = rows;
   params.columns = columns;
-  params.dy = check_pointer<const void>("dy", dy, count, 16);
+  params.dy = check_pointer<const void>("dy", dy, count, dtype_bytes(params.dtype), 16);
   params.dbias = check_pointer<float>("dbias", dbias, columns, sizeof(float));
   const ColumnSumConfig config = column_sum_config({rows, columns, dtype_bytes(params.dtype)});
-  params.workspace = check_pointer<float>("workspace", workspace, column_sum_workspace_floats(config, columns), 16);
+  params.workspace =
+      check_pointer<float>("workspace", workspace, column_sum_workspace_floats(config, columns), sizeof(float), 16);
   launch_bias_bprop(params, to_stream(stream));
 }
 

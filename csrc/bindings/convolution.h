@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "bindings/dropout.h"
+#include "bindings/sgd.h"
 #include "bindings/validate.h"
 #include "ops/conv2d.h"
 
@@ -27,24 +29,61 @@ inline int to_int(const char* name, int64_t value, int64_t smallest) {
   return static_cast<int>(check_size(name, value, smallest));
 }
 
-// The addresses of a problem's tensors, each checked against what the problem says of its size.
-class Conv2dPointers {
+// The arguments of a problem, each checked against what the problem says of its size.
+class Conv2dArguments {
  public:
-  explicit Conv2dPointers(const Conv2dProblem& problem)
+  explicit Conv2dArguments(const Conv2dProblem& problem)
       : problem_(problem), bytes_(precision_bytes(problem.precision)) {}
 
   void* x(const char* name, uintptr_t address, bool is_float = false) const {
-    return check_pointer<void>(name, address, problem_.input_positions() * problem_.xp(), is_float ? 4 : bytes_);
-  }
-  void* y(const char* name, uintptr_t address, bool is_float = false) const {
-    return check_pointer<void>(name, address, problem_.output_positions() * problem_.yp(), is_float ? 4 : bytes_);
-  }
-  void* weight(const char* name, uintptr_t address, bool is_float = false) const {
-    return check_pointer<void>(name, address, int64_t{problem_.K} * problem_.R * problem_.S * problem_.wp(),
+    return check_pointer<void>(name, address, span(problem_.input_positions(), problem_.xp(), problem_.C),
                                is_float ? 4 : bytes_);
   }
+  void* y(const char* name, uintptr_t address, bool is_float = false) const {
+    return check_pointer<void>(name, address, span(problem_.output_positions(), problem_.yp(), problem_.K),
+                               is_float ? 4 : bytes_);
+  }
+  void* weight(const char* name, uintptr_t address, bool is_float = false) const {
+    return check_pointer<void>(name, address, weight_span(), is_float ? 4 : bytes_);
+  }
   // float32 [K]; 0: none.
-  float* bias(const char* name, uintptr_t address) const { return check_pointer<float>(name, address, 0, 4); }
+  float* bias(const char* name, uintptr_t address) const {
+    return check_optional<float>(name, address, problem_.K, sizeof(float));
+  }
+  // Like y and x in float32; 0: none.
+  const float* y_addend(uintptr_t address) const {
+    return address == 0 ? nullptr : static_cast<const float*>(y("addend", address, true));
+  }
+  const float* x_addend(uintptr_t address) const {
+    return address == 0 ? nullptr : static_cast<const float*>(x("addend", address, true));
+  }
+
+  Dropout dropout(const DropoutArguments& given) const {
+    return check_dropout("dropout_", given, problem_.output_positions(), problem_.K);
+  }
+
+  float mask_scale(double scale, uintptr_t mask) const {
+    if (mask == 0 && scale != 1.0) {
+      throw std::invalid_argument("mask_scale is " + std::to_string(scale) + "; expected 1 without a mask");
+    }
+    return check_finite("mask_scale", scale);
+  }
+
+  // Nothing without sgd_weights; `accumulate` and dweight as given to wgrad.
+  Sgd sgd(const SgdArguments& given, bool accumulate) const {
+    if (given.weights == 0) {
+      if (given.velocity == 0 && given.copy == 0 && given.learning_rate == 0) return {};
+      throw std::invalid_argument(
+          "sgd_weights is a null pointer; expected the address of the weights that sgd_velocity, sgd_copy and "
+          "sgd_learning_rate go with");
+    }
+    if (accumulate) throw std::invalid_argument("accumulate is True; expected False with sgd_weights");
+    if (given.copy != 0 && bytes_ == 4) {
+      throw std::invalid_argument(
+          "sgd_copy is an address, but in this precision sgd_weights is what the kernels read; expected 0");
+    }
+    return check_sgd("sgd_", given, weight_span(), bytes_);
+  }
 
   void check_bias_gradient(const float* dbias, uintptr_t dy) const {
     if (dbias == nullptr) return;
@@ -60,10 +99,18 @@ class Conv2dPointers {
       throw std::invalid_argument("workspace_bytes is " + std::to_string(bytes) + "; expected at least " +
                                   std::to_string(needed));
     }
-    return check_pointer<void>("workspace", address, needed, 16);
+    return check_pointer<void>("workspace", address, needed, 1, 16);
   }
 
  private:
+  // From the first element to the last: the pitch of a range of a wider tensor goes on beyond the end of that tensor.
+  static int64_t span(int64_t rows, int64_t pitch, int64_t columns) {
+    return rows == 0 ? 0 : (rows - 1) * pitch + columns;
+  }
+  int64_t weight_span() const {
+    return span(int64_t{problem_.K} * problem_.R * problem_.S, problem_.wp(), problem_.group_c());
+  }
+
   Conv2dProblem problem_;
   int bytes_;
 };

@@ -43,16 +43,6 @@ inline int64_t check_batch(const char* name, int64_t images, int64_t image_eleme
   return images * image_elements;
 }
 
-// A kernel that reads its neighbours' input cannot write over it.
-inline void check_disjoint(const char* name, const void* output, int64_t output_bytes, const char* other,
-                           const void* input, int64_t input_bytes) {
-  const auto start = reinterpret_cast<uintptr_t>(output), other_start = reinterpret_cast<uintptr_t>(input);
-  if (output_bytes > 0 && input_bytes > 0 && start < other_start + static_cast<uintptr_t>(input_bytes) &&
-      other_start < start + static_cast<uintptr_t>(output_bytes)) {
-    throw std::invalid_argument(std::string(name) + " overlaps " + other + "; expected memory of its own");
-  }
-}
-
 inline LrnWindow check_lrn_window(int64_t channels, int64_t groups, int64_t size, double k, double alpha, double beta) {
   check_size("channels", channels, 1);
   check_size("groups", groups, 1);

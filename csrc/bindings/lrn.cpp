@@ -25,8 +25,9 @@ void lrn_fprop(uintptr_t x, uintptr_t y, int64_t images, int64_t pixels, int64_t
 
 void lrn_bprop(uintptr_t dy, uintptr_t x, uintptr_t dx, int64_t images, int64_t pixels, int64_t channels,
                int64_t groups, int64_t size, double k, double alpha, double beta, const std::string& dtype,
-               uintptr_t stream) {
+               uintptr_t stream, bool relu) {
   LrnBpropParams params{};
+  params.relu = relu;
   params.dtype = parse_dtype(dtype);
   params.window = check_lrn_window(channels, groups, size, k, alpha, beta);
   const int64_t count = check_batch("images", images, check_image({{"pixels", pixels}, {"channels", channels}}));
@@ -66,10 +67,12 @@ void bind_lrn(py::module_& module) {
              py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("k"), py::arg("alpha"), py::arg("beta"),
              py::arg("dtype"), py::arg("stream"), Unlocked(),
              "y = x * (k + alpha * sum of x^2)^-beta over `size` channels of a group; y may not overlap x.");
-  module.def("lrn_bprop", &lrn_bprop, py::kw_only(), py::arg("dy"), py::arg("x"), py::arg("dx"), py::arg("images"),
-             py::arg("pixels"), py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("k"), py::arg("alpha"),
-             py::arg("beta"), py::arg("dtype"), py::arg("stream"), Unlocked(),
-             "dx from dy and the input x of lrn_fprop; dx may overlap neither.");
+  module.def(
+      "lrn_bprop", &lrn_bprop, py::kw_only(), py::arg("dy"), py::arg("x"), py::arg("dx"), py::arg("images"),
+      py::arg("pixels"), py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("k"), py::arg("alpha"),
+      py::arg("beta"), py::arg("dtype"), py::arg("stream"), py::arg("relu") = false, Unlocked(),
+      "dx from dy and the input x of lrn_fprop; dx may overlap neither. relu: x is the output of a ReLU, and dx is "
+      "0 where x is not positive.");
   module.def("lrn_fprop_config", &lrn_choice<&lrn_fprop_config>, py::kw_only(), py::arg("images"), py::arg("pixels"),
              py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("dtype"), py::arg("aligned"),
              "Launch choice of lrn_fprop; aligned: every pointer is a multiple of 16 bytes.");

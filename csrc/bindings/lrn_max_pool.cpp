@@ -19,16 +19,17 @@ void lrn_max_pool_fprop(uintptr_t x, uintptr_t y, uintptr_t argmax, int64_t imag
   const int bytes = dtype_bytes(params.dtype);
   params.x = check_pointer<const void>("x", x, inputs, bytes);
   params.y = check_pointer<void>("y", y, outputs, bytes);
-  params.argmax = check_pointer<uint8_t>("argmax", argmax, 0, 1);
+  params.argmax = check_optional<uint8_t>("argmax", argmax, outputs, 1);
   check_disjoint("y", params.y, outputs * bytes, "x", params.x, inputs * bytes);
   launch_lrn_max_pool_fprop(params, to_stream(stream));
 }
 
 void lrn_max_pool_bprop(uintptr_t dy, uintptr_t argmax, uintptr_t x, uintptr_t dx, int64_t images, int64_t height,
                         int64_t width, int64_t channels, int64_t groups, int64_t size, double k, double alpha,
-                        double beta, int64_t pool_size, int64_t pool_stride, const std::string& dtype,
-                        uintptr_t stream) {
+                        double beta, int64_t pool_size, int64_t pool_stride, const std::string& dtype, uintptr_t stream,
+                        bool relu) {
   LrnMaxPoolBpropParams params{};
+  params.relu = relu;
   params.dtype = parse_dtype(dtype);
   params.window = check_lrn_window(channels, groups, size, k, alpha, beta);
   params.shape = check_pool_shape(images, height, width, channels, pool_size, pool_stride, "pool_size", "pool_stride");
@@ -73,7 +74,7 @@ void bind_lrn_max_pool(py::module_& module) {
   module.def("lrn_max_pool_bprop", &lrn_max_pool_bprop, py::kw_only(), py::arg("dy"), py::arg("argmax"), py::arg("x"),
              py::arg("dx"), py::arg("images"), py::arg("height"), py::arg("width"), py::arg("channels"),
              py::arg("groups"), py::arg("size"), py::arg("k"), py::arg("alpha"), py::arg("beta"), py::arg("pool_size"),
-             py::arg("pool_stride"), py::arg("dtype"), py::arg("stream"), Unlocked(),
+             py::arg("pool_stride"), py::arg("dtype"), py::arg("stream"), py::arg("relu") = false, Unlocked(),
              "lrn_bprop of max_pool_bprop in one pass; x is the input of lrn_max_pool_fprop, sizes are the input's.");
   module.def("lrn_max_pool_fprop_config", &lrn_max_pool_choice, py::kw_only(), py::arg("images"), py::arg("height"),
              py::arg("width"), py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("pool_size"),

@@ -8,6 +8,7 @@ namespace alexnet::bindings {
 void bind_elementwise(pybind11::module_& module);
 void bind_relu(pybind11::module_& module);
 void bind_tanh(pybind11::module_& module);
+void bind_copy(pybind11::module_& module);
 void bind_bias(pybind11::module_& module);
 void bind_dropout(pybind11::module_& module);
 void bind_softmax_cross_entropy(pybind11::module_& module);
@@ -24,6 +25,7 @@ inline void bind_ops(pybind11::module_& module) {
   bind_elementwise(module);
   bind_relu(module);
   bind_tanh(module);
+  bind_copy(module);
   bind_bias(module);
   bind_dropout(module);
   bind_softmax_cross_entropy(module);

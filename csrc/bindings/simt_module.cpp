@@ -1,4 +1,5 @@
 #include "bindings/ops.h"
+#include "bindings/validate.h"
 #include "simt/launch.h"
 #include "simt/memory.h"
 
@@ -25,5 +26,6 @@ PYBIND11_MODULE(_simt, module) {
   module.def("set_thread_count", &simt::set_thread_count, py::kw_only(), py::arg("count"),
              "OS threads that run blocks.");
   module.def("thread_count", &simt::thread_count, "What set_thread_count set, or ALEXNET_CUDA_SIMT_THREADS.");
+  alexnet::bindings::is_allocated = &simt::is_guarded;
   alexnet::bindings::bind_ops(module);
 }

@@ -3,19 +3,19 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 
 #include "common/cuda_runtime.h"
 
-#ifdef ALEXNET_CUDA_SIMT
-#include "simt/memory.h"
-#endif
-
 namespace alexnet::bindings {
+
+// Whether memory belongs to one buffer of the CPU executor, whose module sets it; null on a GPU, where only the driver
+// would know. By a pointer, because the bindings are compiled once for both.
+inline bool (*is_allocated)(const void* data, size_t bytes) = nullptr;
 
 inline int64_t check_size(const char* name, int64_t value, int64_t smallest = 0,
                           int64_t largest = std::numeric_limits<int32_t>::max()) {
@@ -43,9 +43,11 @@ inline int64_t check_matrix(int64_t rows, const char* columns_name, int64_t colu
   return rows * columns;
 }
 
-// The address of a tensor of `count` elements; it may be 0 only where there are none.
+// The address of a tensor that spans `count` elements; it may be 0 only where there are none. Alignment 0: an
+// element's.
 template <typename T>
-T* check_pointer(const char* name, uintptr_t address, int64_t count, int alignment) {
+T* check_pointer(const char* name, uintptr_t address, int64_t count, int element_bytes, int alignment = 0) {
+  if (alignment == 0) alignment = element_bytes;
   if (address == 0 && count > 0) {
     throw std::invalid_argument(std::string(name) + " is a null pointer; expected the address of " +
                                 std::to_string(count) + " elements");
@@ -54,14 +56,29 @@ T* check_pointer(const char* name, uintptr_t address, int64_t count, int alignme
     throw std::invalid_argument(std::string(name) + " is at address " + std::to_string(address) +
                                 "; expected a multiple of " + std::to_string(alignment));
   }
-#ifdef ALEXNET_CUDA_SIMT
-  constexpr size_t kElementBytes = sizeof(std::conditional_t<std::is_void_v<T>, char, T>);
-  if (address != 0 && !simt::is_guarded(reinterpret_cast<const void*>(address), count * kElementBytes)) {
-    throw std::invalid_argument(std::string(name) +
-                                " is not in memory of the CPU executor; expected a buffer from allocate()");
+  const size_t bytes = static_cast<size_t>(count) * static_cast<size_t>(element_bytes);
+  if (bytes > 0 && is_allocated != nullptr && !is_allocated(reinterpret_cast<const void*>(address), bytes)) {
+    throw std::invalid_argument(std::string(name) + " is at address " + std::to_string(address) + ", from which " +
+                                std::to_string(bytes) +
+                                " bytes are not in one buffer of the CPU executor; expected memory from allocate()");
   }
-#endif
   return reinterpret_cast<T*>(address);
+}
+
+// As check_pointer; 0: not given.
+template <typename T>
+T* check_optional(const char* name, uintptr_t address, int64_t count, int element_bytes) {
+  return address == 0 ? nullptr : check_pointer<T>(name, address, count, element_bytes);
+}
+
+// A kernel that reads its neighbours' input cannot write over it.
+inline void check_disjoint(const char* name, const void* output, int64_t output_bytes, const char* other,
+                           const void* input, int64_t input_bytes) {
+  const auto start = reinterpret_cast<uintptr_t>(output), other_start = reinterpret_cast<uintptr_t>(input);
+  if (output_bytes > 0 && input_bytes > 0 && start < other_start + static_cast<uintptr_t>(input_bytes) &&
+      other_start < start + static_cast<uintptr_t>(output_bytes)) {
+    throw std::invalid_argument(std::string(name) + " overlaps " + other + "; expected memory of its own");
+  }
 }
 
 inline float check_finite(const char* name, double value, double smallest = -std::numeric_limits<float>::max(),

@@ -19,11 +19,11 @@ inline int dtype_bytes(DType dtype) {
   return dtype == DType::kFloat32 ? 4 : 2;
 }
 
-inline DType parse_dtype(const std::string& name) {
+inline DType parse_dtype(const std::string& name, const char* parameter = "dtype") {
   if (name == "float32") return DType::kFloat32;
   if (name == "bfloat16") return DType::kBFloat16;
   if (name == "float16") return DType::kFloat16;
-  throw std::invalid_argument("dtype is \"" + name + "\"; expected float32, bfloat16 or float16");
+  throw std::invalid_argument(std::string(parameter) + " is \"" + name + "\"; expected float32, bfloat16 or float16");
 }
 
 #ifndef ALEXNET_HOST_ONLY

@@ -140,8 +140,8 @@ class WarpSums {
 };
 
 // The staged sums that lie inside C, to the epilogue or to this split's partial sums.
-template <int kVector, class Shape, typename T>
-__device__ inline void store_tile(const float* shared, const Epilogue<T>& epilogue, float* partial, int group,
+template <int kVector, class Shape, class Epilogue>
+__device__ inline void store_tile(const float* shared, const Epilogue& epilogue, float* partial, int group,
                                   int first_row, int first_column) {
   constexpr int kPerRow = Shape::kTileN / kVector;
   for (int i = threadIdx.x; i < Shape::kTileM * kPerRow; i += Shape::kThreads) {
@@ -172,9 +172,9 @@ __device__ inline void fill_stage(LoaderA& a, LoaderB& b, char* stage, int bytes
 // kDepthMajorA, kDepthMajorB: the source's lines are rows (columns) of C and its columns the reduction; else its lines
 // are the reduction. kVector: see TileLoader. Every thread of the block calls it; dynamic shared memory:
 // gemm_shared_bytes. A stage's barrier both makes its copies visible and frees the stage before it.
-template <class Policy, class Shape, bool kDepthMajorA, bool kDepthMajorB, bool kVector, class SourceA, class SourceB>
-__device__ inline void gemm_block(SourceA a, SourceB b, const BlockMap& map,
-                                  const Epilogue<typename Policy::T>& epilogue) {
+template <class Policy, class Shape, bool kDepthMajorA, bool kDepthMajorB, bool kVector, class SourceA, class SourceB,
+          class Epilogue>
+__device__ inline void gemm_block(SourceA a, SourceB b, const BlockMap& map, const Epilogue& epilogue) {
   using T = typename Policy::T;
   constexpr int kDepth = kTileK<T>;
   constexpr bool kWords = sizeof(T) == 4;

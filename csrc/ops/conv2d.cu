@@ -35,11 +35,6 @@ Conv2dPlan environment_plan(const Conv2dProblem& problem, Direction direction, b
   return plan;
 }
 
-template <typename T>
-T* at_offset(void* workspace, int64_t bytes) {
-  return reinterpret_cast<T*>(static_cast<char*>(workspace) + bytes);
-}
-
 FoldShape x_fold_shape(const Conv2dProblem& p, const Conv2dProblem& folded) {
   return {p.N, p.H, p.W, p.C, p.stride_h, p.stride_w, p.padding_h, p.padding_w, folded.H, folded.W, folded.C};
 }
@@ -58,6 +53,16 @@ void launch_fold(const void* tensor, void* folded, const FoldShape& shape, Preci
            FastDivmod(shape.folded_h * shape.folded_w));
   });
   check_launch("conv2d_fold_kernel");
+}
+
+void launch_unfold(const float* folded, const Conv2dWgradParams& params, const FoldShape& shape, cudaStream_t stream) {
+  const int64_t count = int64_t{shape.n} * shape.h * shape.w * shape.c;
+  const ElementwiseConfig config = elementwise_config({count, 4, false});
+  dispatch_dtype(precision_dtype(params.problem.precision), [&](auto type) {
+    using T = typename decltype(type)::type;
+    launch(conv2d_unfold_kernel<T>, config.grid, config.block, 0, stream, folded, shape, WgradEpilogue<T>({}, params));
+  });
+  check_launch("conv2d_unfold_kernel");
 }
 
 // Calls function(Conv2dGemm<precision>{}).
@@ -84,65 +89,45 @@ int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction
 }
 
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
-  const Conv2dPlan plan = environment_plan(params.problem, Direction::kFprop, aligned16({params.x, params.weight}));
-  if (params.problem.N == 0) return;
-  Conv2dOperands operands{params.x, params.weight, nullptr};
+  const Conv2dProblem& problem = params.problem;
+  const Conv2dPlan plan = environment_plan(problem, Direction::kFprop, aligned16({params.x, params.weight}));
+  if (problem.N == 0) return;
+  Conv2dFpropParams product = params;
   if (plan.fold) {
     void* const x = at_offset<void>(params.workspace, plan.x_offset);
     void* const weight = at_offset<void>(params.workspace, plan.weight_offset);
-    launch_fold(params.x, x, x_fold_shape(params.problem, plan.problem), params.problem.precision, stream);
-    launch_fold(params.weight, weight, weight_fold_shape(params.problem, plan.problem), params.problem.precision,
-                stream);
-    operands = {x, weight, nullptr};
+    launch_fold(params.x, x, x_fold_shape(problem, plan.problem), problem.precision, stream);
+    launch_fold(params.weight, weight, weight_fold_shape(problem, plan.problem), problem.precision, stream);
+    product.x = x;
+    product.weight = weight;
   }
-  const Conv2dResult result{params.y,
-                            params.y_float,
-                            params.bias,
-                            params.addend,
-                            nullptr,
-                            params.activation,
-                            at_offset<float>(params.workspace, plan.partial_offset)};
-  dispatch_precision(params.problem.precision, [&](auto gemm) { gemm.fprop(plan, operands, result, stream); });
+  dispatch_precision(problem.precision, [&](auto gemm) { gemm.fprop(plan, product, stream); });
 }
 
 void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream) {
   const Conv2dPlan plan = environment_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
   if (params.problem.N == 0) return;
-  const Conv2dResult result{params.dx,
-                            params.dx_float,
-                            nullptr,
-                            params.addend,
-                            params.mask,
-                            Activation::kNone,
-                            at_offset<float>(params.workspace, plan.partial_offset)};
-  dispatch_precision(params.problem.precision,
-                     [&](auto gemm) { gemm.dgrad(plan, {nullptr, params.weight, params.dy}, result, stream); });
+  dispatch_precision(params.problem.precision, [&](auto gemm) { gemm.dgrad(plan, params, stream); });
 }
 
 void launch_conv2d_wgrad(const Conv2dWgradParams& params, cudaStream_t stream) {
   const Conv2dProblem& problem = params.problem;
   const Conv2dPlan plan = environment_plan(problem, Direction::kWgrad, aligned16({params.x, params.dy}));
-  float* const partial = at_offset<float>(params.workspace, plan.partial_offset);
-  const float* const addend = params.accumulate ? params.dweight : nullptr;
-  Conv2dResult result{params.dweight, true, nullptr, addend, nullptr, Activation::kNone, partial};
-  Conv2dOperands operands{params.x, nullptr, params.dy};
+  Conv2dWgradParams product = params;
   if (plan.fold) {
     void* const x = at_offset<void>(params.workspace, plan.x_offset);
     launch_fold(params.x, x, x_fold_shape(problem, plan.problem), problem.precision, stream);
-    operands.x = x;
-    result.out = at_offset<void>(params.workspace, plan.weight_offset);
-    result.addend = nullptr;
+    product.x = x;
+    // Unfolding does the rest.
+    product.dweight = at_offset<float>(params.workspace, plan.weight_offset);
+    product.accumulate = false;
+    product.sgd = {};
   }
-  dispatch_precision(problem.precision, [&](auto gemm) { gemm.wgrad(plan, operands, result, stream); });
-  if (plan.fold) {
-    const int64_t count = int64_t{problem.K} * problem.R * problem.S * problem.C;
-    const ElementwiseConfig config = elementwise_config({count, 4, false});
-    launch(conv2d_unfold_kernel, config.grid, config.block, 0, stream, static_cast<const float*>(result.out),
-           params.dweight, weight_fold_shape(problem, plan.problem), params.accumulate);
-    check_launch("conv2d_unfold_kernel");
-  }
+  dispatch_precision(problem.precision, [&](auto gemm) { gemm.wgrad(plan, product, stream); });
+  if (plan.fold) launch_unfold(product.dweight, params, weight_fold_shape(problem, plan.problem), stream);
   if (params.dbias != nullptr) {
     // After the product, whose partial sums its own may overwrite.
+    float* const partial = at_offset<float>(params.workspace, plan.partial_offset);
     launch_bias_bprop(
         {params.dy, params.dbias, partial, problem.output_positions(), problem.K, precision_dtype(problem.precision)},
         stream);

@@ -6,10 +6,11 @@
 
 #include "gemm/block.cuh"
 #include "gemm/sources.cuh"
+#include "ops/conv2d_epilogue.cuh"
 
 namespace alexnet {
 
-// y = activation(addend + bias + x * weight), as rows (n, p, q) times columns k, the reduction over (r, s, c).
+// y = dropout(activation(addend + bias + x * weight)), as rows (n, p, q) times columns k, the reduction over (r, s, c).
 //
 // x: [N, H, W, C] and weight: [K, R, S, C / groups] of T; y: as the epilogue says, overwritten. FP32 sums.
 // Grid: (tiles of rows * tiles of columns, groups * splits); block: Shape::kThreads; dynamic shared memory:
@@ -19,11 +20,12 @@ namespace alexnet {
 template <Precision kPrecision, class Shape, bool kVector>
 __global__ void __launch_bounds__(Shape::kThreads, 1)
     conv2d_fprop_kernel(PatchSource<typename Mma<kPrecision>::T> x, StridedSource<typename Mma<kPrecision>::T> weight,
-                        BlockMap map, Epilogue<typename Mma<kPrecision>::T> epilogue) {
+                        BlockMap map, FpropEpilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, true, true, kVector>(x, weight, map, epilogue);
 }
 
-// dx = mask > 0 ? addend + dy * weight^T : 0, as rows (n, h, w) times columns c, the reduction over (r, s, k).
+// dx = mask > 0 ? mask_scale * (addend + dy * weight^T) : 0, as rows (n, h, w) times columns c, the reduction over (r,
+// s, k).
 //
 // dy: [N, P, Q, K] and weight: [K, R, S, C / groups] of T; dx: as the epilogue says, overwritten. FP32 sums.
 // Launch, alignment, determinism as conv2d_fprop_kernel. Floor: (dy + weight + dx) bytes once, 2 N P Q K R S C / groups
@@ -32,19 +34,21 @@ template <Precision kPrecision, class Shape, bool kVector>
 __global__ void __launch_bounds__(Shape::kThreads, 1)
     conv2d_dgrad_kernel(GradientPatchSource<typename Mma<kPrecision>::T> dy,
                         StridedSource<typename Mma<kPrecision>::T> weight, BlockMap map,
-                        Epilogue<typename Mma<kPrecision>::T> epilogue) {
+                        DgradEpilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, true, false, kVector>(dy, weight, map, epilogue);
 }
 
-// dweight = addend + dy^T * x, as rows k times columns (r, s, c), the reduction over (n, p, q).
+// dweight = addend + dy^T * x, as rows k times columns (r, s, c), the reduction over (n, p, q); and the SGD step with
+// it.
 //
-// dy: [N, P, Q, K] and x: [N, H, W, C] of T; dweight: [K, R, S, C / groups] float32, overwritten. FP32 sums.
-// Launch, alignment, determinism as conv2d_fprop_kernel. Floor: (x + dy) bytes once and 4 bytes a weight,
-// 2 N P Q K R S C / groups FLOP.
+// dy: [N, P, Q, K] and x: [N, H, W, C] of T; dweight and the step's tensors: [K, R, S, C / groups] float32, its copy of
+// T; dweight is overwritten, the step's weights and velocity are updated in place. FP32 sums.
+// Launch, alignment, determinism as conv2d_fprop_kernel. Floor: (x + dy) bytes once; a weight 4 bytes for dweight, 16 +
+// sizeof(copy) for the step; 2 N P Q K R S C / groups FLOP.
 template <Precision kPrecision, class Shape, bool kVector>
 __global__ void __launch_bounds__(Shape::kThreads, 1)
     conv2d_wgrad_kernel(StridedSource<typename Mma<kPrecision>::T> dy, PatchSource<typename Mma<kPrecision>::T> x,
-                        BlockMap map, Epilogue<typename Mma<kPrecision>::T> epilogue) {
+                        BlockMap map, WgradEpilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, false, false, kVector>(dy, x, map, epilogue);
 }
 

@@ -12,6 +12,8 @@
 #include "common/cuda_runtime.h"
 #include "gemm/activation.h"
 #include "ops/conv2d_plan.h"
+#include "ops/dropout.h"
+#include "ops/sgd.h"
 
 namespace alexnet {
 
@@ -26,14 +28,18 @@ struct Conv2dFpropParams {
   void* y;  // [N, P, Q, K]
   bool y_float;
   Activation activation;
+  Dropout dropout;  // of y as a matrix [N * P * Q, K], after the activation; null step: none
   void* workspace;
 };
 
 struct Conv2dDgradParams {
   Conv2dProblem problem;
-  const void* dy;       // [N, P, Q, K]
-  const void* weight;   // [K, R, S, C / groups]
-  const void* mask;     // [N, H, W, C], the output of the ReLU before: dx is 0 where it is not positive; null: none
+  const void* dy;      // [N, P, Q, K]
+  const void* weight;  // [K, R, S, C / groups]
+  const void* mask;    // [N, H, W, C], the output of the ReLU before: dx is 0 where it is not positive; null: none
+  // Of dx where mask is positive. With ReLU and then dropout before, mask is what the dropout wrote, positive where
+  // both let the gradient pass, and this is 1 / (1 - rate).
+  float mask_scale;
   const float* addend;  // [N, H, W, C] float32; as in fprop
   void* dx;             // [N, H, W, C]
   bool dx_float;
@@ -44,9 +50,10 @@ struct Conv2dWgradParams {
   Conv2dProblem problem;
   const void* x;    // [N, H, W, C]
   const void* dy;   // [N, P, Q, K]
-  float* dweight;   // [K, R, S, C / groups]
+  float* dweight;   // [K, R, S, C / groups]; null: not wanted, where sgd has weights
   float* dbias;     // [K]; null: not wanted; needs dy dense and on 16 bytes
-  bool accumulate;  // add to dweight instead of overwriting it; dbias is overwritten
+  bool accumulate;  // add to dweight instead of overwriting it, without sgd; dbias is overwritten
+  Sgd sgd;          // the step with dweight, laid out like it; copy of the precision's type; null weights: none
   void* workspace;
 };
 

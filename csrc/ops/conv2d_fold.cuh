@@ -5,6 +5,7 @@
 
 #include "common/elementwise.cuh"
 #include "gemm/fast_divmod.h"
+#include "ops/conv2d_epilogue.cuh"
 
 namespace alexnet {
 
@@ -57,13 +58,14 @@ __global__ void __launch_bounds__(256)
   }
 }
 
-// tensor[n, h, w, c] (+)= folded at the place that conv2d_fold_kernel would write it to; no padding.
+// epilogue(folded at the place that conv2d_fold_kernel would write tensor[n, h, w, c] to); no padding.
 //
-// folded: [N, folded_h, folded_w, folded_c] and tensor: [N, H, W, C], float32; accumulates where `accumulate`.
+// folded: [N, folded_h, folded_w, folded_c] float32; the epilogue's tensors: [N, H, W, C].
 // Grid: elementwise_config of the elements of tensor; block 256; no shared memory.
-// Floor: (tensor + folded) bytes once. Deterministic.
+// Floor: folded bytes once, and what the epilogue moves. Deterministic.
+template <typename T>
 __global__ void __launch_bounds__(256)
-    conv2d_unfold_kernel(const float* folded, float* tensor, FoldShape shape, bool accumulate) {
+    conv2d_unfold_kernel(const float* folded, FoldShape shape, WgradEpilogue<T> epilogue) {
   const int line_numbers = shape.w * shape.c;
   const int64_t size = int64_t{shape.n} * shape.h * line_numbers;
   for (int64_t at = grid_thread(); at < size; at += grid_threads()) {
@@ -73,8 +75,7 @@ __global__ void __launch_bounds__(256)
     const int64_t n = line / shape.h;
     const int run = shape.stride_w * shape.c;
     const int64_t position = (n * shape.folded_h + h / shape.stride_h) * shape.folded_w + along / run;
-    const float value = folded[position * shape.folded_c + h % shape.stride_h * run + along % run];
-    tensor[at] = accumulate ? tensor[at] + value : value;
+    epilogue.store_at(load_pack<1>(folded + position * shape.folded_c + h % shape.stride_h * run + along % run), at);
   }
 }
 

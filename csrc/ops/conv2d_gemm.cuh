@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <type_traits>
 
@@ -14,24 +15,12 @@
 
 namespace alexnet {
 
-// A direction's tensors, after folding.
-struct Conv2dOperands {
-  const void* x;
-  const void* weight;
-  const void* dy;
-};
+template <typename T>
+T* at_offset(void* workspace, int64_t bytes) {
+  return reinterpret_cast<T*>(static_cast<char*>(workspace) + bytes);
+}
 
-// The part of the epilogue that does not depend on the precision's type.
-struct Conv2dResult {
-  void* out;
-  bool out_float;
-  const float* bias;
-  const float* addend;
-  const void* mask;
-  Activation activation;
-  float* partial;
-};
-
+// Each direction takes the plan's problem, folded where the plan says so, with the tensors and the workspace of params.
 template <Precision kPrecision>
 struct Conv2dGemm {
   using T = typename Mma<kPrecision>::T;
@@ -46,19 +35,17 @@ struct Conv2dGemm {
   // Fully connected layers on a few images: all of the block's reads are weights.
   using Tile16x128 = TileShape<16, 128, 1, 4, 4>;
 
-  static void fprop(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
-                    cudaStream_t stream);
-  static void dgrad(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
-                    cudaStream_t stream);
-  static void wgrad(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
-                    cudaStream_t stream);
+  static void fprop(const Conv2dPlan& plan, const Conv2dFpropParams& params, cudaStream_t stream);
+  static void dgrad(const Conv2dPlan& plan, const Conv2dDgradParams& params, cudaStream_t stream);
+  static void wgrad(const Conv2dPlan& plan, const Conv2dWgradParams& params, cudaStream_t stream);
 
  private:
   static PatchSource<T> patches(const Conv2dProblem& p, const void* x);
-  static Epilogue<T> epilogue(const Conv2dPlan& plan, const Conv2dResult& result);
-  static BlockMap block_map(const Conv2dPlan& plan, const Conv2dResult& result);
-  static void reduce(const Conv2dPlan& plan, const Conv2dResult& result, const Epilogue<T>& epilogue,
-                     cudaStream_t stream);
+  static OutputLayout layout(const Conv2dPlan& plan, int64_t group_pitch, int64_t row_pitch, int run, int64_t run_pitch,
+                             std::initializer_list<const void*> pointers);
+  static BlockMap block_map(const Conv2dPlan& plan, void* workspace);
+  template <class Epilogue>
+  static void reduce(const Conv2dPlan& plan, const Epilogue& epilogue, void* workspace, cudaStream_t stream);
 
   // Calls function(Shape{}, std::bool_constant<vector>{}).
   template <bool kDepthRows, class Function>
@@ -105,37 +92,24 @@ PatchSource<typename Mma<kPrecision>::T> Conv2dGemm<kPrecision>::patches(const C
   return source;
 }
 
+// `pointers`: all that the epilogue accesses.
 template <Precision kPrecision>
-Epilogue<typename Mma<kPrecision>::T> Conv2dGemm<kPrecision>::epilogue(const Conv2dPlan& plan,
-                                                                       const Conv2dResult& result) {
-  Epilogue<T> epilogue{};
-  epilogue.out = result.out;
-  epilogue.out_float = result.out_float;
-  epilogue.bias = result.bias;
-  epilogue.addend = result.addend;
-  epilogue.mask = static_cast<const T*>(result.mask);
-  epilogue.activation = result.activation;
-  epilogue.rows = static_cast<int32_t>(plan.gemm.m);
-  epilogue.columns = static_cast<int32_t>(plan.gemm.n);
-  epilogue.run = FastDivmod(kNoRuns);
-  return epilogue;
-}
-
-// Sets the layout of out, and with it whether it can be accessed in chunks.
-template <typename T>
-void set_layout(Epilogue<T>& epilogue, int64_t group_pitch, int64_t row_pitch, int run, int64_t run_pitch) {
-  constexpr int kChunk = 16 / sizeof(T);
-  epilogue.group_pitch = group_pitch;
-  epilogue.row_pitch = row_pitch;
-  epilogue.run_pitch = run_pitch;
-  if (run < epilogue.columns) epilogue.run = FastDivmod(run);
-  epilogue.vector = group_pitch % kChunk == 0 && row_pitch % kChunk == 0 && run % kChunk == 0 &&
-                    run_pitch % kChunk == 0 && epilogue.columns % kChunk == 0 &&
-                    aligned16({epilogue.out, epilogue.bias, epilogue.addend, epilogue.mask});
+OutputLayout Conv2dGemm<kPrecision>::layout(const Conv2dPlan& plan, int64_t group_pitch, int64_t row_pitch, int run,
+                                            int64_t run_pitch, std::initializer_list<const void*> pointers) {
+  OutputLayout layout{};
+  layout.rows = static_cast<int32_t>(plan.gemm.m);
+  layout.columns = static_cast<int32_t>(plan.gemm.n);
+  layout.group_pitch = group_pitch;
+  layout.row_pitch = row_pitch;
+  layout.run_pitch = run_pitch;
+  layout.run = FastDivmod(run < layout.columns ? run : kNoRuns);
+  layout.vector = group_pitch % kChunk == 0 && row_pitch % kChunk == 0 && run % kChunk == 0 &&
+                  run_pitch % kChunk == 0 && layout.columns % kChunk == 0 && aligned16(pointers);
+  return layout;
 }
 
 template <Precision kPrecision>
-BlockMap Conv2dGemm<kPrecision>::block_map(const Conv2dPlan& plan, const Conv2dResult& result) {
+BlockMap Conv2dGemm<kPrecision>::block_map(const Conv2dPlan& plan, void* workspace) {
   BlockMap map{};
   map.tiles_m = static_cast<int32_t>(plan.config.tiles_m(plan.gemm));
   map.tiles_n = static_cast<int32_t>(plan.config.tiles_n(plan.gemm));
@@ -144,29 +118,29 @@ BlockMap Conv2dGemm<kPrecision>::block_map(const Conv2dPlan& plan, const Conv2dR
   map.tiles_k_per_split = plan.config.tiles_k_per_split;
   // Blocks that run at the same time should share the longer operand, which the cache holds less of.
   map.n_first = map.tiles_m >= map.tiles_n;
-  map.partial = result.partial;
+  map.partial = at_offset<float>(workspace, plan.partial_offset);
   return map;
 }
 
 template <Precision kPrecision>
-void Conv2dGemm<kPrecision>::reduce(const Conv2dPlan& plan, const Conv2dResult& result, const Epilogue<T>& epilogue,
+template <class Epilogue>
+void Conv2dGemm<kPrecision>::reduce(const Conv2dPlan& plan, const Epilogue& epilogue, void* workspace,
                                     cudaStream_t stream) {
   if (plan.config.splits == 1) return;
   const int64_t count = plan.gemm.m * plan.gemm.n;
   const ElementwiseConfig config = elementwise_config({count, static_cast<int>(sizeof(T)), epilogue.vector});
   dispatch_vector<T>(config.vector, [&](auto vector) {
-    launch(gemm_reduce_kernel<T, vector()>, dim3(config.grid, plan.gemm.groups), config.block, 0, stream,
-           result.partial, plan.config.splits, epilogue);
+    launch(gemm_reduce_kernel<Epilogue, vector()>, dim3(config.grid, plan.gemm.groups), config.block, 0, stream,
+           at_offset<const float>(workspace, plan.partial_offset), plan.config.splits, epilogue);
   });
   check_launch("gemm_reduce_kernel");
 }
 
 template <Precision kPrecision>
-void Conv2dGemm<kPrecision>::fprop(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
-                                   cudaStream_t stream) {
+void Conv2dGemm<kPrecision>::fprop(const Conv2dPlan& plan, const Conv2dFpropParams& params, cudaStream_t stream) {
   const Conv2dProblem& p = plan.problem;
   StridedSource<T> weight{};
-  weight.data = static_cast<const T*>(operands.weight);
+  weight.data = static_cast<const T*>(params.weight);
   weight.lines = p.group_k();
   weight.columns = p.R * p.S * p.group_c();
   weight.line_run = FastDivmod(kNoRuns);
@@ -174,24 +148,24 @@ void Conv2dGemm<kPrecision>::fprop(const Conv2dPlan& plan, const Conv2dOperands&
   weight.run = FastDivmod(p.group_c());
   weight.run_pitch = p.wp();
   weight.group_pitch = weight.line_pitch * p.group_k();
-  Epilogue<T> end = epilogue(plan, result);
-  set_layout(end, p.group_k(), p.yp(), p.group_k(), 0);
+  OutputLayout end_layout = layout(plan, p.group_k(), p.yp(), p.group_k(), 0, {params.y, params.bias, params.addend});
+  if (params.dropout.step != nullptr) end_layout.vector &= params.dropout.vectors();
+  const FpropEpilogue<T> end(end_layout, params);
   dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_fprop_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           gemm_shared_bytes<Mma<kPrecision>, Shape, true, true>(), stream, patches(p, operands.x), weight,
-           block_map(plan, result), end);
+           gemm_shared_bytes<Mma<kPrecision>, Shape, true, true>(), stream, patches(p, params.x), weight,
+           block_map(plan, params.workspace), end);
   });
   check_launch("conv2d_fprop_kernel");
-  reduce(plan, result, end, stream);
+  reduce(plan, end, params.workspace, stream);
 }
 
 template <Precision kPrecision>
-void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
-                                   cudaStream_t stream) {
+void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dDgradParams& params, cudaStream_t stream) {
   const Conv2dProblem& p = plan.problem;
   GradientPatchSource<T> dy{};
-  dy.data = static_cast<const T*>(operands.dy);
+  dy.data = static_cast<const T*>(params.dy);
   dy.lines = static_cast<int32_t>(p.input_positions());
   dy.columns = p.R * p.S * p.group_k();
   dy.height = p.P();
@@ -208,7 +182,7 @@ void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dOperands&
   dy.group_pitch = p.group_k();
 
   StridedSource<T> weight{};  // line (r, s, k), column c
-  weight.data = static_cast<const T*>(operands.weight);
+  weight.data = static_cast<const T*>(params.weight);
   weight.lines = dy.columns;
   weight.columns = p.group_c();
   weight.line_run = FastDivmod(p.group_k());
@@ -216,40 +190,41 @@ void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dOperands&
   weight.line_pitch = p.wp() * p.R * p.S;
   weight.run = FastDivmod(kNoRuns);
   weight.group_pitch = weight.line_pitch * p.group_k();
-  Epilogue<T> end = epilogue(plan, result);
-  set_layout(end, p.group_c(), p.xp(), p.group_c(), 0);
+  const DgradEpilogue<T> end(layout(plan, p.group_c(), p.xp(), p.group_c(), 0, {params.dx, params.addend, params.mask}),
+                             params);
   dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_dgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           gemm_shared_bytes<Mma<kPrecision>, Shape, true, false>(), stream, dy, weight, block_map(plan, result), end);
+           gemm_shared_bytes<Mma<kPrecision>, Shape, true, false>(), stream, dy, weight,
+           block_map(plan, params.workspace), end);
   });
   check_launch("conv2d_dgrad_kernel");
-  reduce(plan, result, end, stream);
+  reduce(plan, end, params.workspace, stream);
 }
 
 template <Precision kPrecision>
-void Conv2dGemm<kPrecision>::wgrad(const Conv2dPlan& plan, const Conv2dOperands& operands, const Conv2dResult& result,
-                                   cudaStream_t stream) {
+void Conv2dGemm<kPrecision>::wgrad(const Conv2dPlan& plan, const Conv2dWgradParams& params, cudaStream_t stream) {
   const Conv2dProblem& p = plan.problem;
   StridedSource<T> dy{};
-  dy.data = static_cast<const T*>(operands.dy);
+  dy.data = static_cast<const T*>(params.dy);
   dy.lines = static_cast<int32_t>(p.output_positions());
   dy.columns = p.group_k();
   dy.line_run = FastDivmod(kNoRuns);
   dy.line_pitch = p.yp();
   dy.run = FastDivmod(kNoRuns);
   dy.group_pitch = p.group_k();
-  Epilogue<T> end = epilogue(plan, result);
   const int64_t filter = p.wp() * p.R * p.S;
-  set_layout(end, filter * p.group_k(), filter, p.group_c(), p.wp());
+  const WgradEpilogue<T> end(layout(plan, filter * p.group_k(), filter, p.group_c(), p.wp(),
+                                    {params.dweight, params.sgd.weights, params.sgd.velocity, params.sgd.copy}),
+                             params);
   dispatch_tile<false>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_wgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           gemm_shared_bytes<Mma<kPrecision>, Shape, false, false>(), stream, dy, patches(p, operands.x),
-           block_map(plan, result), end);
+           gemm_shared_bytes<Mma<kPrecision>, Shape, false, false>(), stream, dy, patches(p, params.x),
+           block_map(plan, params.workspace), end);
   });
   check_launch("conv2d_wgrad_kernel");
-  reduce(plan, result, end, stream);
+  reduce(plan, end, params.workspace, stream);
 }
 
 // Each is compiled in the file of its precision alone: that halves the time of a build.

@@ -9,19 +9,26 @@
 
 namespace alexnet {
 
-// Element (row, column) of this matrix is element start + row * row_stride + column of the stream of random bits, so a
-// tower that holds some of the columns draws what the whole layer would.
-struct DropoutParams {
-  const void* x;         // [rows, columns]
-  void* y;               // [rows, columns], may be x
+// Which elements of a matrix are dropped. Element (row, column) is element start + row * row_stride + column of the
+// stream of random bits, so a tower that holds some of the columns draws what the whole layer would.
+struct Dropout {
   const uint64_t* step;  // [1] in device memory, so that a captured graph draws new masks when replayed
-  int64_t rows;
-  int64_t columns;
-  int64_t start;
-  int64_t row_stride;
   uint64_t seed;
   uint32_t purpose;
   double rate;  // probability of dropping, in [0, 1)
+  int64_t start;
+  int64_t row_stride;
+
+  // A vector's elements are whole Philox blocks of four.
+  bool vectors() const { return start % 4 == 0 && row_stride % 4 == 0; }
+};
+
+struct DropoutParams {
+  const void* x;  // [rows, columns]
+  void* y;        // [rows, columns], may be x
+  int64_t rows;
+  int64_t columns;
+  Dropout dropout;
   DType dtype;
 };
 

@@ -27,6 +27,7 @@ struct LinearFpropParams {
   void* y;              // [rows, out]
   bool y_float;
   Activation activation;
+  Dropout dropout;  // of y, after the activation; null step: none
   void* workspace;
 };
 
@@ -35,6 +36,7 @@ struct LinearDgradParams {
   const void* dy;       // [rows, out]
   const void* weight;   // [out, in]
   const void* mask;     // [rows, in], the output of the ReLU before: dx is 0 where it is not positive; null: none
+  float mask_scale;     // of dx where mask is positive; as in conv2d.h
   const float* addend;  // [rows, in] float32
   void* dx;             // [rows, in]
   bool dx_float;
@@ -45,9 +47,10 @@ struct LinearWgradParams {
   LinearProblem problem;
   const void* x;    // [rows, in]
   const void* dy;   // [rows, out]
-  float* dweight;   // [out, in]
+  float* dweight;   // [out, in]; null: not wanted, where sgd has weights
   float* dbias;     // [out]; null: not wanted; needs dy dense and on 16 bytes
-  bool accumulate;  // add to dweight instead of overwriting it; dbias is overwritten
+  bool accumulate;  // add to dweight instead of overwriting it, without sgd; dbias is overwritten
+  Sgd sgd;          // as in conv2d.h
   void* workspace;
 };
 

@@ -32,8 +32,8 @@ void launch_lrn_bprop(const LrnBpropParams& params, cudaStream_t stream) {
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const DirectGradient<T> gradient{static_cast<const T*>(params.dy), image_elements};
-    launch_lrn_bprop_from(gradient, config, params.x, static_cast<T*>(params.dx), params.window, image_elements,
-                          stream);
+    launch_lrn_bprop_from(gradient, config, params.x, static_cast<T*>(params.dx), params.window, params.relu,
+                          image_elements, stream);
   });
 }
 

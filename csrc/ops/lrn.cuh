@@ -125,7 +125,8 @@ struct DirectGradient {
 };
 
 // dx[c] = dy[c] s[c]^-beta - 2 alpha beta x[c] * sum of dy[j] x[j] s[j]^(-beta - 1) over the window of c; s is computed
-// again from x, which costs less than keeping it.
+// again from x, which costs less than keeping it. Where `relu`, 0 for an x that is not positive: the gradient through
+// the ReLU that x came from.
 //
 // x, dx: [images, pixels, channels] of T; dy: from `gradient`, same shape. dx is overwritten and overlaps neither.
 // FP32 inside. kThreeQuarters as in lrn_fprop_kernel.
@@ -135,7 +136,7 @@ struct DirectGradient {
 // kVector times, since a thread computes its neighbours' share of the sums again. Deterministic.
 template <typename T, int kVector, bool kThreeQuarters, typename Gradient>
 __global__ void __launch_bounds__(256, 2)
-    lrn_bprop_kernel(Gradient gradient, const T* x, T* dx, LrnShape shape, RowGrid grid) {
+    lrn_bprop_kernel(Gradient gradient, const T* x, T* dx, LrnShape shape, bool relu, RowGrid grid) {
   constexpr int kHalf = kLrnVectorHalf;
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
@@ -165,7 +166,8 @@ __global__ void __launch_bounds__(256, 2)
     float sum = 0.0f;
 #pragma unroll
     for (int j = 0; j < kLrnVectorSize; ++j) sum += ratio[i + j];
-    scaled[i] = fmaf(factor * value[2 * kHalf + i], sum, scaled[i]);
+    const float centre = value[2 * kHalf + i];
+    scaled[i] = relu && !(centre > 0.0f) ? 0.0f : fmaf(factor * centre, sum, scaled[i]);
   }
   store_rounded(dx + offset, scaled);
 }
@@ -177,7 +179,7 @@ __global__ void __launch_bounds__(256, 2)
 // Floor as lrn_bprop_kernel, with 2 * size reads of shared memory an element. Deterministic, and the same bits.
 template <typename T, bool kThreeQuarters, typename Gradient>
 __global__ void __launch_bounds__(kLrnTile, 2)
-    lrn_bprop_any_kernel(Gradient gradient, const T* x, T* dx, LrnShape shape, RowGrid grid) {
+    lrn_bprop_any_kernel(Gradient gradient, const T* x, T* dx, LrnShape shape, bool relu, RowGrid grid) {
   ALEXNET_DYNAMIC_SHARED(float, shared);
   const int half = shape.half;
   float* const value = shared;                        // [kLrnTile + 4 * half]
@@ -214,7 +216,8 @@ __global__ void __launch_bounds__(kLrnTile, 2)
   float sum = 0.0f;
   for (int j = -min(half, column); j <= last; ++j) sum += centre[j];
   const float factor = -2.0f * shape.alpha * shape.beta;
-  const float result = fmaf(factor * value[2 * half + threadIdx.x], sum, scaled[threadIdx.x]);
+  const float own = value[2 * half + threadIdx.x];
+  const float result = relu && !(own > 0.0f) ? 0.0f : fmaf(factor * own, sum, scaled[threadIdx.x]);
   dx[base + place.pack] = from_float<T>(result);
 }
 

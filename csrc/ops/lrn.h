@@ -41,6 +41,7 @@ struct LrnBpropParams {
   int64_t images;
   int64_t pixels;
   LrnWindow window;
+  bool relu;  // x is the output of a ReLU: dx is 0 where x is not positive
   DType dtype;
 };
 

@@ -18,12 +18,12 @@ void dispatch_beta(float beta, Function&& function) {
 
 template <typename T, typename Gradient>
 void launch_lrn_bprop_from(const Gradient& gradient, const LrnConfig& config, const void* x, T* dx,
-                           const LrnWindow& window, int64_t image_elements, cudaStream_t stream) {
+                           const LrnWindow& window, bool relu, int64_t image_elements, cudaStream_t stream) {
   const RowGrid grid(image_elements / config.vector, config.row);
   dispatch_beta(window.beta, [&](auto three_quarters) {
     const auto start = [&](auto kernel) {
       launch(kernel, config.row.grid, config.row.block, config.shared_bytes, stream, gradient, static_cast<const T*>(x),
-             dx, LrnShape(window), grid);
+             dx, LrnShape(window), relu, grid);
     };
     if (config.vector == 1) {
       start(lrn_bprop_any_kernel<T, three_quarters(), Gradient>);

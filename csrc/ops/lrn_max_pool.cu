@@ -30,8 +30,9 @@ void launch_lrn_max_pool_bprop(const LrnMaxPoolBpropParams& params, cudaStream_t
                                              aligned16({params.dy, params.argmax, params.x, params.dx})});
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const PooledGradient<T> gradient{static_cast<const T*>(params.dy), params.argmax, PoolGrid(params.shape)};
-    launch_lrn_bprop_from(gradient, config, params.x, static_cast<T*>(params.dx), params.window,
+    const PooledGradient<T, false> gradient{static_cast<const T*>(params.dy), params.argmax, nullptr,
+                                            PoolGrid(params.shape)};
+    launch_lrn_bprop_from(gradient, config, params.x, static_cast<T*>(params.dx), params.window, params.relu,
                           params.shape.input_elements(), stream);
   });
 }

@@ -30,6 +30,7 @@ struct LrnMaxPoolBpropParams {
   void* dx;               // [N, H, W, C], not x
   PoolShape shape;
   LrnWindow window;
+  bool relu;  // as in LrnBpropParams
   DType dtype;
 };
 

@@ -24,15 +24,23 @@ void launch_max_pool_fprop(const MaxPoolFpropParams& params, cudaStream_t stream
 
 void launch_max_pool_bprop(const MaxPoolBpropParams& params, cudaStream_t stream) {
   if (params.shape.images == 0 || params.shape.channels == 0) return;
-  const PoolConfig config =
-      pool_bprop_config({params.shape, dtype_bytes(params.dtype), aligned16({params.dy, params.argmax, params.dx})});
+  const PoolConfig config = pool_bprop_config(
+      {params.shape, dtype_bytes(params.dtype), aligned16({params.dy, params.argmax, params.y, params.dx})});
   const RowGrid grid(params.shape.input_elements() / config.vector, config.row);
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
-    const PooledGradient<T> gradient{static_cast<const T*>(params.dy), params.argmax, PoolGrid(params.shape)};
     dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(max_pool_bprop_kernel<T, vector()>, config.row.grid, config.row.block, 0, stream, gradient,
-             static_cast<T*>(params.dx), grid);
+      const auto start = [&](auto relu) {
+        const PooledGradient<T, relu()> gradient{static_cast<const T*>(params.dy), params.argmax,
+                                                 static_cast<const T*>(params.y), PoolGrid(params.shape)};
+        launch(max_pool_bprop_kernel<T, vector(), relu()>, config.row.grid, config.row.block, 0, stream, gradient,
+               static_cast<T*>(params.dx), grid);
+      };
+      if (params.y != nullptr) {
+        start(std::true_type{});
+      } else {
+        start(std::false_type{});
+      }
     });
   });
   check_launch("max_pool_bprop_kernel");

@@ -62,10 +62,11 @@ __global__ void __launch_bounds__(256, 4)
 }
 
 // Adds to each sum what a window passes to one of its taps.
-template <typename T, int kVector, int kHalo>
+template <typename T, bool kRelu, int kVector, int kHalo>
 struct PooledSum {
   const T* dy;
   const uint8_t* argmax;
+  const T* y;
   bool left, right;
   float (&sum)[kVector + 2 * kHalo];
 
@@ -73,8 +74,13 @@ struct PooledSum {
   __device__ void add(int64_t offset, int tap, float* target) {
     const Pack<uint8_t, kCount> taps = load_vector<kCount>(argmax + offset);
     const Pack<T, kCount> gradient = load_vector<kCount>(dy + offset);
+    // Not used, and so not read, without kRelu.
+    const Pack<T, kCount> output = load_vector<kCount>((kRelu ? y : dy) + offset);
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) target[i] += taps.value[i] == tap ? to_float(gradient.value[i]) : 0.0f;
+    for (int i = 0; i < kCount; ++i) {
+      const bool passes = taps.value[i] == tap && (!kRelu || to_float(output.value[i]) > 0.0f);
+      target[i] += passes ? to_float(gradient.value[i]) : 0.0f;
+    }
   }
   __device__ void operator()(int64_t offset, int tap) {
     add<kVector>(offset, tap, sum + kHalo);
@@ -85,31 +91,36 @@ struct PooledSum {
   }
 };
 
-// The gradient of a max-pool's input, gathered from what it passes to each window that covers it; as DirectGradient of
-// lrn.cuh.
-template <typename T>
+// The gradient of a max-pool's input, gathered from what each window that covers it passes; as DirectGradient of
+// lrn.cuh. kRelu: a window whose maximum is not positive passes nothing, for its gradient would end at the ReLU that
+// the pool's input came from.
+template <typename T, bool kRelu>
 struct PooledGradient {
   const T* dy;            // [N, P, Q, C]
   const uint8_t* argmax;  // [N, P, Q, C]
+  const T* y;             // [N, P, Q, C], read where kRelu
   PoolGrid pool;
 
   template <int kVector, int kHalo>
   __device__ void span(int64_t image, int element, bool left, bool right, float (&value)[kVector + 2 * kHalo]) const {
 #pragma unroll
     for (int i = 0; i < kVector + 2 * kHalo; ++i) value[i] = 0.0f;
-    PooledSum<T, kVector, kHalo> sum{dy, argmax, left, right, value};
+    PooledSum<T, kRelu, kVector, kHalo> sum{dy, argmax, y, left, right, value};
     for_each_window(pool, image, pool.input_pixel(element), sum);
   }
 };
 
-// dx[n, h, w, c] = sum of dy[n, p, q, c] over the windows (p, q) whose argmax is (h, w)
+// dx[n, h, w, c] = sum of dy[n, p, q, c] over the windows (p, q) whose argmax is (h, w), and where kRelu only those
+// with y[n, p, q, c] > 0
 //
-// dx: [N, H, W, C] of T, overwritten, 0 where no window reaches; `gradient` holds dy and argmax. FP32 inside.
+// dx: [N, H, W, C] of T, overwritten, 0 where no window reaches; `gradient` holds dy, argmax and y. FP32 inside.
 // Grid and block: pool_bprop_config; no shared memory. kVector > 1 needs all on 16 bytes and C a multiple of kVector.
-// Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes; (size / stride)^2 comparisons and additions an
-// input. A gather in the order of the taps, without atomics: runs repeat bit for bit.
-template <typename T, int kVector>
-__global__ void __launch_bounds__(256, 4) max_pool_bprop_kernel(PooledGradient<T> gradient, T* dx, RowGrid grid) {
+// Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes, and y's where kRelu; (size / stride)^2
+// comparisons and additions an input. A gather in the order of the taps, without atomics: runs repeat bit for bit.
+// Where kRelu, two blocks a multiprocessor at least: float32 takes 96 registers a thread, which four would not have.
+template <typename T, int kVector, bool kRelu>
+__global__ void __launch_bounds__(256, kRelu ? 2 : 4)
+    max_pool_bprop_kernel(PooledGradient<T, kRelu> gradient, T* dx, RowGrid grid) {
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   float sum[kVector];

@@ -35,6 +35,7 @@ struct MaxPoolFpropParams {
 struct MaxPoolBpropParams {
   const void* dy;         // [N, P, Q, C]
   const uint8_t* argmax;  // [N, P, Q, C]
+  const void* y;          // [N, P, Q, C], the pool's output: the gradient passes where it is positive; null: everywhere
   void* dx;               // [N, H, W, C]
   PoolShape shape;
   DType dtype;

@@ -9,21 +9,20 @@ namespace alexnet {
 
 void launch_sgd(const SgdParams& params, cudaStream_t stream) {
   if (params.count == 0) return;
-  const DType copy_dtype = params.copy == nullptr ? DType::kFloat32 : params.copy_dtype;
+  const Sgd& sgd = params.sgd;
+  const DType copy_dtype = sgd.copy == nullptr ? DType::kFloat32 : params.copy_dtype;
   // Vectors are counted in the narrowest type's 16 bytes, so that every access is whole.
   const int bytes = std::min(dtype_bytes(params.gradient_dtype), dtype_bytes(copy_dtype));
-  const bool vectors = aligned16({params.weights, params.velocity, params.gradient, params.copy});
+  const bool vectors = aligned16({sgd.weights, sgd.velocity, params.gradient, sgd.copy});
   const ElementwiseConfig config = elementwise_config({params.count, bytes, vectors});
-  const SgdRates rates{params.rate_factor, params.momentum, params.weight_decay, params.gradient_scale};
   dispatch_dtype(params.gradient_dtype, [&](auto gradient_type) {
     dispatch_dtype(copy_dtype, [&](auto copy_type) {
       using G = typename decltype(gradient_type)::type;
       using C = typename decltype(copy_type)::type;
       using Narrowest = std::conditional_t<sizeof(G) <= sizeof(C), G, C>;
       dispatch_vector<Narrowest>(config.vector, [&](auto vector) {
-        launch(sgd_kernel<G, C, vector()>, config.grid, config.block, 0, stream, params.weights, params.velocity,
-               static_cast<const G*>(params.gradient), static_cast<C*>(params.copy), params.learning_rate, rates,
-               params.count);
+        launch(sgd_kernel<G, C, vector()>, config.grid, config.block, 0, stream, static_cast<const G*>(params.gradient),
+               SgdStep<C>(sgd), params.count);
       });
     });
   });

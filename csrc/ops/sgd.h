@@ -8,17 +8,22 @@
 
 namespace alexnet {
 
-struct SgdParams {
-  float* weights;              // [count], the master copy
-  float* velocity;             // [count]
-  const void* gradient;        // [count] of gradient_dtype
-  void* copy;                  // [count] of copy_dtype: the weights rounded for the next step's kernels; null: none
+// The weights that a gradient moves, and how far.
+struct Sgd {
+  float* weights;              // the master copy; its elements lie as the gradient's, like those of the others
+  float* velocity;             // float32 too
+  void* copy;                  // the weights rounded for the next step's kernels; null: none
   const float* learning_rate;  // [1] in device memory, so that a captured graph follows the schedule when replayed
-  int64_t count;
-  float rate_factor;  // the learning rate is multiplied by it (2 for biases)
+  float rate_factor;           // the learning rate is multiplied by it (2 for biases)
   float momentum;
   float weight_decay;
   float gradient_scale;  // the gradient is multiplied by it (the inverse of a loss scale)
+};
+
+struct SgdParams {
+  Sgd sgd;               // tensors of [count]
+  const void* gradient;  // [count] of gradient_dtype
+  int64_t count;
   DType gradient_dtype;
   DType copy_dtype;  // kBFloat16 or kFloat16
 };

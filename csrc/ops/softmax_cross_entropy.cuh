@@ -49,22 +49,23 @@ __device__ inline float block_sum(float mine, float* warps) {
 
 // p[m, k] = exp(x[m, k] - max_j x[m, j]) / sum_j exp(x[m, j] - max_j x[m, j])
 // loss[m] = -log p[m, labels[m]];  correct[m] = 1 where labels[m] is the first largest logit, else 0
-// dlogits[m, k] = scale * (p[m, k] - (k == labels[m]))
+// dlogits[m, j] = scale * (p[m, k] - (k == labels[m])) with k = first_column + j
 //
-// logits, dlogits: [rows, classes] of T; labels: [rows] int64; loss: [rows] float32; correct: [rows] uint8. All outputs
-// are overwritten; dlogits may be logits, and is left out where null. FP32 inside; no overflow for any finite logits.
+// logits: [rows, classes] of T; labels: [rows] int64; loss: [rows] float32; correct: [rows] uint8; dlogits: [rows,
+// columns] of D. All outputs are overwritten; dlogits is left out where null, and may be logits where it has the same
+// columns and type. FP32 inside; no overflow for any finite logits.
 // A label outside [0, classes) or a NaN in the row gives loss NaN, correct 0 and a gradient of NaN.
 // Grid: one block a row; block: softmax_config, at most 256 threads; 96 bytes of shared memory. No alignment needed.
-// Floor: 2 * rows * classes * sizeof(T) bytes, about 30 FLOPs a logit. Reduced in a fixed order, so runs repeat bit for
-// bit.
-template <typename T>
+// Floor: rows * (classes * sizeof(T) + columns * sizeof(D)) bytes, about 30 FLOPs a logit. Reduced in a fixed order, so
+// runs repeat bit for bit.
+template <typename T, typename D>
 __global__ void __launch_bounds__(kSoftmaxMaxThreads)
     softmax_cross_entropy_kernel(const T* logits,        // [rows, classes]
                                  const int64_t* labels,  // [rows]
                                  float* loss,            // [rows]
                                  uint8_t* correct,       // [rows]
-                                 T* dlogits,             // [rows, classes], may be logits, or null
-                                 int64_t classes, float scale) {
+                                 D* dlogits,             // [rows, columns], may be logits, or null
+                                 int64_t classes, int64_t first_column, int64_t columns, float scale) {
   ALEXNET_SHARED(Largest[kSoftmaxMaxThreads / 32], largest_of_warp);
   ALEXNET_SHARED(float[kSoftmaxMaxThreads / 32], sum_of_warp);
   const int64_t row = blockIdx.x;
@@ -90,11 +91,12 @@ __global__ void __launch_bounds__(kSoftmaxMaxThreads)
     correct[row] = largest.index == label && row_loss == row_loss ? 1 : 0;  // 0 for a NaN
   }
   if (dlogits == nullptr) return;
-  T* const dx = dlogits + row * classes;
+  D* const dx = dlogits + row * columns;
   const float inverse = known ? 1.0f / sum : nanf("");
-  for (int k = static_cast<int>(threadIdx.x); k < count; k += stride) {
+  for (int j = static_cast<int>(threadIdx.x); j < static_cast<int>(columns); j += stride) {
+    const int k = static_cast<int>(first_column) + j;
     const float probability = expf(to_float(x[k]) - largest.value) * inverse;
-    dx[k] = from_float<T>(scale * (probability - (k == label ? 1.0f : 0.0f)));
+    dx[j] = from_float<D>(scale * (probability - (k == label ? 1.0f : 0.0f)));
   }
 }
 

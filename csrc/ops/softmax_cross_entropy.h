@@ -13,11 +13,14 @@ struct SoftmaxCrossEntropyParams {
   const int64_t* labels;  // [rows]
   float* loss;            // [rows]
   uint8_t* correct;       // [rows]
-  void* dlogits;          // [rows, classes], may be logits; null: no gradient
+  void* dlogits;          // [rows, columns]; may be logits where it holds all columns in the same type; null: none
   int64_t rows;
   int64_t classes;
+  int64_t first_column;  // dlogits holds `columns` columns of the gradient from this one on: a tower's own
+  int64_t columns;
   float scale;  // of the gradient: 1 / batch for the mean loss, times the loss scale where there is one
   DType dtype;
+  DType dlogits_dtype;
 };
 
 struct SoftmaxConfig {

@@ -83,6 +83,31 @@ def relu_fprop(*, x: int, y: int, count: int, dtype: str, stream: int) -> None: 
 def relu_bprop(*, y: int, dy: int, dx: int, count: int, dtype: str, stream: int) -> None: ...
 def tanh_fprop(*, x: int, y: int, count: int, dtype: str, stream: int) -> None: ...
 def tanh_bprop(*, y: int, dy: int, dx: int, count: int, dtype: str, stream: int) -> None: ...
+def copy_columns(
+    *,
+    x: int,
+    addend: int,
+    y: int,
+    rows: int,
+    columns: int,
+    x_pitch: int,
+    addend_pitch: int,
+    y_pitch: int,
+    x_dtype: str,
+    y_dtype: str,
+    stream: int,
+) -> None: ...
+def copy_config(
+    *,
+    rows: int,
+    columns: int,
+    x_pitch: int,
+    addend_pitch: int,
+    y_pitch: int,
+    x_dtype: str,
+    y_dtype: str,
+    aligned: bool,
+) -> ElementwiseConfig: ...
 def bias_fprop(*, x: int, bias: int, y: int, rows: int, columns: int, dtype: str, stream: int) -> None: ...
 def bias_bprop(*, dy: int, dbias: int, workspace: int, rows: int, columns: int, dtype: str, stream: int) -> None: ...
 def bias_bprop_config(*, rows: int, columns: int, dtype: str) -> ColumnSumConfig: ...
@@ -115,6 +140,9 @@ def softmax_cross_entropy(
     scale: float,
     dtype: str,
     stream: int,
+    dlogits_dtype: str = "",
+    first_column: int = 0,
+    columns: int = -1,
 ) -> None: ...
 def softmax_cross_entropy_config(*, rows: int, classes: int) -> SoftmaxConfig: ...
 def sgd(
@@ -163,6 +191,7 @@ def lrn_bprop(
     beta: float,
     dtype: str,
     stream: int,
+    relu: bool = False,
 ) -> None: ...
 def lrn_fprop_config(
     *,
@@ -211,6 +240,7 @@ def max_pool_bprop(
     stride: int,
     dtype: str,
     stream: int,
+    y: int = 0,
 ) -> None: ...
 def max_pool_fprop_config(
     *,
@@ -298,6 +328,7 @@ def lrn_max_pool_bprop(
     pool_stride: int,
     dtype: str,
     stream: int,
+    relu: bool = False,
 ) -> None: ...
 def lrn_max_pool_fprop_config(
     *,
@@ -357,6 +388,12 @@ def conv2d_fprop(
     pitch: Sequence[int],
     precision: str,
     stream: int,
+    dropout_rate: float = 0.0,
+    dropout_seed: int = 0,
+    dropout_purpose: int = 0,
+    dropout_step: int = 0,
+    dropout_start: int = 0,
+    dropout_row_stride: int = 0,
 ) -> None: ...
 def conv2d_dgrad(
     *,
@@ -375,6 +412,7 @@ def conv2d_dgrad(
     pitch: Sequence[int],
     precision: str,
     stream: int,
+    mask_scale: float = 1.0,
 ) -> None: ...
 def conv2d_wgrad(
     *,
@@ -392,6 +430,14 @@ def conv2d_wgrad(
     pitch: Sequence[int],
     precision: str,
     stream: int,
+    sgd_weights: int = 0,
+    sgd_velocity: int = 0,
+    sgd_copy: int = 0,
+    sgd_learning_rate: int = 0,
+    sgd_rate_factor: float = 1.0,
+    sgd_momentum: float = 0.0,
+    sgd_weight_decay: float = 0.0,
+    sgd_gradient_scale: float = 1.0,
 ) -> None: ...
 def conv2d_workspace_bytes(
     *,
@@ -430,6 +476,12 @@ def linear_fprop(
     pitch: Sequence[int],
     precision: str,
     stream: int,
+    dropout_rate: float = 0.0,
+    dropout_seed: int = 0,
+    dropout_purpose: int = 0,
+    dropout_step: int = 0,
+    dropout_start: int = 0,
+    dropout_row_stride: int = 0,
 ) -> None: ...
 def linear_dgrad(
     *,
@@ -445,6 +497,7 @@ def linear_dgrad(
     pitch: Sequence[int],
     precision: str,
     stream: int,
+    mask_scale: float = 1.0,
 ) -> None: ...
 def linear_wgrad(
     *,
@@ -459,6 +512,14 @@ def linear_wgrad(
     pitch: Sequence[int],
     precision: str,
     stream: int,
+    sgd_weights: int = 0,
+    sgd_velocity: int = 0,
+    sgd_copy: int = 0,
+    sgd_learning_rate: int = 0,
+    sgd_rate_factor: float = 1.0,
+    sgd_momentum: float = 0.0,
+    sgd_weight_decay: float = 0.0,
+    sgd_gradient_scale: float = 1.0,
 ) -> None: ...
 def linear_workspace_bytes(
     *,

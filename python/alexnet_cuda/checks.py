@@ -14,9 +14,12 @@ Array = npt.NDArray[Any]
 
 
 def check_images(images: Any, config: Config) -> Array:
-    """The images as an array [N, H, W, 3], uint8 or floating point; ValueError or TypeError says what is wrong."""
-    array = np.asarray(images)
-    if array.dtype != np.uint8 and array.dtype.kind != "f":
+    """The images as an array [N, H, W, 3], uint8 or floating point; ValueError or TypeError says what is wrong.
+
+    Only those on the host are looked at: to look at a GPU's would be to wait for it.
+    """
+    array = images if hasattr(images, "dtype") else np.asarray(images)
+    if array.dtype != np.uint8 and array.dtype.kind != "f" and array.dtype.name != "bfloat16":
         raise TypeError(f"images must be uint8 or floating point, got {array.dtype}")
     if array.ndim != 4 or array.shape[3] != 3:
         raise ValueError(f"images must have shape [N, H, W, 3], got {list(array.shape)}")
@@ -28,19 +31,26 @@ def check_images(images: Any, config: Config) -> Array:
             raise ValueError(f"uint8 images must be at least {size}x{size}, got {array.shape[1]}x{array.shape[2]}")
     elif array.shape[1:3] != (size, size):
         raise ValueError(f"preprocessed images must be {size}x{size}, got {array.shape[1]}x{array.shape[2]}")
-    elif not np.isfinite(array).all():
+    elif isinstance(array, np.ndarray) and not np.isfinite(array).all():
         number = int(np.argmin(np.isfinite(array).all(axis=(1, 2, 3))))
         raise ValueError(f"images must be finite; image {number} of the batch has NaN or infinity")
     return array
 
 
-def check_labels(labels: Any, count: int, num_classes: int) -> npt.NDArray[np.int64]:
-    """The labels as int64 [count], each in [0, num_classes); ValueError or TypeError says what is wrong."""
-    array = np.asarray(labels)
+def check_labels(labels: Any, count: int, num_classes: int) -> Any:
+    """The labels as int64 [count], each in [0, num_classes); ValueError or TypeError says what is wrong.
+
+    Of labels on a GPU the range is not checked, for the reason given in `check_images`.
+    """
+    array = labels if hasattr(labels, "dtype") else np.asarray(labels)
     if array.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {array.dtype}")
     if array.shape != (count,):
         raise ValueError(f"labels must have shape [{count}], one an image, got {list(array.shape)}")
+    if not isinstance(array, np.ndarray):
+        if array.dtype != np.int64:
+            raise TypeError(f"labels on a GPU must be of dtype int64, got {array.dtype}")
+        return array
     if count and not (array.min() >= 0 and array.max() < num_classes):
         wrong = int(array[(array < 0) | (array >= num_classes)][0])
         raise ValueError(f"labels must lie in [0, {num_classes}), got {wrong}")

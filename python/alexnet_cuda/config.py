@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .precision import PRECISIONS
+
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
 
 IMAGENET_MEAN: Vector = (123.675, 116.28, 103.53)
 IMAGENET_STD: Vector = (58.395, 57.12, 57.375)
-PRECISIONS = ("float32", "float64")
 INITS = ("paper", "he")
 
 
@@ -71,8 +72,9 @@ class Config:
         Standard deviation of the PCA colour noise (paper section 4.1); 0 for none.
     colour_eigenvalues, colour_eigenvectors : 3 floats, 3 x 3 floats
         Of the covariance of RGB values scaled to 0..1; column i of the matrix belongs to eigenvalue i.
-    precision : str
-        Of activations and weights.
+    precision : "float32", "float64", "tf32", "bfloat16" or "float16"
+        Of activations and products; see `alexnet_cuda.precision`. The CPU has the first two, the kernels all but
+        float64.
     seed : int
         Keys weights, dropout, crops and order.
     """

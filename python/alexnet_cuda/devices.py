@@ -2,36 +2,115 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import warnings
 from typing import Any
 
 
-def open_devices(devices: str | tuple[str, ...] | list[str] | None, precision: str) -> list[Any]:
+def open_devices(
+    devices: str | tuple[str, ...] | list[str] | None, precision: str, cuda_graph: bool = True
+) -> list[Any]:
     """The devices of the towers.
 
     Parameters
     ----------
     devices : str, or one or two of them, optional
-        ``"cpu"``; the default is the CPU.
+        ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"simt"``; by default the first GPU that can run the kernels, where
+        there is none the CPU.
     precision : str
         That each of them must offer.
+    cuda_graph : bool
+        Whether a single GPU records its steps as graphs.
 
     Raises
     ------
     ValueError
-        An unknown device, more than two, or a precision that one of them does not offer.
+        An unknown device, more than two, two of different kinds, or a precision that one of them does not offer.
+    RuntimeError
+        A GPU that cannot be used; the message says why.
     """
-    names = ["cpu"] if devices is None else [devices] if isinstance(devices, str) else list(devices)
+    names = _names(devices, precision)
     if not 1 <= len(names) <= 2:
         raise ValueError(f"devices must be one, or two for the two towers, got {len(names)}")
-    return [_open(name, precision) for name in names]
+    kinds = {_kind(name) for name in names}
+    if len(kinds) > 1:
+        raise ValueError(f"the two towers must live on devices of one kind, got {names[0]!r} and {names[1]!r}")
+    opened = [_open(name, cuda_graph and len(names) == 1) for name in names]
+    for device in opened:
+        if precision not in device.precisions:
+            raise ValueError(f"device {device.name!r} offers {_listed(device.precisions)}, not {precision!r}")
+    return opened
 
 
-def _open(name: str, precision: str) -> Any:
-    if name != "cpu":
-        raise ValueError(f"unknown device {name!r}; there is 'cpu'")
-    from .backends.cpu.device import CpuDevice
+def offers(devices: str | tuple[str, ...] | list[str] | None, precision: str) -> bool:
+    """Whether the named devices offer a precision."""
+    names = _names(devices, precision)
+    return all(precision in _class(_kind(name)).precisions for name in names)
 
-    device = CpuDevice()
-    if precision not in device.precisions:
-        raise ValueError(f"device {name!r} offers {' and '.join(device.precisions)}, not {precision!r}")
-    return device
+
+def _names(devices: str | tuple[str, ...] | list[str] | None, precision: str) -> list[str]:
+    if devices is None:
+        return [default_device(precision)]
+    return [devices] if isinstance(devices, str) else list(devices)
+
+
+def default_device(precision: str) -> str:
+    """``cuda:0`` where the first GPU can run the kernels in this precision, else ``cpu``.
+
+    A GPU that is there but cannot be used is warned of.
+    """
+    from .precision import KERNEL_PRECISIONS
+
+    if precision not in KERNEL_PRECISIONS:
+        return "cpu"
+    try:
+        module = importlib.import_module("alexnet_cuda._cuda")
+        if module.device_count() == 0:
+            return "cpu"
+    except (ImportError, RuntimeError):  # no kernels, no driver, no GPU
+        return "cpu"
+    if problem := _problem(module):
+        warnings.warn(f"cuda:0 stays unused: {problem}; see `alexnet-cuda doctor`", RuntimeWarning, stacklevel=2)
+        return "cpu"
+    return "cuda:0"
+
+
+def _problem(module: Any) -> str:
+    """What keeps the first GPU from running the kernels; empty if nothing does."""
+    from .doctor import runs_as
+
+    try:
+        importlib.import_module("cupy")
+        built = importlib.import_module("alexnet_cuda._build_info").BUILD_INFO["cuda"]["architectures"]
+    except ImportError as error:
+        return str(error)
+    properties = module.device_properties(device=0)
+    major, minor = properties["capability"]
+    if not runs_as((major, minor), built):
+        return f"the kernels are not built for {properties['name']}, sm_{major}{minor}"
+    return ""
+
+
+def _kind(name: str) -> str:
+    if name in ("cpu", "simt"):
+        return name
+    if re.fullmatch(r"cuda(:\d+)?", name):
+        return "cuda"
+    raise ValueError(f"unknown device {name!r}; there are 'cpu', 'cuda:0' and so on, and 'simt'")
+
+
+def _class(kind: str) -> Any:
+    module = importlib.import_module(f"alexnet_cuda.backends.{kind}.device")
+    return getattr(module, f"{kind.capitalize()}Device")
+
+
+def _open(name: str, cuda_graph: bool) -> Any:
+    kind = _kind(name)
+    if kind == "cuda":
+        return _class(kind)(int(name.partition(":")[2] or 0), graphs=cuda_graph)
+    return _class(kind)(name)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"

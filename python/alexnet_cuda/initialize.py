@@ -11,6 +11,7 @@ import numpy.typing as npt
 from .config import Config
 from .philox import Purpose, normal, uniform
 from .plan import Step
+from .precision import parameter_dtype
 
 Array = npt.NDArray[Any]
 
@@ -23,7 +24,7 @@ def initial_parameters(config: Config, step: Step) -> tuple[Array, Array]:
     ``init="paper"``: as published with the preset. ``init="he"``: weights normal with variance 2 / fan-in, the last
     layer's 1 / fan-in, biases zero; source: He, Zhang, Ren, Sun, "Delving deep into rectifiers", ICCV 2015.
     """
-    shape, dtype = step.weight_shape, np.dtype(config.precision)
+    shape, dtype = step.weight_shape, parameter_dtype(config.precision)
     count, outputs, fan_in = math.prod(shape), shape[0], math.prod(shape[1:])
     weight_key = (config.seed, Purpose.WEIGHT + 2 * step.index, 0, 0, count)
     bias = np.zeros(outputs, dtype)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, ops, views
+from . import checks, views
 from .backends.cpu.augment import Views
+from .backends.kernels._runtime import DeviceMemoryError
 from .config import Config, config_from_preset
-from .devices import open_devices
+from .devices import offers, open_devices
 from .initialize import initial_parameters
+from .inputs import Inputs, as_array
+from .network import Network
 from .plan import Plan, build_plan
-from .towers import Link, Pass, Tower
+from .precision import loss_scale
+from .result import StepResult
+from .towers import Pass, Tower, Update
 
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
@@ -25,23 +31,16 @@ Devices = str | tuple[str, ...] | list[str] | None
 _CHUNK = 64
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """What a training step saw before its update: mean cross-entropy, and how many images were classified right."""
-
-    loss: float
-    correct: int
-
-
 class Tensors(Mapping[str, Array]):
-    """Whole logical tensors by name, put together from the towers when asked for. Treat them as read-only."""
+    """Whole logical tensors by name, copied to the host from the towers when asked for."""
 
-    def __init__(self, towers: list[Tower], kind: str) -> None:
-        self._towers, self._kind = towers, kind
+    def __init__(self, towers: list[Tower], kind: str, scale: float = 1.0) -> None:
+        self._towers, self._kind, self._scale = towers, kind, scale
 
     def __getitem__(self, name: str) -> Array:
         parts = [tower.device.download(getattr(tower, self._kind)[name]) for tower in self._towers]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return whole if self._scale == 1.0 else whole * whole.dtype.type(self._scale)
 
     def __iter__(self) -> Iterator[str]:
         return iter(getattr(self._towers[0], self._kind))
@@ -61,13 +60,18 @@ class Model:
     image_size : int, optional
         Height and width of the input, pixels; the preset's own by default.
     devices : str or (str, str), optional
-        ``"cpu"``, or two devices for the two towers: ``("cpu", "cpu")``.
-    precision : {"float32", "float64"}
-        Of weights and activations.
+        ``"cuda:0"``, ``"cpu"``, or ``"simt"``, the CPU executor of the kernels; two of a kind for the two towers:
+        ``("cuda:0", "cuda:1")``, or the same one twice. By default the first GPU that can run the kernels, else the
+        CPU.
+    precision : {"float32", "float64", "tf32", "bfloat16", "float16"}
+        Of activations and products; see `alexnet_cuda.precision`. The CPU offers the first two, the kernels all but
+        float64.
     init : {"paper", "he"}
         "paper": as published with the preset. "he": learns from the first step also on small data.
     seed : int
         Keys initial weights, dropout and augmentation: the same seed, the same bits.
+    cuda_graph : bool
+        Whether on one GPU `train_step` is recorded as a CUDA graph at its second call with a batch size, and replayed.
     **overrides
         Any other field of `alexnet_cuda.config.Config`: ``activation="tanh"``, ``lrn=False``, ``groups=1``, ...
 
@@ -97,10 +101,12 @@ class Model:
         precision: str = "float32",
         init: str = "paper",
         seed: int = 0,
+        cuda_graph: bool = True,
         **overrides: Any,
     ) -> None:
         fields = {"num_classes": num_classes, "precision": precision, "init": init, "seed": seed, **overrides}
-        self._build(config_from_preset(preset, image_size, **fields), devices)
+        config = config_from_preset(preset, image_size, **fields)
+        self._build(config, open_devices(devices, config.precision, cuda_graph))
         for step in self.plan.steps:
             if step.weight_shape:
                 for kind, value in zip(("weight", "bias"), initial_parameters(self.config, step), strict=True):
@@ -115,21 +121,20 @@ class Model:
             fields = config.to_dict()
             return cls(devices=devices, **fields)
         model = cls.__new__(cls)
-        model._build(config, devices)
+        model._build(config, open_devices(devices, config.precision))
         model.set_parameters(parameters)
         return model
 
-    def _build(self, config: Config, devices: Devices) -> None:
-        opened = open_devices(devices, config.precision)
+    def _build(self, config: Config, opened: list[Any]) -> None:
         self.config: Config = config
         self.plan: Plan = build_plan(config)
         self.step = 0
         self.class_names: tuple[str, ...] | None = None
-        self.towers = [Tower(config, self.plan, i, len(opened), device) for i, device in enumerate(opened)]
-        self.link = Link(self.towers) if len(opened) == 2 else None
-        self._logits: list[Array] | None = None
-        self._run = Pass(False, config.seed, 0)
-        self._correct = 0
+        self._network = Network(config, self.plan, opened)
+        self.towers, self.link = self._network.towers, self._network.link
+        self._inputs = Inputs(config, self.towers)
+        self._batch: int | None = None  # of a forward pass for training that no backward pass took yet
+        self._gradient_scale = 1.0
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -143,8 +148,11 @@ class Model:
 
     @property
     def gradients(self) -> Mapping[str, Array]:
-        """Like `parameters`: the gradients of the last `backward`; empty before the first."""
-        return Tensors(self.towers, "gradients")
+        """Like `parameters`: the gradients of the last `backward`; empty before the first.
+
+        `train_step` on the kernels updates each weight where its gradient is computed and leaves none here.
+        """
+        return Tensors(self.towers, "gradients", self._gradient_scale)
 
     @property
     def velocity(self) -> Mapping[str, Array]:
@@ -164,7 +172,7 @@ class Model:
     def set_velocity(self, mapping: Mapping[str, Array]) -> None:
         """Replace the momentum; errors as `set_parameters`."""
         for tower in self.towers:
-            tower.start_training()
+            tower.start_training(gradients=False)
         self._set("velocity", mapping)
 
     def _set(self, kind: str, mapping: Mapping[str, Array]) -> None:
@@ -175,8 +183,7 @@ class Model:
 
     def _assign(self, kind: str, name: str, value: Array) -> None:
         for tower in self.towers:
-            lo, hi = tower.channels(len(value))
-            getattr(tower, kind)[name][...] = tower.device.upload(value[lo:hi])
+            tower.assign(kind, name, value)
 
     def forward(self, images: Array, train: bool = False) -> Array:
         """Logits of a batch.
@@ -184,59 +191,48 @@ class Model:
         Parameters
         ----------
         images : array [N, H, W, 3]
-            Floating point: preprocessed, of exactly the network's input size. uint8: RGB, cropped and normalised as
-            the configuration says, in training at random places, mirrored and with colour noise, else at the centre.
+            NumPy, CuPy, or anything with DLPack; an array on the model's GPU is read where it is. Floating point:
+            preprocessed, of exactly the network's input size. uint8: RGB, cropped and normalised as the configuration
+            says, in training at random places, mirrored and with colour noise, else at the centre.
         train : bool
             Whether `backward` is to follow: drops out, and keeps the activations.
 
         Returns
         -------
         ndarray [N, num_classes]
+            float32, in float64 networks float64, on the host.
 
         Raises
         ------
         ValueError
-            A wrong shape, an empty batch, images smaller than the network's input, NaN or infinity.
+            A wrong shape, an empty batch, images smaller than the network's input, NaN or infinity (of images on the
+            host only).
         TypeError
             A dtype that is neither uint8 nor floating point.
+        MemoryError
+            A batch too large for the device; the message says which would fit.
         """
-        images = checks.check_images(images, self.config)
+        images = checks.check_images(as_array(images), self.config)
         random = train and images.dtype == np.uint8
         chosen = views.random_views(images.shape, self.config, self.step) if random else None
         return self._forward(images, chosen, train)
 
     def _forward(self, images: Array, chosen: Views | None, train: bool) -> Array:
-        self._logits = None
-        self._run = run = Pass(train, self.config.seed, self.step)
-        if images.dtype == np.uint8 and chosen is None:
-            chosen = views.fixed_views(images.shape, self.config, "centre", False)
-        halves = [self._input(tower, images, chosen) for tower in self.towers]
-        for number, step in enumerate(self.plan.steps):
-            if step.crosses and self.link:
-                halves = self.link.gather(step.name, halves, step.input[-1])
-            halves = [tower.forward(number, x, run) for tower, x in zip(self.towers, halves, strict=True)]
-        if self.link:
-            halves = self.link.gather("logits", halves, self.config.num_classes)
+        self._batch = None
+        with self._memory(len(images), train):
+            whole = self._network.forward(self._inputs.load(images, chosen, self.step, train=train), Pass(train))
         if train:
-            self._logits = halves
-        return np.array(self.towers[0].device.download(halves[0]))
+            self._batch = len(images)
+        return self.towers[0].device.download(whole[0])  # type: ignore[no-any-return]
 
-    def _input(self, tower: Tower, images: Array, chosen: Views | None) -> Array:
-        c = self.config
-        x: Array = tower.buffer("input", (len(images), c.image_size, c.image_size, 3))
-        if chosen is None:
-            x[...] = tower.device.upload(images.astype(tower.dtype, copy=False))
-            return x
-        pixels = tower.device.upload(np.ascontiguousarray(images))
-        ops.augment.fprop(pixels, chosen, mean=c.mean, std=c.std, channel_order=c.channel_order, out=x)
-        return x
-
-    def backward(self, labels: npt.ArrayLike) -> float:
+    def backward(self, labels: Any) -> float:
         """Fill `gradients` from the batch of the last ``forward(train=True)``.
 
         Parameters
         ----------
         labels : integer array [N], each in [0, num_classes)
+            On the host, or int64 on the model's GPU; a label out of range is found on the host only, on a GPU it makes
+            the loss NaN.
 
         Returns
         -------
@@ -250,27 +246,21 @@ class Model:
         ValueError, TypeError
             Labels of another number, range or type.
         """
-        if self._logits is None:
+        batch = self._batch
+        if batch is None:
             raise RuntimeError("backward needs a forward(images, train=True) before it, and takes it only once")
-        checked = checks.check_labels(labels, len(self._logits[0]), self.config.num_classes)
-        halves = []
-        for tower, logits in zip(self.towers, self._logits, strict=True):
-            tower.start_training()
-            whole = tower.buffer("dlogits", logits.shape)
-            there = tower.device.upload(checked)
-            loss, correct = ops.softmax_cross_entropy.fprop(logits, there, scale=1.0 / len(checked), dlogits=whole)
-            lo, hi = tower.channels(self.config.num_classes)
-            half = tower.buffer("dlogits.half", (len(logits), hi - lo))
-            tower.device.copy_from(half, whole[:, lo:hi])
-            halves.append(half)
-        self._logits = None
-        for number in reversed(range(len(self.plan.steps))):
-            step = self.plan.steps[number]
-            wholes = [t.backward(number, dy, self._run) for t, dy in zip(self.towers, halves, strict=True)]
-            halves = self.link.reduce(step.name, wholes) if step.crosses and self.link else wholes
-        device = self.towers[0].device
-        self._correct = int(device.download(correct).sum())
-        return float(device.download(loss).astype(np.float64).mean())
+        self._inputs.load_labels(checks.check_labels(as_array(labels), batch, self.config.num_classes))
+        self._batch = None
+        with self._memory(batch, True):
+            for tower in self.towers:
+                tower.start_training(gradients=True)
+            run = self._training_pass(batch, None)
+            self._network.backward(batch, run)
+        return self._network.result(batch).loss
+
+    def _training_pass(self, batch: int, update: Update | None) -> Pass:
+        self._gradient_scale = 1.0 / loss_scale(self.config.precision, batch)
+        return Pass(True, self._gradient_scale, update)
 
     def sgd_step(
         self, learning_rate: float, momentum: float = 0.9, weight_decay: float = 5e-4, bias_rate: float = 2.0
@@ -287,35 +277,60 @@ class Model:
         """
         if not self.gradients:
             raise RuntimeError("sgd_step needs gradients: call forward(images, train=True) and backward(labels) first")
+        self._inputs.load_learning_rate(learning_rate)
         for tower in self.towers:
-            for name, value in tower.parameters.items():
-                bias = name.endswith(".bias")
-                ops.sgd.update(
-                    value,
-                    tower.velocity[name],
-                    tower.gradients[name],
-                    learning_rate=learning_rate * (bias_rate if bias else 1.0),
-                    momentum=momentum,
-                    weight_decay=0.0 if bias else weight_decay,
-                )
+            tower.update(Update(momentum, weight_decay, bias_rate), self._gradient_scale)
         self.step += 1
 
     def train_step(
         self,
-        images: Array,
-        labels: npt.ArrayLike,
+        images: Any,
+        labels: Any,
         *,
         learning_rate: float = 0.01,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         bias_rate: float = 2.0,
     ) -> StepResult:
-        """Forward, backward and update on one batch; see `forward`, `backward` and `sgd_step`."""
-        checks.check_labels(labels, len(images), self.config.num_classes)
-        self.forward(images, train=True)
-        loss = self.backward(labels)
-        self.sgd_step(learning_rate, momentum, weight_decay, bias_rate)
-        return StepResult(loss, self._correct)
+        """Forward, backward and update on one batch; see `forward`, `backward` and `sgd_step`.
+
+        On a GPU it returns when the work is queued, and the result waits for it when it is looked at. After the first
+        step with a batch size nothing is allocated; from the second on one GPU replays a graph of the step.
+        """
+        images = checks.check_images(as_array(images), self.config)
+        labels = checks.check_labels(as_array(labels), len(images), self.config.num_classes)
+        batch = len(images)
+        update = Update(momentum, weight_decay, bias_rate)
+        random = images.dtype == np.uint8
+        chosen = views.random_views(images.shape, self.config, self.step) if random else None
+        self._batch = None
+        with self._memory(batch, True):
+            fused = all(tower.device.fuses_update for tower in self.towers)
+            for tower in self.towers:
+                tower.start_training(gradients=not fused)
+            halves = self._inputs.load(images, chosen, self.step, labels, learning_rate, train=True)
+            run = self._training_pass(batch, update)
+
+            def work() -> None:
+                self._network.forward(halves, run)
+                self._network.backward(batch, run)
+                if not fused:
+                    for tower in self.towers:
+                        tower.update(update, self._gradient_scale)
+
+            self.towers[0].device.run(("train_step", batch, update), work)
+        self.step += 1
+        return self._network.result(batch)
+
+    @contextmanager
+    def _memory(self, batch: int, train: bool) -> Iterator[None]:
+        """Say of a batch that does not fit a device which one would."""
+        try:
+            yield
+        except DeviceMemoryError as error:
+            from .memory_plan import advice
+
+            raise MemoryError(advice(self.config, self.towers, batch, train)) from error
 
     def probabilities(self, images: Array, views: int = 1) -> npt.NDArray[np.float32]:
         """Softmax of the logits, float32 [N, num_classes].
@@ -323,7 +338,7 @@ class Model:
         `views` 1 takes the centre of uint8 images; 10 the mean over the four corners and the centre, each also
         mirrored, as the paper's results do (section 4.1). See `forward` for `images`.
         """
-        images = checks.check_images(images, self.config)
+        images = checks.check_images(as_array(images), self.config)
         chunks = range(0, len(images), _CHUNK)
         return np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
 
@@ -360,8 +375,16 @@ class Model:
         save_checkpoint(path, self.parameters, metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], devices: Devices = None) -> Model:
-        """The model of a checkpoint.
+    def load(cls, path: str | os.PathLike[str], devices: Devices = None, precision: str | None = None) -> Model:
+        """The model of a checkpoint, whatever wrote it: the file holds whole tensors in float32 or float64.
+
+        Parameters
+        ----------
+        path : path
+        devices : str or (str, str), optional
+            As in `Model`.
+        precision : str, optional
+            Its own by default; where the devices do not offer that, float32.
 
         Raises
         ------
@@ -380,6 +403,10 @@ class Model:
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{os.fspath(path)} holds no usable configuration: {error}") from error
         checkpoint.check_shapes(build_plan(config).parameter_shapes())
+        if precision is None and not offers(devices, config.precision):
+            precision = "float32"
+        if precision is not None:
+            config = dataclasses.replace(config, precision=precision)
         model = cls.from_config(config, devices, checkpoint.parameters())
         model.class_names = None if names is None else tuple(names)
         model.step = step

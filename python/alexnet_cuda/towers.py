@@ -1,39 +1,80 @@
-"""A tower: one device's share of the network, and the link between two of them.
+"""A tower: one device's share of the network: its parameters, its activations, its part of every stage.
 
 With one device its only tower holds everything and the grouped operations run both groups. With two, each holds its
-own rows of every weight and its own channels of every activation, as the two GPUs of 2012 did; before a step whose
-plan says that it crosses, each fetches the other's half, and in the backward pass it returns what belongs there.
+own rows of every weight and its own channels of every activation, as the two GPUs of 2012 did. Before a stage that
+crosses each sends its half of the input to the other; while it travels the stage works on the half that is there.
+In the backward pass each sends back the gradient of the half it was lent.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import ops
-from .backends.cpu.lrn import LrnParams
+from .backends.cpu.sgd import SgdParams
 from .config import Config
-from .philox import Purpose
-from .plan import Plan, Step, share
+from .layers import layer
+from .plan import Plan, share
+from .precision import activation_dtype, parameter_dtype
+from .stages import Stage
 
 Array = Any
 
 
 @dataclass(frozen=True)
+class Update:
+    """How `Tower.backward` updates the parameters: v <- momentum v - decay lr w - lr g; w <- w + v.
+
+    Biases learn `bias_rate` times as fast and do not decay; the learning rate lies in the tower's `learning_rate`.
+    """
+
+    momentum: float
+    weight_decay: float
+    bias_rate: float
+
+
+@dataclass(frozen=True)
 class Pass:
-    """What a forward or backward pass depends on beside its input: training or not, and the key of the dropout."""
+    """What a forward or backward pass depends on beside its input.
+
+    Attributes
+    ----------
+    train : bool
+        Whether activations are dropped out, and kept for a backward pass.
+    gradient_scale : float
+        What the gradients are to be multiplied by, once they are whole, to be those of the mean loss.
+    update : Update or None
+        How the backward pass updates the parameters; None: it keeps their gradients.
+    """
 
     train: bool
-    seed: int
-    step: int
+    gradient_scale: float = 1.0
+    update: Update | None = None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """The other tower's half of something: where it arrives, and when it has."""
+
+    array: Array
+    event: Any
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a stage's backward pass wants: its input, the other tower's half of that, and what its forward returned."""
+
+    x: Array
+    lent: Array
+    own: Any
 
 
 class Tower:
-    """One device's share: its parameters, its activations, and its part of every step.
+    """One device's share: its parameters, its activations, and its part of every stage.
 
     Parameters
     ----------
@@ -42,29 +83,96 @@ class Tower:
     index, count : int
         Which tower of how many (1 or 2).
     device : CpuDevice or another of the same interface
+
+    Attributes
+    ----------
+    parameters, gradients, velocity : dict of array
+        By name, this tower's rows of each tensor, of the dtype of parameters.
+    precision : str or None
+        How float32 arrays are to be multiplied; None: as their dtype says.
+    dtype, sums : dtype
+        Of activations; of parameters, gradients and logits.
+    step_counter, learning_rate : array of one element
+        Read by the kernels when they run.
     """
 
     def __init__(self, config: Config, plan: Plan, index: int, count: int, device: Any) -> None:
         self.config, self.plan, self.index, self.count, self.device = config, plan, index, count, device
-        self.dtype = np.dtype(config.precision)
+        self.dtype, self.sums = activation_dtype(config.precision), parameter_dtype(config.precision)
+        self.precision = "tf32" if config.precision == "tf32" else None
         shapes = plan.tower_parameter_shapes(index, count)
-        self.parameters: dict[str, Array] = {n: device.empty(s, self.dtype) for n, s in shapes.items()}
+        self.parameters: dict[str, Array] = {n: device.empty(s, self.sums) for n, s in shapes.items()}
         self.gradients: dict[str, Array] = {}
         self.velocity: dict[str, Array] = {}
+        self.step_counter: Array = None
+        self.learning_rate: Array = None
+        # 16-bit copies of the weights, which the products take.
+        self._copies: dict[str, Array] = {}
+        if self.dtype != self.sums:
+            weights = [name for name in shapes if name.endswith(".weight")]
+            self._copies = {name: device.empty(shapes[name], self.dtype) for name in weights}
         self._buffers: dict[str, Array] = {}
-        self._saved: dict[str, tuple[Array, Array]] = {}
+        self._kept: dict[str, Kept] = {}
 
-    def start_training(self) -> None:
-        """Make room for gradients and velocities, the latter zero; nothing if there is already."""
-        if not self.gradients:
+    # --- parameters
+
+    def start_training(self, gradients: bool) -> None:
+        """Make room for velocities, which begin at zero, and for gradients; nothing if there is already."""
+        if not self.velocity:
             for name, value in self.parameters.items():
-                self.gradients[name] = self.device.empty(value.shape, value.dtype)
                 self.velocity[name] = self.device.empty(value.shape, value.dtype)
-                self.velocity[name][...] = 0
+                with self.device.active():
+                    self.device.zero(self.velocity[name])
+        if gradients and not self.gradients:
+            self.gradients = {n: self.device.empty(v.shape, v.dtype) for n, v in self.parameters.items()}
+
+    def assign(self, kind: str, name: str, whole: Array) -> None:
+        """Set this tower's rows of a parameter or velocity from the whole tensor on the host."""
+        lo, hi = self.channels(len(whole))
+        target = getattr(self, kind)[name]
+        with self.device.active():
+            self.device.upload(target, whole[lo:hi])
+            if kind == "parameters":
+                self._refresh(name)
+
+    def _refresh(self, name: str) -> None:
+        if name in self._copies:
+            ops.copy.cast(self.parameters[name], out=self._copies[name])
+
+    def weight(self, layer_name: str) -> Array:
+        """A layer's weights as products take them, of the activations' dtype."""
+        name = f"{layer_name}.weight"
+        return self._copies.get(name, self.parameters[name])
+
+    def update(self, update: Update, gradient_scale: float) -> None:
+        """Update all parameters from their gradients."""
+        with self.device.active():
+            for name in self.parameters:
+                ops.sgd.update(self.sgd(name, update, gradient_scale), self.gradients[name])
+
+    def sgd(self, name: str, update: Update, gradient_scale: float) -> SgdParams:
+        """The update of one parameter."""
+        bias = name.endswith(".bias")
+        return SgdParams(
+            self.parameters[name],
+            self.velocity[name],
+            self.learning_rate,
+            update.momentum,
+            0.0 if bias else update.weight_decay,
+            update.bias_rate if bias else 1.0,
+            gradient_scale,
+            self._copies.get(name),
+        )
+
+    # --- memory
 
     def channels(self, total: int) -> tuple[int, int]:
         """The half-open range of `total` channels that this tower owns."""
         return share(total, self.index, self.count)
+
+    def other_channels(self, total: int) -> tuple[int, int]:
+        """The range of the other of two towers."""
+        return share(total, 1 - self.index, self.count)
 
     def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> Array:
         """An array that keeps its memory from step to step; a smaller batch uses a part of it."""
@@ -72,156 +180,61 @@ class Tower:
         size = math.prod(shape)
         flat = self._buffers.get(name)
         if flat is None or flat.size < size or flat.dtype != dtype:
-            self._buffers[name] = flat = None  # give the old one back before asking for the new one
+            self._buffers.pop(name, None)
+            del flat  # give the old one back before asking for the new one
             self._buffers[name] = flat = self.device.empty((size,), dtype)
         return flat[:size].reshape(shape)
 
-    def forward(self, number: int, x: Array, run: Pass) -> Array:
-        """Step `number` of the plan: from what it reads, this tower's channels of its output."""
-        step = self.plan.steps[number]
-        lo, hi = self.channels(step.output[-1])
-        # Without a backward pass an output is dead after the next step: two buffers in turn are enough.
-        name = step.name if run.train else f"forward{number % 2}"
-        y = self.buffer(name, (len(x), *step.output[:-1], hi - lo))
-        saved = getattr(self, "_forward_" + step.op)(step, x, y, run)
+    def held(self) -> list[Array]:
+        """All arrays of this tower, without its device's workspace."""
+        kinds = (self.parameters, self.gradients, self.velocity, self._copies, self._buffers)
+        return [array for kind in kinds for array in kind.values()]
+
+    # --- stages
+
+    def forward(self, number: int, stage: Stage, x: Array, arrival: Arrival | None, run: Pass) -> Array:
+        """A stage: from this tower's channels of its input, and the other's if it crosses, those of its output."""
+        lo, hi = self.channels(stage.output[-1])
+        # Without a backward pass an output is dead after the next stage, unless it is being sent: two buffers in turn.
+        name = stage.name if run.train or self.count == 2 else f"forward{number % 2}"
+        dtype = self.sums if stage.name == "fc8" else self.dtype
+        y = self.buffer(name, (len(x), *stage.output[:-1], hi - lo), dtype)
+        with self.device.active():
+            own = layer(stage.op).forward(self, stage, x, arrival, y, run)
         if run.train:
-            self._saved[step.name] = (x, saved)
+            self._kept[stage.name] = Kept(x, None if arrival is None else arrival.array, own)
         return y
 
-    def backward(self, number: int, dy: Array, run: Pass) -> Array | None:
-        """From the gradient of step `number`'s output, that of all it read; parameters' gradients on the way.
+    def backward(self, number: int, stage: Stage, dy: Array, arrival: Arrival | None, run: Pass) -> Array | None:
+        """From the gradient of a stage's output, that of its input; parameters' gradients, or updates, on the way.
 
-        Nothing needs the gradient of the images, so the first step returns None.
+        `arrival` brings the other tower's share of the gradient, of a stage that crosses. Nothing needs the gradient
+        of the images, so the first stage returns None.
         """
-        step = self.plan.steps[number]
-        x, saved = self._saved[step.name]
-        dx = self.buffer(f"backward{number % 2}", x.shape) if number else None
-        getattr(self, "_backward_" + step.op)(step, x, saved, dy, dx, run)
+        kept = self._kept[stage.name]
+        dx = self.buffer(f"backward{number % 2}", kept.x.shape) if number else None
+        with self.device.active():
+            layer(stage.op).backward(self, stage, kept, dy, dx, arrival, run)
         return dx
 
-    def _conv_arguments(self, step: Step) -> dict[str, Any]:
-        groups = step.groups if step.groups == 1 else step.groups // self.count
-        return {"stride": step.stride, "padding": step.padding, "groups": groups}
+    def backward_lent(self, stage: Stage, dy: Array) -> Array:
+        """Of a stage that crosses: the gradient of the half of its input that the other tower lent."""
+        with self.device.active():
+            gradient: Array = layer(stage.op).backward_lent(self, stage, self._kept[stage.name], dy)
+        return gradient
 
-    def _forward_conv2d(self, step: Step, x: Array, y: Array, run: Pass) -> Array:
-        weight, bias = self.parameters[f"{step.name}.weight"], self.parameters[f"{step.name}.bias"]
-        return ops.conv2d.fprop(x, weight, bias, activation=step.activation, out=y, **self._conv_arguments(step))
+    def activation_backward(self, stage: Stage, dy: Array) -> None:
+        """Take the gradient, in place, through the activation of a stage that the stage after it did not undo."""
+        with self.device.active():
+            getattr(ops, stage.step.activation).bprop(dy, self._kept[stage.name].own, out=dy)
 
-    def _backward_conv2d(self, step: Step, x: Array, y: Array, dy: Array, dx: Array | None, run: Pass) -> None:
-        self._backward_activation(step, y, dy)
-        weight, arguments = f"{step.name}.weight", self._conv_arguments(step)
-        out, bias_out = self.gradients[weight], self.gradients[f"{step.name}.bias"]
-        ops.conv2d.wgrad(x, dy, (step.kernel, step.kernel), out=out, bias_out=bias_out, **arguments)
-        if dx is not None:
-            ops.conv2d.dgrad(dy, self.parameters[weight], x.shape, out=dx, **arguments)
+    def wait(self, arrival: Arrival) -> Array:
+        """The other tower's half, which the kernels from now on find complete."""
+        self.device.wait(arrival.event)
+        return arrival.array
 
-    def _forward_linear(self, step: Step, x: Array, y: Array, run: Pass) -> Array:
-        weight, bias = self.parameters[f"{step.name}.weight"], self.parameters[f"{step.name}.bias"]
-        return ops.linear.fprop(x.reshape(len(x), -1), weight, bias, activation=step.activation, out=y)
-
-    def _backward_linear(self, step: Step, x: Array, y: Array, dy: Array, dx: Array, run: Pass) -> None:
-        self._backward_activation(step, y, dy)
-        weight = f"{step.name}.weight"
-        out, bias_out = self.gradients[weight], self.gradients[f"{step.name}.bias"]
-        ops.linear.wgrad(x.reshape(len(x), -1), dy, out=out, bias_out=bias_out)
-        ops.linear.dgrad(dy, self.parameters[weight], out=dx.reshape(len(x), -1))
-
-    def _backward_activation(self, step: Step, y: Array, dy: Array) -> None:
-        if step.activation != "none":
-            getattr(ops, step.activation).bprop(dy, y, out=dy)
-
-    def _lrn_parameters(self, step: Step) -> LrnParams:
-        c = self.config
-        channels = step.input[-1] if step.crosses else step.input[-1] // self.count
-        groups = 1 if step.crosses else step.groups // self.count
-        return ops.lrn.parameters(channels, c.lrn_size, c.lrn_k, c.lrn_alpha, c.lrn_beta, c.lrn_alpha_over_size, groups)
-
-    def _forward_lrn(self, step: Step, x: Array, y: Array, run: Pass) -> Array:
-        if x.shape == y.shape:
-            ops.lrn.fprop(x, self._lrn_parameters(step), out=y)
-        else:  # the window reaches into the other tower's channels: normalise all, keep ours
-            lo, hi = self.channels(step.output[-1])
-            whole = ops.lrn.fprop(x, self._lrn_parameters(step), out=self.buffer("lrn", x.shape))
-            self.device.copy_from(y, whole[..., lo:hi])
-        return y
-
-    def _backward_lrn(self, step: Step, x: Array, y: Array, dy: Array, dx: Array, run: Pass) -> None:
-        if dy.shape != x.shape:
-            lo, hi = self.channels(step.output[-1])
-            whole = self.buffer("lrn", x.shape)
-            whole[...] = 0
-            whole[..., lo:hi] = dy
-            dy = whole
-        ops.lrn.bprop(dy, x, self._lrn_parameters(step), out=dx)
-
-    def _forward_max_pool(self, step: Step, x: Array, y: Array, run: Pass) -> Array | None:
-        argmax = self.buffer(f"{step.name}.argmax", y.shape, np.uint8) if run.train else None
-        ops.max_pool.fprop(x, size=step.kernel, stride=step.stride, train=run.train, out=y, argmax_out=argmax)
-        return argmax
-
-    def _backward_max_pool(self, step: Step, x: Array, argmax: Array, dy: Array, dx: Array, run: Pass) -> None:
-        ops.max_pool.bprop(dy, argmax, x.shape, size=step.kernel, stride=step.stride, out=dx)
-
-    def _forward_avg_pool(self, step: Step, x: Array, y: Array, run: Pass) -> Array:
-        return ops.avg_pool.fprop(x, size=step.kernel, stride=step.stride, out=y)
-
-    def _backward_avg_pool(self, step: Step, x: Array, y: Array, dy: Array, dx: Array, run: Pass) -> None:
-        ops.avg_pool.bprop(dy, x.shape, size=step.kernel, stride=step.stride, out=dx)
-
-    def _forward_dropout(self, step: Step, x: Array, y: Array, run: Pass) -> Array:
-        if run.train:
-            self._mask(step, x, y, run)
-        else:
-            self.device.copy_from(y, x)
-        return y
-
-    def _backward_dropout(self, step: Step, x: Array, y: Array, dy: Array, dx: Array, run: Pass) -> None:
-        self._mask(step, dy, dx, run)
-
-    def _mask(self, step: Step, x: Array, out: Array, run: Pass) -> None:
-        lo, hi = self.channels(step.input[-1])
-        ops.dropout.apply(
-            x.reshape(-1, hi - lo),
-            self.config.dropout,
-            seed=run.seed,
-            purpose=Purpose.DROPOUT + step.index,
-            step=run.step,
-            start=lo,
-            row_stride=step.input[-1],
-            out=out.reshape(-1, hi - lo),
-        )
-
-
-class Link:
-    """Copies halves between two towers, and counts them: ``moved[name]`` is the floats a direction of the last time."""
-
-    def __init__(self, towers: list[Tower]) -> None:
-        self.towers = towers
-        self.moved: Counter[str] = Counter()
-
-    def gather(self, name: str, halves: list[Array], channels: int) -> list[Array]:
-        """Each tower's copy of the whole: its own half and the other's. `channels` is the whole's last extent."""
-        shape = (*halves[0].shape[:-1], channels)
-        whole = [t.buffer(f"{name}.gathered", shape) for t in self.towers]
-        for tower, target in zip(self.towers, whole, strict=True):
-            for source_tower, half in zip(self.towers, halves, strict=True):
-                lo, hi = source_tower.channels(channels)
-                tower.device.copy_from(target[..., lo:hi], half)
-        self.moved[name] = math.prod(halves[1].shape)
-        return whole
-
-    def reduce(self, name: str, wholes: list[Array]) -> list[Array]:
-        """Each tower's half of the sum of both towers' gradients of a gathered input."""
-        out = []
-        channels = wholes[0].shape[-1]
-        for tower, other in ((0, 1), (1, 0)):
-            lo, hi = self.towers[tower].channels(channels)
-            own, remote = wholes[tower][..., lo:hi], wholes[other][..., lo:hi]
-            received = self.towers[tower].buffer("received", remote.shape)
-            self.towers[tower].device.copy_from(received, remote)
-            # The sum may not be written where a tower still reads its copy of the whole: a buffer of its own.
-            total = self.towers[tower].buffer(f"{name}.reduced", remote.shape)
-            # Tower 0's share first on both sides, so that both orders of the towers add alike.
-            np.add(*((own, received) if tower == 0 else (received, own)), out=total)
-            out.append(total)
-        return out
+    def join(self, whole: Array, half: Array, arrival: Arrival) -> None:
+        """Put this tower's half and the other's side by side."""
+        (lo, hi), (first, last) = self.channels(whole.shape[-1]), self.other_channels(whole.shape[-1])
+        ops.copy.cast(half, out=whole[..., lo:hi])
+        ops.copy.cast(self.wait(arrival), out=whole[..., first:last])

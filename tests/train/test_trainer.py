@@ -310,7 +310,7 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
 
     def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
         result = original(self, *arguments, **keywords)
-        return StepResult(math.nan, 0) if self.step == 8 else result
+        return StepResult(lambda: [np.full(2, np.nan), np.zeros(2, bool)]) if self.step == 8 else result
 
     monkeypatch.setattr(Model, "train_step", train_step)
     options = make_options()
@@ -332,16 +332,17 @@ def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> Non
 def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_finite(
     make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, validation_split: float, last_good: int
 ) -> None:
-    original = Model.sgd_step
+    original = Model.train_step
 
-    def sgd_step(self: Model, *arguments: Any, **keywords: Any) -> None:
-        original(self, *arguments, **keywords)
+    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+        result = original(self, *arguments, **keywords)
         if self.step == 10:
             weights = {name: np.array(value) for name, value in self.parameters.items()}
             weights["fc7.weight"][3, 1] = np.inf
             self.set_parameters(weights)
+        return result
 
-    monkeypatch.setattr(Model, "sgd_step", sgd_step)
+    monkeypatch.setattr(Model, "train_step", train_step)
     options = make_options(validation_split=validation_split, schedule="constant", checkpoint_steps=5)
     with pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10"):
         train(options)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import math
 import operator
 from typing import Any
 
 import numpy as np
 
-Array = Any  # a NumPy or CuPy array
+from ..backends.kernels._runtime import array_kind, runtime_of
+
+Array = Any  # a NumPy array, a SimtArray or a CuPy array
 
 
 def backend(op: str, *arrays: Array) -> Any:
@@ -19,22 +22,25 @@ def backend(op: str, *arrays: Array) -> Any:
     TypeError
         Something that is no NumPy or CuPy array, or arrays of both kinds.
     """
-    kinds = {_kind(a) for a in arrays if a is not None}
+    kinds = {array_kind(a) for a in arrays if a is not None}
     if len(kinds) != 1:
         raise TypeError(f"{op}: all arrays must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}")
-    return importlib.import_module(f"alexnet_cuda.backends.{kinds.pop()}.{op}")
+    package = "cpu" if kinds == {"cpu"} else "kernels"
+    return importlib.import_module(f"alexnet_cuda.backends.{package}.{op}")
 
 
-def _kind(array: Array) -> str:
-    if isinstance(array, np.ndarray):
-        return "cpu"
-    if type(array).__module__.partition(".")[0] == "cupy":
-        return "cuda"
-    raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
+def parameter_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype of bias, gradients of weights and sums, for activations of `dtype`: float32, for float64 float64."""
+    return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
-def check(name: str, array: Array, shape: tuple[int | None, ...] | None, dtype: Any = None) -> None:
-    """Require a C-contiguous array of a shape (None: any, or any extent) and a dtype (None: floating point)."""
+def check(
+    name: str, array: Array, shape: tuple[int | None, ...] | None, dtype: Any = None, channel_range: bool = False
+) -> None:
+    """Require a C-contiguous array of a shape (None: any, or any extent) and a dtype (None: floating point).
+
+    With `channel_range` it may also be a range of the last dimension of a wider C-contiguous array.
+    """
     if not hasattr(array, "flags"):
         raise TypeError(f"{name} must be an array, got {type(array).__name__}")
     actual = tuple(array.shape)
@@ -46,27 +52,60 @@ def check(name: str, array: Array, shape: tuple[int | None, ...] | None, dtype: 
         raise TypeError(f"{name} must be floating point, got {array.dtype}")
     if dtype is not None and array.dtype != dtype:
         raise TypeError(f"{name} must be of dtype {np.dtype(dtype)}, got {array.dtype}")
-    if not array.flags.c_contiguous:
+    if not array.flags.c_contiguous and not (channel_range and _is_channel_range(array)):
         raise ValueError(f"{name} must be C-contiguous, got strides {array.strides} for shape {list(actual)}")
+
+
+def _is_channel_range(array: Array) -> bool:
+    if array.ndim < 2 or array.strides[-1] != array.itemsize or array.strides[-2] < array.shape[-1] * array.itemsize:
+        return False
+    pairs = zip(array.shape[1:-1], array.strides[1:-1], array.strides[:-2], strict=True)
+    return all(outer == extent * inner for extent, inner, outer in pairs)
 
 
 def empty(like: Array, shape: tuple[int, ...], dtype: Any = None) -> Array:
     """An uninitialised array where `like` is."""
     dtype = like.dtype if dtype is None else dtype
-    if isinstance(like, np.ndarray):
-        return np.empty(shape, dtype)
-    import cupy
-
-    return cupy.empty(shape, dtype)
+    return np.empty(shape, dtype) if array_kind(like) == "cpu" else runtime_of(like).empty(shape, dtype)
 
 
-def output(out: Array | None, like: Array, shape: tuple[int, ...], dtype: Any = None, name: str = "out") -> Array:
+def output(
+    out: Array | None,
+    like: Array,
+    shape: tuple[int, ...],
+    dtype: Any = None,
+    name: str = "out",
+    channel_range: bool = False,
+) -> Array:
     """`out`, checked, or a new array where `like` is."""
     dtype = like.dtype if dtype is None else dtype
     if out is None:
         return empty(like, shape, dtype)
-    check(name, out, shape, dtype)
+    check(name, out, shape, dtype, channel_range)
     return out
+
+
+def sums_output(out: Array | None, like: Array, shape: tuple[int, ...]) -> Array:
+    """`out`, checked, or a new array: of the dtype of `like`, or of that of its sums, which are then not rounded."""
+    wide = out is not None and getattr(out, "dtype", None) == parameter_dtype(like.dtype)
+    return output(out, like, shape, parameter_dtype(like.dtype) if wide else None, channel_range=True)
+
+
+def check_precision(precision: str | None, dtype: Any) -> None:
+    """Require a precision that arrays of `dtype` can be multiplied in."""
+    offered = ("float32", "tf32") if dtype == np.float32 else (np.dtype(dtype).name,)
+    if precision is not None and precision not in offered:
+        raise ValueError(f"precision must be {' or '.join(offered)} for {np.dtype(dtype)} arrays, got {precision!r}")
+
+
+def check_mask(mask: Array | None, mask_scale: float, like: Array, shape: tuple[int, ...]) -> None:
+    """Require a mask of a gradient's shape and of dy's dtype, and a finite scale."""
+    if mask is not None:
+        check("mask", mask, shape, like.dtype, channel_range=True)
+    if not math.isfinite(mask_scale):
+        raise ValueError(f"mask_scale must be finite, got {mask_scale}")
+    if mask is None and mask_scale != 1.0:
+        raise ValueError(f"mask_scale belongs to a mask, got {mask_scale} and no mask")
 
 
 def integers(name: str, values: Any, count: int, least: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..backends.cpu.augment import Views
+from ..backends.kernels._runtime import array_kind
 from ._dispatch import Array, backend, check
 
 
@@ -24,12 +25,13 @@ def fprop(
     images : uint8 array [N, H, W, 3]
         RGB.
     views : Views
-        Corner, mirroring and colour shift of each image.
+        Corner, mirroring and colour shift of each image. Corners in device memory are not checked.
     mean, std : 3 floats
         RGB, 0 to 255.
     channel_order : {"RGB", "BGR"}
         Of the result.
     out : array [N, size, size, 3]
+        On the kernels also with a fourth channel, which becomes zero.
 
     Raises
     ------
@@ -38,9 +40,9 @@ def fprop(
     """
     check("images", images, (None, None, None, 3), np.uint8)
     n = images.shape[0]
-    check("out", out, (n, None, None, 3))
-    size = out.shape[1]
-    check("out", out, (n, size, size, 3))
+    check("out", out, (n, None, None, None))
+    size, fourth = out.shape[1], array_kind(out) != "cpu" and out.shape[3] == 4
+    check("out", out, (n, size, size, 4 if fourth else 3))
     for name, shape, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
         check(f"views.{name}", getattr(views, name), shape, dtype)
     check("views.shift", views.shift, (n, 3), np.float32)
@@ -48,11 +50,15 @@ def fprop(
         raise ValueError(f"mean must be 3 numbers and std 3 positive ones, got {mean} and {std}")
     if channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be 'RGB' or 'BGR', got {channel_order!r}")
-    if n and (
-        views.top.min() < 0
-        or views.left.min() < 0
-        or views.top.max() + size > images.shape[1]
-        or views.left.max() + size > images.shape[2]
+    if (
+        n
+        and array_kind(views.top) == array_kind(views.left) == "cpu"
+        and (
+            views.top.min() < 0
+            or views.left.min() < 0
+            or views.top.max() + size > images.shape[1]
+            or views.left.max() + size > images.shape[2]
+        )
     ):
         raise ValueError(f"crops of {size} pixels reach outside the images, {images.shape[1]}x{images.shape[2]}")
     module = backend("augment", images, out)

@@ -1,9 +1,29 @@
-"""Grouped 2-D convolution: forward, gradient by the input, gradient by weights and bias."""
+"""Grouped 2-D convolution, NHWC activations and KRSC weights.
+
+Bias, addends, and the gradients of weight and bias are of the dtype of the sums: float32, in float64 networks float64.
+x, y, weight and their gradients may be ranges of the channels of wider tensors.
+"""
 
 from __future__ import annotations
 
 from ..backends.cpu.conv2d import Conv2dShape
-from ._dispatch import Array, backend, check, check_activation, integers, output, pair
+from ..backends.cpu.dropout import DropoutParams
+from ..backends.cpu.sgd import SgdParams
+from ._dispatch import (
+    Array,
+    backend,
+    check,
+    check_activation,
+    check_mask,
+    check_precision,
+    integers,
+    output,
+    pair,
+    parameter_dtype,
+    sums_output,
+)
+from .dropout import check_rows
+from .sgd import check_update
 
 Size = int | tuple[int, int]
 
@@ -40,39 +60,59 @@ def fprop(
     padding: Size = 0,
     groups: int = 1,
     activation: str = "none",
+    addend: Array | None = None,
+    dropout: DropoutParams | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Convolution, bias and activation.
+    """Convolution, addend, bias, activation and dropout.
 
     Parameters
     ----------
     x : array [N, H, W, C]
-    weight : array [K, R, S, C / groups]
+    weight : array [K, R, S, C / groups] of x's dtype
     bias : array [K], optional
     stride, padding : int or (int, int)
         Vertical and horizontal; zeros are padded on all sides.
     groups : int
         Group g maps channels ``g C / groups`` and on to filters ``g K / groups`` and on.
     activation : {"none", "relu", "tanh"}
+    addend : array [N, P, Q, K], optional
+        Added before the activation: the part of the sum over other channels, which an earlier call wrote to an `out` of
+        the dtype of sums. It may be `out`, and on the kernels lies as that does: both dense, or ranges of as many
+        channels.
+    dropout : DropoutParams, optional
+        From `dropout.parameters`, applied to the activations as rows [N P Q, K].
+    precision : {"tf32", ...}, optional
+        How to multiply; by default as x's dtype says. "tf32" takes float32 arrays, not on the CPU.
+    out : array, optional
+        Of x's dtype, or of that of sums.
 
     Returns
     -------
-    array [N, P, Q, K] of x's dtype
+    array [N, P, Q, K]
 
     Raises
     ------
     ValueError, TypeError
         Shapes or dtypes that do not fit together.
     """
-    check("x", x, (None,) * 4)
-    check("weight", weight, (None,) * 4, x.dtype)
+    check("x", x, (None,) * 4, channel_range=True)
+    check("weight", weight, (None,) * 4, x.dtype, channel_range=True)
     s = problem(x.shape, weight.shape[0], weight.shape[1:3], stride, padding, groups)
-    check("weight", weight, (s.K, s.R, s.S, s.C // groups), x.dtype)
+    check("weight", weight, (s.K, s.R, s.S, s.C // groups), x.dtype, channel_range=True)
+    sums = parameter_dtype(x.dtype)
     if bias is not None:
-        check("bias", bias, (s.K,), x.dtype)
+        check("bias", bias, (s.K,), sums)
+    if addend is not None:
+        check("addend", addend, (s.N, s.P, s.Q, s.K), sums, channel_range=True)
     check_activation(activation)
-    y = output(out, x, (s.N, s.P, s.Q, s.K))
-    backend("conv2d", x, weight, bias, y).fprop(x, weight, bias, s, activation, y)
+    check_rows(dropout, s.N * s.P * s.Q, s.K)
+    check_precision(precision, x.dtype)
+    y = sums_output(out, x, (s.N, s.P, s.Q, s.K))
+    backend("conv2d", x, weight, bias, addend, y).fprop(
+        x, weight, bias, s, activation, y, addend=addend, dropout=dropout, precision=precision
+    )
     return y
 
 
@@ -84,15 +124,35 @@ def dgrad(
     stride: Size = 1,
     padding: Size = 0,
     groups: int = 1,
+    mask: Array | None = None,
+    mask_scale: float = 1.0,
+    addend: Array | None = None,
+    precision: str | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient by the input [N, H, W, C] = `input_shape`, from dy [N, P, Q, K] and weight [K, R, S, C / groups]."""
-    check("weight", weight, (None,) * 4)
+    """Gradient by the input [N, H, W, C] = `input_shape`, from dy [N, P, Q, K] and weight [K, R, S, C / groups].
+
+    Parameters
+    ----------
+    mask : array [N, H, W, C] of dy's dtype, optional
+        The output of the ReLU before: the result is zero where it is not positive, else multiplied by `mask_scale`.
+        With the output of a dropout after the ReLU and ``1 / (1 - rate)`` that undoes both. On the kernels it lies as
+        `out` does, like the addend.
+    addend : array [N, H, W, C], optional
+        Added before the mask; as in `fprop`, and so are the rest.
+    """
+    check("weight", weight, (None,) * 4, channel_range=True)
     s = problem(input_shape, weight.shape[0], weight.shape[1:3], stride, padding, groups)
-    check("weight", weight, (s.K, s.R, s.S, s.C // groups))
-    check("dy", dy, (s.N, s.P, s.Q, s.K), weight.dtype)
-    dx = output(out, dy, (s.N, s.H, s.W, s.C))
-    backend("conv2d", dy, weight, dx).dgrad(dy, weight, s, dx)
+    check("weight", weight, (s.K, s.R, s.S, s.C // groups), channel_range=True)
+    check("dy", dy, (s.N, s.P, s.Q, s.K), weight.dtype, channel_range=True)
+    check_mask(mask, mask_scale, dy, (s.N, s.H, s.W, s.C))
+    if addend is not None:
+        check("addend", addend, (s.N, s.H, s.W, s.C), parameter_dtype(dy.dtype), channel_range=True)
+    check_precision(precision, dy.dtype)
+    dx = sums_output(out, dy, (s.N, s.H, s.W, s.C))
+    backend("conv2d", dy, weight, mask, addend, dx).dgrad(
+        dy, weight, s, dx, mask=mask, mask_scale=mask_scale, addend=addend, precision=precision
+    )
     return dx
 
 
@@ -104,18 +164,40 @@ def wgrad(
     stride: Size = 1,
     padding: Size = 0,
     groups: int = 1,
+    accumulate: bool = False,
+    sgd: SgdParams | None = None,
+    bias: bool = True,
+    precision: str | None = None,
     out: Array | None = None,
     bias_out: Array | None = None,
-) -> tuple[Array, Array]:
+) -> tuple[Array | None, Array | None]:
     """Gradients by weight [K, R, S, C / groups] and bias [K], from x [N, H, W, C] and dy [N, P, Q, K].
 
-    `kernel` is (R, S); the rest as in `fprop`.
+    Parameters
+    ----------
+    kernel : (R, S)
+    accumulate : bool
+        Add the weight's gradient to `out`.
+    sgd : SgdParams, optional
+        Update these weights by their gradient, which is then written only where `out` is given.
+    bias : bool
+        Whether the bias's gradient is wanted.
+
+    Returns
+    -------
+    weight gradient : array, or None where there is none
+    bias gradient : array, or None
     """
-    check("x", x, (None,) * 4)
-    check("dy", dy, (None,) * 4, x.dtype)
+    check("x", x, (None,) * 4, channel_range=True)
+    check("dy", dy, (None,) * 4, x.dtype, channel_range=not bias)
     s = problem(x.shape, dy.shape[3], kernel, stride, padding, groups)
-    check("dy", dy, (s.N, s.P, s.Q, s.K), x.dtype)
-    dweight = output(out, x, (s.K, s.R, s.S, s.C // groups))
-    dbias = output(bias_out, x, (s.K,), name="bias_out")
-    backend("conv2d", x, dy, dweight, dbias).wgrad(x, dy, s, dweight, dbias)
+    check("dy", dy, (s.N, s.P, s.Q, s.K), x.dtype, channel_range=not bias)
+    check_precision(precision, x.dtype)
+    shape, sums = (s.K, s.R, s.S, s.C // groups), parameter_dtype(x.dtype)
+    check_update(sgd, shape, x.dtype, accumulate, out)
+    dweight = out if sgd is not None and out is None else output(out, x, shape, sums, channel_range=True)
+    dbias = output(bias_out, x, (s.K,), sums, name="bias_out") if bias else None
+    backend("conv2d", x, dy, dweight, dbias).wgrad(
+        x, dy, s, dweight, dbias, accumulate=accumulate, sgd=sgd, precision=precision
+    )
     return dweight, dbias

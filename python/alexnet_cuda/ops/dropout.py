@@ -2,40 +2,62 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from ..backends.cpu.dropout import DropoutParams
+from ..philox import check_elements, check_key
 from ._dispatch import Array, backend, check, output
 
 
-def apply(
-    x: Array,
-    rate: float,
-    *,
-    seed: int,
-    purpose: int,
-    step: int,
-    start: int = 0,
-    row_stride: int | None = None,
-    out: Array | None = None,
-) -> Array:
-    """The masked and scaled x; applied to dy with the same key it is the backward pass.
+def parameters(
+    rate: float, *, seed: int, purpose: int, step: int | Array, row_stride: int, start: int = 0
+) -> DropoutParams:
+    """The checked key of a mask over rows and columns.
 
     Parameters
     ----------
-    x : array [rows, columns]
     rate : float
         Probability that an element is dropped, in [0, 1).
     seed, purpose, step : int
-        Key of the mask, see `alexnet_cuda.philox.bits`.
+        Key of the mask, see `alexnet_cuda.philox.bits`. The step may be a uint64 array of one element where the
+        operation runs, which is read when it runs.
     start, row_stride : int
-        Element (r, c) has the number ``start + r * row_stride + c``: so half of the columns draw what the whole
-        would. `row_stride` is the number of columns by default.
+        Element (r, c) has the number ``start + r * row_stride + c``: so half of the columns draw what the whole would.
+
+    Raises
+    ------
+    ValueError
+        A rate outside [0, 1), a negative start, a key that is out of range.
+    """
+    if not (math.isfinite(rate) and 0 <= rate < 1):
+        raise ValueError(f"rate must be in [0, 1), got {rate}")
+    if start < 0 or row_stride < 1:
+        raise ValueError(f"start must not be negative and row_stride positive, got {start} and {row_stride}")
+    in_memory = hasattr(step, "dtype") and not isinstance(step, np.generic)
+    if in_memory:
+        check("step", step, (1,), np.uint64)
+    check_key(seed, purpose, 0 if in_memory else step)
+    return DropoutParams(rate, seed, purpose, step, start, row_stride)
+
+
+def check_rows(p: DropoutParams | None, rows: int, columns: int) -> None:
+    """Require that rows of so many columns do not share numbers, and that there are numbers for all."""
+    if p is None or rows == 0 or columns == 0:
+        return
+    if p.row_stride < columns:
+        raise ValueError(f"row_stride must be at least the {columns} columns, got {p.row_stride}")
+    check_elements(p.start, (rows - 1) * p.row_stride + columns)
+
+
+def apply(x: Array, p: DropoutParams, *, out: Array | None = None) -> Array:
+    """The masked and scaled x [rows, columns]; applied to dy with the same `p` it is the backward pass.
+
+    `p` is from `parameters`.
     """
     check("x", x, (None, None))
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate must be in [0, 1), got {rate}")
-    row_stride = x.shape[1] if row_stride is None else row_stride
-    if start < 0 or row_stride < x.shape[1]:
-        raise ValueError(f"start must not be negative nor row_stride below {x.shape[1]}, got {start} and {row_stride}")
+    check_rows(p, *x.shape)
     y = output(out, x, x.shape)
-    backend("dropout", x, y).apply(x, DropoutParams(rate, seed, purpose, step, start, row_stride), y)
+    backend("dropout", x, y).apply(x, p, y)
     return y

@@ -1,44 +1,104 @@
-"""Fully connected layer: ``y = activation(x w^T + b)``."""
+"""Fully connected layer: ``y = activation(x w^T + b)``. Dtypes and ranges as in `alexnet_cuda.ops.conv2d`."""
 
 from __future__ import annotations
 
-from ._dispatch import Array, backend, check, check_activation, output
+from ..backends.cpu.dropout import DropoutParams
+from ..backends.cpu.sgd import SgdParams
+from ._dispatch import (
+    Array,
+    backend,
+    check,
+    check_activation,
+    check_mask,
+    check_precision,
+    output,
+    parameter_dtype,
+    sums_output,
+)
+from .dropout import check_rows
+from .sgd import check_update
 
 
 def fprop(
-    x: Array, weight: Array, bias: Array | None = None, *, activation: str = "none", out: Array | None = None
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    activation: str = "none",
+    addend: Array | None = None,
+    dropout: DropoutParams | None = None,
+    precision: str | None = None,
+    out: Array | None = None,
 ) -> Array:
-    """y [N, out] from x [N, in], weight [out, in] and bias [out]; activation "none", "relu" or "tanh".
+    """y [N, out] from x [N, in], weight [out, in] and bias [out]; options as in `conv2d.fprop`.
 
     Raises
     ------
     ValueError, TypeError
         Shapes or dtypes that do not fit together.
     """
-    check("x", x, (None, None))
-    check("weight", weight, (None, x.shape[1]), x.dtype)
+    check("x", x, (None, None), channel_range=True)
+    check("weight", weight, (None, x.shape[1]), x.dtype, channel_range=True)
+    shape, sums = (x.shape[0], weight.shape[0]), parameter_dtype(x.dtype)
     if bias is not None:
-        check("bias", bias, (weight.shape[0],), x.dtype)
+        check("bias", bias, shape[1:], sums)
+    if addend is not None:
+        check("addend", addend, shape, sums, channel_range=True)
     check_activation(activation)
-    y = output(out, x, (x.shape[0], weight.shape[0]))
-    backend("linear", x, weight, bias, y).fprop(x, weight, bias, activation, y)
+    check_rows(dropout, *shape)
+    check_precision(precision, x.dtype)
+    y = sums_output(out, x, shape)
+    backend("linear", x, weight, bias, addend, y).fprop(
+        x, weight, bias, activation, y, addend=addend, dropout=dropout, precision=precision
+    )
     return y
 
 
-def dgrad(dy: Array, weight: Array, *, out: Array | None = None) -> Array:
-    """Gradient by the input [N, in], from dy [N, out] and weight [out, in]."""
-    check("weight", weight, (None, None))
-    check("dy", dy, (None, weight.shape[0]), weight.dtype)
-    dx = output(out, dy, (dy.shape[0], weight.shape[1]))
-    backend("linear", dy, weight, dx).dgrad(dy, weight, dx)
+def dgrad(
+    dy: Array,
+    weight: Array,
+    *,
+    mask: Array | None = None,
+    mask_scale: float = 1.0,
+    addend: Array | None = None,
+    precision: str | None = None,
+    out: Array | None = None,
+) -> Array:
+    """Gradient by the input [N, in], from dy [N, out] and weight [out, in]; options as in `conv2d.dgrad`."""
+    check("weight", weight, (None, None), channel_range=True)
+    check("dy", dy, (None, weight.shape[0]), weight.dtype, channel_range=True)
+    shape = (dy.shape[0], weight.shape[1])
+    check_mask(mask, mask_scale, dy, shape)
+    if addend is not None:
+        check("addend", addend, shape, parameter_dtype(dy.dtype), channel_range=True)
+    check_precision(precision, dy.dtype)
+    dx = sums_output(out, dy, shape)
+    backend("linear", dy, weight, mask, addend, dx).dgrad(
+        dy, weight, dx, mask=mask, mask_scale=mask_scale, addend=addend, precision=precision
+    )
     return dx
 
 
-def wgrad(x: Array, dy: Array, *, out: Array | None = None, bias_out: Array | None = None) -> tuple[Array, Array]:
-    """Gradients by weight [out, in] and bias [out], from x [N, in] and dy [N, out]."""
-    check("x", x, (None, None))
-    check("dy", dy, (x.shape[0], None), x.dtype)
-    dweight = output(out, x, (dy.shape[1], x.shape[1]))
-    dbias = output(bias_out, x, (dy.shape[1],), name="bias_out")
-    backend("linear", x, dy, dweight, dbias).wgrad(x, dy, dweight, dbias)
+def wgrad(
+    x: Array,
+    dy: Array,
+    *,
+    accumulate: bool = False,
+    sgd: SgdParams | None = None,
+    bias: bool = True,
+    precision: str | None = None,
+    out: Array | None = None,
+    bias_out: Array | None = None,
+) -> tuple[Array | None, Array | None]:
+    """Gradients by weight [out, in] and bias [out], from x [N, in] and dy [N, out]; as `conv2d.wgrad`."""
+    check("x", x, (None, None), channel_range=True)
+    check("dy", dy, (x.shape[0], None), x.dtype, channel_range=not bias)
+    check_precision(precision, x.dtype)
+    shape, sums = (dy.shape[1], x.shape[1]), parameter_dtype(x.dtype)
+    check_update(sgd, shape, x.dtype, accumulate, out)
+    dweight = out if sgd is not None and out is None else output(out, x, shape, sums, channel_range=True)
+    dbias = output(bias_out, x, shape[:1], sums, name="bias_out") if bias else None
+    backend("linear", x, dy, dweight, dbias).wgrad(
+        x, dy, dweight, dbias, accumulate=accumulate, sgd=sgd, precision=precision
+    )
     return dweight, dbias

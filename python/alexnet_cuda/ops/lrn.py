@@ -40,11 +40,12 @@ def parameters(
         raise ValueError(f"size must be odd, got {size}")
     if not (k > 0 and alpha >= 0):
         raise ValueError(f"k must be positive and alpha not negative, got {k} and {alpha}")
-    _check_groups(channels, groups)
+    check_groups(channels, groups)
     return LrnParams(size, k, alpha / size if alpha_over_size else alpha, beta, groups)
 
 
-def _check_groups(channels: int, groups: int) -> None:
+def check_groups(channels: int, groups: int) -> None:
+    """Require groups that divide the channels."""
     if channels < 1 or channels % groups:
         raise ValueError(f"groups must divide {channels} channels, got {groups}")
 
@@ -52,17 +53,20 @@ def _check_groups(channels: int, groups: int) -> None:
 def fprop(x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
     """The normalised x [N, H, W, C]; `p` from `parameters`."""
     check("x", x, (None,) * 4)
-    _check_groups(x.shape[3], p.groups)
+    check_groups(x.shape[3], p.groups)
     y = output(out, x, x.shape)
     backend("lrn", x, y).fprop(x, p, y)
     return y
 
 
-def bprop(dy: Array, x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
-    """Gradient by the input [N, H, W, C], from dy and the input x; `out` may be `dy`."""
+def bprop(dy: Array, x: Array, p: LrnParams, *, relu: bool = False, out: Array | None = None) -> Array:
+    """Gradient by the input [N, H, W, C], from dy and the input x; `out` may be `dy` on the CPU only.
+
+    With `relu`, x is the output of a ReLU: the result is zero where it is not positive.
+    """
     check("x", x, (None,) * 4)
-    _check_groups(x.shape[3], p.groups)
+    check_groups(x.shape[3], p.groups)
     check("dy", dy, x.shape, x.dtype)
     dx = output(out, x, x.shape)
-    backend("lrn", dy, x, dx).bprop(dy, x, p, dx)
+    backend("lrn", dy, x, dx).bprop(dy, x, p, dx, relu=relu)
     return dx

@@ -55,12 +55,25 @@ def fprop(
 
 
 def bprop(
-    dy: Array, argmax: Array, input_shape: tuple[int, ...], *, size: int = 3, stride: int = 2, out: Array | None = None
+    dy: Array,
+    argmax: Array,
+    input_shape: tuple[int, ...],
+    *,
+    size: int = 3,
+    stride: int = 2,
+    y: Array | None = None,
+    out: Array | None = None,
 ) -> Array:
-    """Gradient by the input of shape `input_shape` [N, H, W, C], from dy and the argmax [N, P, Q, C]."""
+    """Gradient by the input of shape `input_shape` [N, H, W, C], from dy and the argmax [N, P, Q, C].
+
+    Where the pool's output `y` is given, a ReLU before the pool is undone with it: windows whose maximum is not
+    positive pass nothing.
+    """
     shape = output_shape(input_shape, size, stride)
     check("dy", dy, shape)
     check("argmax", argmax, shape, np.uint8)
+    if y is not None:
+        check("y", y, shape, dy.dtype)
     dx = output(out, dy, tuple(input_shape))
-    backend("max_pool", dy, argmax, dx).bprop(dy, argmax, size, stride, dx)
+    backend("max_pool", dy, argmax, y, dx).bprop(dy, argmax, size, stride, dx, y=y)
     return dx

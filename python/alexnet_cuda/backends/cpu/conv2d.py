@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import dropout as dropouts
+from . import sgd as updates
+from .dropout import DropoutParams
+from .masks import keep
 from .parallel import parallel_for, scratch
+from .sgd import SgdParams
 
 Array = npt.NDArray[Any]
 
@@ -113,15 +118,43 @@ def _rows(y: Array, s: Conv2dShape, t: _Tile) -> Array:
     return part.reshape(-1, s.K)[:, t.group * kg : (t.group + 1) * kg]
 
 
-def _activate(y: Array, activation: str) -> None:
+def activate(y: Array, activation: str) -> None:
+    """Apply an activation in place."""
     if activation == "relu":
         np.maximum(y, 0, out=y)
     elif activation == "tanh":
         np.tanh(y, out=y)
 
 
-def fprop(x: Array, weight: Array, bias: Array | None, s: Conv2dShape, activation: str, out: Array) -> None:
-    """Write the convolution, plus bias, through the activation, to `out` [N, P, Q, K]."""
+def through_mask(dx: Array, mask: Array | None, scale: float) -> None:
+    """Scale `dx`, in place, and make it zero where `mask` is not positive."""
+    if mask is None:
+        return
+    if scale != 1.0:
+        np.multiply(dx, dx.dtype.type(scale), out=dx)
+    keep(dx, mask > 0)
+
+
+def require_own_precision(x: Array, precision: str | None) -> None:
+    """Refuse a precision that NumPy does not compute in."""
+    if precision not in (None, x.dtype.name):
+        raise ValueError(f"the CPU computes {x.dtype} arrays in {x.dtype}, not in {precision}")
+
+
+def fprop(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    s: Conv2dShape,
+    activation: str,
+    out: Array,
+    *,
+    addend: Array | None = None,
+    dropout: DropoutParams | None = None,
+    precision: str | None = None,
+) -> None:
+    """Write the convolution, plus addend and bias, through activation and dropout, to `out` [N, P, Q, K]."""
+    require_own_precision(x, precision)
     kg = s.K // s.groups
     matrix = weight.reshape(s.K, s.depth)
     tiles = _tiles(s)
@@ -130,16 +163,38 @@ def fprop(x: Array, weight: Array, bias: Array | None, s: Conv2dShape, activatio
         t = tiles[i]
         k = slice(t.group * kg, (t.group + 1) * kg)
         rows = _rows(out, s, t)
-        np.matmul(_columns(x, s, t), matrix[k].T, out=rows)
+        if addend is None:
+            np.matmul(_columns(x, s, t), matrix[k].T, out=rows)
+        else:  # which may be `out`
+            product = scratch("product", rows.shape, x.dtype)
+            np.matmul(_columns(x, s, t), matrix[k].T, out=product)
+            np.add(product, _rows(addend, s, t), out=rows)
         if bias is not None:
             np.add(rows, bias[k], out=rows)
-        _activate(rows, activation)
+        activate(rows, activation)
 
     parallel_for(tile, len(tiles))
+    if dropout is not None:
+        positions = out.reshape(-1, s.K)
+        dropouts.apply(positions, dropout, positions)
 
 
-def dgrad(dy: Array, weight: Array, s: Conv2dShape, out: Array) -> None:
-    """Write the gradient by the input to `out` [N, H, W, C]: dy times the weights, added up where patches overlap."""
+def dgrad(
+    dy: Array,
+    weight: Array,
+    s: Conv2dShape,
+    out: Array,
+    *,
+    mask: Array | None = None,
+    mask_scale: float = 1.0,
+    addend: Array | None = None,
+    precision: str | None = None,
+) -> None:
+    """Write the gradient by the input, plus addend, through the mask, to `out` [N, H, W, C].
+
+    It is dy times the weights, added up where patches overlap.
+    """
+    require_own_precision(dy, precision)
     kg, cg = s.K // s.groups, s.C // s.groups
     matrix = weight.reshape(s.K, s.depth)
     tiles = _tiles(s, whole_images=True)
@@ -159,13 +214,28 @@ def dgrad(dy: Array, weight: Array, s: Conv2dShape, out: Array) -> None:
                 target = window[:, r : r + sh * s.P : sh, c : c + sw * s.Q : sw]
                 np.add(target, patches[:, :, :, r, c], out=target)
         inner = window[:, ph : ph + s.H, pw : pw + s.W]
-        out[t.n0 : t.n1, :, :, t.group * cg : (t.group + 1) * cg] = inner
+        part = (slice(t.n0, t.n1), slice(None), slice(None), slice(t.group * cg, (t.group + 1) * cg))
+        if addend is not None:
+            np.add(inner, addend[part], out=inner)
+        through_mask(inner, None if mask is None else mask[part], mask_scale)
+        out[part] = inner
 
     parallel_for(tile, len(tiles))
 
 
-def wgrad(x: Array, dy: Array, s: Conv2dShape, dweight: Array, dbias: Array | None) -> None:
-    """Write the gradients by weights [K, R, S, C / groups] and bias [K]."""
+def wgrad(
+    x: Array,
+    dy: Array,
+    s: Conv2dShape,
+    dweight: Array | None,
+    dbias: Array | None,
+    *,
+    accumulate: bool = False,
+    sgd: SgdParams | None = None,
+    precision: str | None = None,
+) -> None:
+    """Write the gradients by weights [K, R, S, C / groups] and bias [K], or update the weights by the former."""
+    require_own_precision(x, precision)
     kg = s.K // s.groups
     tiles = _tiles(s)
     partial = scratch("wgrad", (_LANES, s.K, s.depth), x.dtype)
@@ -186,6 +256,17 @@ def wgrad(x: Array, dy: Array, s: Conv2dShape, dweight: Array, dbias: Array | No
                 partial_bias[number, k] += ones[: len(rows)] @ rows
 
     parallel_for(lane, _LANES * s.groups)
-    np.sum(partial, axis=0, out=dweight.reshape(s.K, s.depth))
+    gradient = np.sum(partial, axis=0).reshape(s.K, s.R, s.S, -1)
+    finish_wgrad(gradient, dweight, accumulate, sgd)
     if dbias is not None:
         np.sum(partial_bias, axis=0, out=dbias)
+
+
+def finish_wgrad(gradient: Array, dweight: Array | None, accumulate: bool, sgd: SgdParams | None) -> None:
+    """Put a weight gradient where it is wanted: into `dweight`, or added to it, and into the weights."""
+    if dweight is not None and accumulate:
+        np.add(dweight, gradient, out=dweight)
+    elif dweight is not None:
+        dweight[...] = gradient
+    if sgd is not None:
+        updates.update(sgd, gradient)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -11,23 +13,83 @@ Array = npt.NDArray[Any]
 
 
 class CpuDevice:
-    """Main memory. The methods are what every device offers to `alexnet_cuda.towers.Tower`."""
+    """Main memory and NumPy; all work is done when a call returns, so there is nothing to wait for.
 
-    name = "cpu"
+    The attributes and methods are what every device offers to `alexnet_cuda.towers` and `alexnet_cuda.model`.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        As `alexnet_cuda.backends.kernels._runtime.array_kind` has it.
+    precisions : tuple of str
+    fuses_update : bool
+        Whether the weights' gradient and their update are one operation, so that the gradient need not be stored.
+    allocations : int
+        How many arrays were made so far.
+    """
+
+    kind = "cpu"
     precisions = ("float32", "float64")
+    fuses_update = False
+
+    def __init__(self, name: str = "cpu") -> None:
+        self.name = name
+        self.allocations = 0
+
+    def active(self) -> AbstractContextManager[None]:
+        """A context in which operations run on this device."""
+        return nullcontext()
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        """An uninitialised array on this device."""
+        """An uninitialised array."""
+        self.allocations += 1
         return np.empty(shape, dtype)
 
-    def upload(self, array: Array) -> Array:
-        """A host array on this device."""
-        return array
+    def zero(self, array: Array) -> None:
+        """Fill with zeros."""
+        array[...] = 0
+
+    def upload(self, target: Array, host: Array) -> None:
+        """Copy a host array to an array of this device; `host` may be changed as soon as this returns."""
+        np.copyto(target, host, casting="unsafe")
 
     def download(self, array: Array) -> Array:
-        """An array of this device on the host."""
-        return array
+        """A copy on the host, when all work so far is done."""
+        return np.array(array)
 
-    def copy_from(self, target: Array, source: Array) -> None:
-        """Copy an array of any device of this kind into one of this device."""
+    def fetch(self, arrays: Sequence[Array]) -> Callable[[], list[Array]]:
+        """Begin to copy to the host what the arrays hold when the work so far is done; the result waits for it."""
+        copies = [np.array(array) for array in arrays]
+        return lambda: copies
+
+    def adopt(self, array: Any) -> Array | None:
+        """A foreign array on this device as one of its own, without a copy; None where it is elsewhere."""
+        return None
+
+    def copy(self, target: Array, source: Array) -> None:
+        """Copy within this device."""
         np.copyto(target, source)
+
+    def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
+        """Do a step's work; a device may record what `body` does and repeat that for the same key."""
+        body()
+
+    def record(self) -> Any:
+        """A mark after the work so far, on the stream of the kernels."""
+        return None
+
+    def wait(self, event: Any) -> None:
+        """Let later kernels begin only after the mark of this or another device."""
+
+    def send(self, target: Array, source: Array, after: Sequence[Any]) -> Any:
+        """Copy `source`, of this device, to `target`, of another, once the marks are reached; returns a mark after it.
+
+        The copy runs beside the kernels of both.
+        """
+        np.copyto(target, source)
+        return None
+
+    def memory(self) -> tuple[int, int] | None:
+        """Bytes free and in all, None where that is nobody's limit."""
+        return None

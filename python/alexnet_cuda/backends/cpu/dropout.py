@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...philox import bits
+from .masks import keep
 from .parallel import parallel_for
 
 Array = npt.NDArray[Any]
@@ -20,12 +21,15 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DropoutParams:
-    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride."""
+    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride.
+
+    The step is a number, or a uint64 array of one element that is read when the operation runs.
+    """
 
     rate: float
     seed: int
     purpose: int
-    step: int
+    step: int | Array
     start: int
     row_stride: int
 
@@ -33,16 +37,18 @@ class DropoutParams:
 def apply(x: Array, p: DropoutParams, out: Array) -> None:
     """Write the masked and scaled `x` [rows, columns] to `out`, which may be `x`; the backward pass is the same."""
     rows, columns = x.shape
-    threshold = np.uint32(min(round(p.rate * 2**32), 2**32 - 1))
+    threshold = round(p.rate * 2**32)
     scale = x.dtype.type(np.float32(1.0 / (1.0 - p.rate)))
-    words = bits(p.seed, p.purpose, p.step, p.start, (rows - 1) * p.row_stride + columns) if x.size else None
+    step = p.step if isinstance(p.step, int) else int(p.step.item())
+    words = bits(p.seed, p.purpose, step, p.start, (rows - 1) * p.row_stride + columns) if x.size else None
     if words is None:
         return
     view = np.lib.stride_tricks.as_strided(words, (rows, columns), (4 * p.row_stride, 4), writeable=False)
-    step = max(1, 65536 // columns)
+    height = max(1, 65536 // columns)
 
     def block(i: int) -> None:
-        part = slice(i * step, (i + 1) * step)
-        np.multiply(x[part], (view[part] >= threshold) * scale, out=out[part])
+        part = slice(i * height, (i + 1) * height)
+        np.multiply(x[part], scale, out=out[part])
+        keep(out[part], view[part] >= threshold)
 
-    parallel_for(block, -(-rows // step))
+    parallel_for(block, -(-rows // height))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .masks import keep
 from .parallel import parallel_for, scratch
 
 Array = npt.NDArray[Any]
@@ -91,8 +92,8 @@ def fprop(x: Array, p: LrnParams, out: Array) -> None:
     parallel_for(block, len(blocks))
 
 
-def bprop(dy: Array, x: Array, p: LrnParams, out: Array) -> None:
-    """Write the gradient by the input to `out`, which may be `dy`.
+def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) -> None:
+    """Write the gradient by the input to `out`, which may be `dy`; with `relu` zero where `x` is not positive.
 
     ``dx_c = dy_c s_c^-beta - 2 alpha beta x_c * sum over the window of dy x s^(-beta - 1)``; s is computed again from
     x, which costs less than keeping it in memory.
@@ -120,5 +121,7 @@ def bprop(dy: Array, x: Array, p: LrnParams, out: Array) -> None:
         np.multiply(ratios, -2.0 * p.alpha * p.beta, out=ratios)
         np.multiply(ratios, part, out=ratios)
         np.add(scaled, ratios, out=dx3[blocks[i]])
+        if relu:
+            keep(dx3[blocks[i]], part > 0)
 
     parallel_for(block, len(blocks))

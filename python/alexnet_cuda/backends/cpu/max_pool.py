@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .masks import keep
 from .parallel import parallel_for, scratch
 
 Array = npt.NDArray[Any]
@@ -43,13 +44,16 @@ def fprop(x: Array, size: int, stride: int, out: Array, argmax: Bytes | None) ->
             np.multiply(differs.view(np.uint8), 255, out=candidate)
             np.bitwise_or(candidate, tap, out=candidate)
             np.minimum(first, candidate, out=first)
-        first[first == 255] = 0  # only NaN equals nothing
+        first[np.isnan(y)] = 0  # NaN equals nothing
 
     parallel_for(image, len(x))
 
 
-def bprop(dy: Array, argmax: Bytes, size: int, stride: int, out: Array) -> None:
-    """Write the gradient by the input to `out` [N, H, W, C]: each dy goes to the element it came from."""
+def bprop(dy: Array, argmax: Bytes, size: int, stride: int, out: Array, *, y: Array | None = None) -> None:
+    """Write the gradient by the input to `out` [N, H, W, C]: each dy goes to the element it came from.
+
+    Where the pool's output `y` is given, windows whose maximum is not positive pass nothing.
+    """
 
     def image(n: int) -> None:
         dx = out[n]
@@ -58,7 +62,10 @@ def bprop(dy: Array, argmax: Bytes, size: int, stride: int, out: Array) -> None:
         share = scratch("share", dy.shape[1:], dy.dtype)
         for tap, view in enumerate(taps(dx, dy.shape[1:], size, stride)):
             np.equal(argmax[n], tap, out=chosen)
-            np.multiply(dy[n], chosen, out=share)
+            if y is not None:
+                np.logical_and(chosen, y[n] > 0, out=chosen)
+            share[...] = dy[n]
+            keep(share, chosen)
             np.add(view, share, out=view)
 
     parallel_for(image, len(dy))

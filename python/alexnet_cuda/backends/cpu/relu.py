@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .masks import keep
 from .parallel import elementwise
 
 Array = npt.NDArray[Any]
@@ -21,4 +22,10 @@ def fprop(x: Array, out: Array) -> None:
 def bprop(dy: Array, y: Array, out: Array) -> None:
     """Write ``dy`` where the output `y` is positive, else 0, to `out`, which may be `dy`."""
     dy, y, dx = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
-    elementwise(lambda s: np.multiply(dy[s], y[s] > 0, out=dx[s]), y.size)
+
+    def block(s: slice) -> None:
+        positive = y[s] > 0  # of y as it was: dx may be y
+        dx[s] = dy[s]
+        keep(dx[s], positive)
+
+    elementwise(block, y.size)

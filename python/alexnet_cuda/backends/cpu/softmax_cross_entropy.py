@@ -17,25 +17,28 @@ def softmax(logits: Array) -> Array:
     return result
 
 
-def fprop(logits: Array, labels: npt.NDArray[np.int64], scale: float, dlogits: Array | None) -> tuple[Array, Array]:
-    """Per-image loss ``log(sum exp(x)) - x[label]`` and whether the first largest logit is the label's.
+def fprop(
+    logits: Array,
+    labels: npt.NDArray[np.int64],
+    scale: float,
+    dlogits: Array | None,
+    first_column: int,
+    loss: Array,
+    correct: Array,
+) -> None:
+    """Write per-image loss ``log(sum exp(x)) - x[label]`` and whether the first largest logit is the label's.
 
-    Writes ``scale * (softmax - onehot)`` to `dlogits` where given, which may be `logits`.
-
-    Returns
-    -------
-    loss : ndarray [N]
-    correct : ndarray of bool [N]
-        False where a logit is NaN.
+    Writes ``scale * (softmax - onehot)``, of the columns from `first_column` on, to `dlogits` where given, which may
+    be `logits`.
     """
     rows = np.arange(len(logits))
     first = logits.argmax(axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=1)
-    loss = np.log(total) - shifted[rows, labels]
+    loss[...] = np.log(total) - shifted[rows, labels]
+    correct[...] = (first == labels) & ~np.isnan(loss)
     if dlogits is not None:
-        np.divide(exponentials, total[:, None], out=dlogits)
-        dlogits[rows, labels] -= 1
-        np.multiply(dlogits, scale, out=dlogits)
-    return loss, (first == labels) & ~np.isnan(loss)
+        gradient = np.divide(exponentials, total[:, None], out=exponentials)
+        gradient[rows, labels] -= 1
+        np.multiply(gradient[:, first_column : first_column + dlogits.shape[1]], scale, out=dlogits)

@@ -1,0 +1,34 @@
+"""Local response normalisation and the max-pool after it on the CPU; x [N, H, W, C], y [N, P, Q, C]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+from . import lrn, max_pool
+from .lrn import LrnParams
+from .parallel import scratch
+
+Array = npt.NDArray[Any]
+
+# Numbers that are normalised before they are pooled: whole images, as many as make good blocks for several cores.
+_CHUNK = 4_000_000
+
+
+def fprop(x: Array, p: LrnParams, size: int, stride: int, out: Array, argmax: Array | None) -> None:
+    """Write the maxima of the normalised `x` to `out` and, where given, the first tap that holds each to `argmax`."""
+    step = max(1, _CHUNK // max(1, x[:1].size))
+    for n in range(0, len(x), step):
+        part = slice(n, n + step)
+        normalised = scratch("normalised", x[part].shape, x.dtype)
+        lrn.fprop(x[part], p, normalised)
+        max_pool.fprop(normalised, size, stride, out[part], None if argmax is None else argmax[part])
+
+
+def bprop(
+    dy: Array, argmax: Array, x: Array, p: LrnParams, size: int, stride: int, out: Array, *, relu: bool = False
+) -> None:
+    """Write the gradient by `x` to `out` [N, H, W, C], from dy [N, P, Q, C] and the argmax; `relu` as in `lrn`."""
+    max_pool.bprop(dy, argmax, size, stride, out)
+    lrn.bprop(out, x, p, out, relu=relu)

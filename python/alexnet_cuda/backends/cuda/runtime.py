@@ -1,0 +1,93 @@
+"""Kernels on a GPU: the extension `_cuda` on CuPy's arrays, memory pool and streams.
+
+Of CuPy only memory, copies, streams, events and graphs are used, no computation: that would compile code at run time,
+which needs a CUDA toolkit on the machine.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..kernels._runtime import Addresses, Array, Runtime
+
+
+def extension() -> Any:
+    """The extension `alexnet_cuda._cuda`.
+
+    Raises
+    ------
+    RuntimeError
+        The package was built without CUDA.
+    """
+    try:
+        return importlib.import_module("alexnet_cuda._cuda")
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            "this installation of alexnet-cuda has no CUDA kernels; see `alexnet-cuda doctor` for how to build them"
+        ) from error
+
+
+class CudaRuntime(Runtime):
+    """Puts kernels on CuPy's current stream of the current device."""
+
+    kind = "cuda"
+
+    @property
+    def module(self) -> Any:
+        """The extension; see `extension`."""
+        return extension()
+
+    def addresses(self, arrays: dict[str, Array | None]) -> Addresses:
+        """The device address of each array, 0 for None and for empty arrays.
+
+        Raises
+        ------
+        ValueError
+            An array that is not on the current device.
+        TypeError
+            An array that is on no device.
+        """
+        import cupy
+
+        current = cupy.cuda.runtime.getDevice()
+        for name, array in arrays.items():
+            if array is None:
+                continue
+            if isinstance(array, np.ndarray):
+                raise TypeError(f"{name} must be a CuPy array, got {type(array).__name__}")
+            if array.device.id != current:
+                raise ValueError(f"{name} is on cuda:{array.device.id}; expected cuda:{current}, the current device")
+        return {n: a.data.ptr if a is not None and a.size else 0 for n, a in arrays.items()}
+
+    def empty(self, shape: tuple[int, ...] | int, dtype: Any) -> Array:
+        """An uninitialised array of CuPy's pool, on the current device."""
+        import cupy
+
+        return cupy.empty(shape, dtype)
+
+    def upload(self, target: Array, host: np.ndarray[Any, Any]) -> None:
+        """Copy from the host, by way of the driver's own staging memory."""
+        import cupy
+
+        values = np.ascontiguousarray(host, target.dtype)
+        to_device = cupy.cuda.runtime.memcpyHostToDevice
+        cupy.cuda.runtime.memcpyAsync(target.data.ptr, values.ctypes.data, values.nbytes, to_device, self.stream())
+
+    def stream(self) -> int:
+        """Address of the stream that kernels are put on."""
+        import cupy
+
+        return int(cupy.cuda.get_current_stream().ptr)
+
+    def submit(self, work: Callable[[int], object], arrays: tuple[Array | None, ...] = ()) -> None:
+        """Launch on the stream."""
+        work(self.stream())
+
+
+def default() -> CudaRuntime:
+    """The runtime of arrays that belong to no device of a model."""
+    return CudaRuntime()

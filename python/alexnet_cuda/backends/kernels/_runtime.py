@@ -1,0 +1,152 @@
+"""What the wrappers of this package share: who runs the kernels of an array, and how an operation is called."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+Array = Any  # a CuPy array or a SimtArray
+Addresses = dict[str, int]
+
+
+class Runtime(ABC):
+    """Runs kernels: an extension, the memory that they work on, and the stream that they are put on.
+
+    Attributes
+    ----------
+    kind : {"cuda", "simt"}
+    """
+
+    kind: str
+
+    @property
+    @abstractmethod
+    def module(self) -> Any:
+        """The extension."""
+
+    @abstractmethod
+    def addresses(self, arrays: dict[str, Array | None]) -> Addresses:
+        """The address of each array, 0 for None and for empty ones; ValueError for one that is elsewhere."""
+
+    @abstractmethod
+    def empty(self, shape: tuple[int, ...] | int, dtype: Any) -> Array:
+        """An uninitialised array."""
+
+    @abstractmethod
+    def upload(self, target: Array, host: np.ndarray[Any, Any]) -> None:
+        """Copy from the host, in the stream's order; `host` may be changed as soon as this returns."""
+
+    @abstractmethod
+    def submit(self, work: Callable[[int], object], arrays: tuple[Array | None, ...] = ()) -> None:
+        """Have `work`, which takes a stream's address, done after all that was submitted before it.
+
+        `arrays` are what it works on, to be kept until it is done.
+        """
+
+    def workspace(self, size: int) -> Array | None:
+        """So many bytes that no other kernel uses before the next one submitted has ended; None for none."""
+        return self.empty(size, np.uint8) if size else None
+
+    def call(self, name: str, arrays: dict[str, Array | None], **scalars: Any) -> None:
+        """Submit an operation of the extension."""
+        function = getattr(self.module, name)
+        arguments = {**self.addresses(arrays), **scalars}
+
+        def work(stream: int) -> None:
+            function(**arguments, stream=stream)
+
+        self.submit(work, tuple(arrays.values()))
+
+    def require_apart(self, out: Array, **inputs: Array | None) -> None:
+        """Refuse an `out` that shares memory with an input, of kernels whose threads read what their neighbours write.
+
+        Raises
+        ------
+        ValueError
+            Which input it overlaps; all are C-contiguous.
+        """
+        start = self.addresses({"out": out, **inputs})
+        end = {n: start[n] + a.size * a.dtype.itemsize for n, a in {"out": out, **inputs}.items() if a is not None}
+        for name in inputs:
+            if name in end and start["out"] < end[name] and start[name] < end["out"] and out.size and start[name]:
+                raise ValueError(f"out overlaps {name}; expected memory of its own")
+
+    def in_device_memory(self, value: Any, dtype: str) -> Array:
+        """`value` as an array of one element; an array is taken as it is, so that a captured graph reads it anew.
+
+        Raises
+        ------
+        ValueError
+            An array that has another dtype or more than one element.
+        """
+        if not hasattr(value, "dtype") or isinstance(value, np.generic):
+            array = self.empty(1, dtype)
+            self.upload(array, np.full(1, value, dtype))
+            return array
+        if value.size != 1 or value.dtype.name != dtype:
+            raise ValueError(f"expected one {dtype} in device memory, got {value.dtype} of shape {list(value.shape)}")
+        return value
+
+
+_active = threading.local()
+
+
+@contextmanager
+def activated(runtime: Runtime) -> Iterator[None]:
+    """Let `runtime` run the kernels of its kind of arrays, in this thread, while the context lasts."""
+    stack = _active.__dict__.setdefault("stack", [])
+    stack.append(runtime)
+    try:
+        yield
+    finally:
+        stack.pop()
+
+
+def array_kind(array: Array) -> str:
+    """``cpu``, ``cuda`` or ``simt``: where an array is.
+
+    Raises
+    ------
+    TypeError
+        Something that is no array of these.
+    """
+    if isinstance(array, np.ndarray):
+        return getattr(array, "backend", "cpu")
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return "cuda"
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
+
+
+def runtime_of(array: Array) -> Runtime:
+    """Who runs the kernels of an array: the active device of its kind, else that kind's default."""
+    kind = array_kind(array)
+    for runtime in reversed(_active.__dict__.get("stack", ())):
+        if runtime.kind == kind:
+            return runtime  # type: ignore[no-any-return]
+    return default_runtime(kind)
+
+
+@cache
+def default_runtime(kind: str) -> Runtime:
+    """What runs kernels where no device is active: on CuPy's current stream, or at once on the CPU executor."""
+    module = importlib.import_module(f"alexnet_cuda.backends.{kind}.runtime")
+    runtime: Runtime = module.default()
+    return runtime
+
+
+def pitch_of(array: Array) -> int:
+    """Elements from one row of the last dimension to the next; 0 where the array is dense, as the extension has it."""
+    if array.flags.c_contiguous or array.ndim < 2:
+        return 0
+    return int(array.strides[-2]) // int(array.itemsize)
+
+
+class DeviceMemoryError(MemoryError):
+    """A device has no room for an array."""

@@ -1,0 +1,44 @@
+"""From uint8 images to the first layer's input: crop, mirror, mean, colour noise, channel order in one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ._runtime import Array, Runtime, array_kind, runtime_of
+
+if TYPE_CHECKING:
+    from ..cpu.augment import Views
+
+
+def fprop(images: Array, views: Views, mean: Array, std: Array, reverse_channels: bool, out: Array) -> None:
+    """Write ``(pixel + shift - mean) / std`` of each image's view to `out` [N, size, size, 3].
+
+    `images` is [N, H, W, 3] RGB; `mean` and `std` are RGB [3]; `reverse_channels` makes the result BGR. A fourth
+    channel of `out` becomes zero. The views may be in device memory already; if not they are copied there.
+    """
+    runtime = runtime_of(out)
+    n, height, width, _ = images.shape
+    chosen = {name: _there(runtime, getattr(views, name)) for name in ("top", "left", "mirrored", "shift")}
+    runtime.call(
+        "augment",
+        {"images": images, "y": out, **chosen},
+        count=n,
+        height=height,
+        width=width,
+        size=out.shape[1],
+        channels=out.shape[3],
+        mean=[float(value) for value in mean],
+        std=[float(value) for value in std],
+        reverse_channels=reverse_channels,
+        dtype=out.dtype.name,
+    )
+
+
+def _there(runtime: Runtime, values: Array) -> Array:
+    if array_kind(values) != "cpu":
+        return values
+    array = runtime.empty(values.shape, values.dtype)
+    runtime.upload(array, np.ascontiguousarray(values))
+    return array

@@ -1,0 +1,36 @@
+"""Local response normalisation and the max-pool after it in one pass; x [N, H, W, C], y [N, P, Q, C]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._runtime import Array, runtime_of
+from .lrn import window
+
+if TYPE_CHECKING:
+    from ..cpu.lrn import LrnParams
+
+
+def fprop(x: Array, p: LrnParams, size: int, stride: int, out: Array, argmax: Array | None) -> None:
+    """Write the maxima of the normalised `x` to `out` and, where given, the first tap that holds each to `argmax`.
+
+    The same bits as `lrn.fprop` and `max_pool.fprop` in turn.
+    """
+    runtime, arrays = runtime_of(x), {"x": x, "y": out, "argmax": argmax}
+    runtime.require_apart(out, x=x)
+    runtime.call("lrn_max_pool_fprop", arrays, **_arguments(x, p, size, stride))
+
+
+def bprop(
+    dy: Array, argmax: Array, x: Array, p: LrnParams, size: int, stride: int, out: Array, *, relu: bool = False
+) -> None:
+    """Write the gradient by `x` to `out` [N, H, W, C], from dy [N, P, Q, C] and the argmax; `relu` as in `lrn`."""
+    runtime, arrays = runtime_of(x), {"dy": dy, "argmax": argmax, "x": x, "dx": out}
+    runtime.require_apart(out, dy=dy, x=x)
+    runtime.call("lrn_max_pool_bprop", arrays, relu=relu, **_arguments(x, p, size, stride))
+
+
+def _arguments(x: Array, p: LrnParams, size: int, stride: int) -> dict[str, Any]:
+    n, h, w, c = x.shape
+    shape = {"images": n, "height": h, "width": w, "channels": c}
+    return {**shape, **window(p), "pool_size": size, "pool_stride": stride, "dtype": x.dtype.name}

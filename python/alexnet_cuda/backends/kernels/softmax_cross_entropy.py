@@ -1,0 +1,33 @@
+"""Softmax and cross-entropy; logits [N, classes], labels int64 [N]."""
+
+from __future__ import annotations
+
+from ._runtime import Array, runtime_of
+
+
+def fprop(
+    logits: Array,
+    labels: Array,
+    scale: float,
+    dlogits: Array | None,
+    first_column: int,
+    loss: Array,
+    correct: Array,
+) -> None:
+    """Write per-image loss ``log(sum exp(x)) - x[label]`` and whether the first largest logit is the label's.
+
+    Writes ``scale * (softmax - onehot)``, of the columns from `first_column` on, to `dlogits` where given, which may
+    be `logits`. A label outside [0, classes) gives a loss and gradient of NaN.
+    """
+    rows, classes = logits.shape
+    runtime_of(logits).call(
+        "softmax_cross_entropy",
+        {"logits": logits, "labels": labels, "loss": loss, "correct": correct, "dlogits": dlogits},
+        rows=rows,
+        classes=classes,
+        scale=scale,
+        dtype=logits.dtype.name,
+        dlogits_dtype=(logits if dlogits is None else dlogits).dtype.name,
+        first_column=first_column,
+        columns=classes if dlogits is None else dlogits.shape[1],
+    )

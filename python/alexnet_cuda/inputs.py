@@ -1,0 +1,185 @@
+"""A batch on its way to the towers: images, labels, views, step and learning rate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import ops, views
+from .backends.cpu.augment import Views
+from .backends.kernels._runtime import array_kind
+from .config import Config
+from .towers import Tower
+
+Array = Any
+
+# Of DLPack's dlpack.h.
+_DLPACK_HOSTS = (1, 3)  # kDLCPU, kDLCUDAHost
+_DLPACK_CUDA = 2
+
+
+def as_array(thing: Any) -> Array:
+    """A NumPy or CuPy array of what a user gives: one of these, anything with DLPack, without a copy, or a sequence.
+
+    Raises
+    ------
+    TypeError
+        An array on a device that no backend knows, or of a dtype that NumPy has not.
+    """
+    if isinstance(thing, np.ndarray) or type(thing).__module__.partition(".")[0] == "cupy":
+        return thing
+    device = getattr(thing, "__dlpack_device__", None)
+    if device is None:
+        return np.asarray(thing)
+    kind = int(device()[0])
+    if kind == _DLPACK_CUDA:
+        import cupy
+
+        with cupy.cuda.Device(int(device()[1])):
+            return cupy.from_dlpack(thing)
+    if kind not in _DLPACK_HOSTS:
+        raise TypeError(f"expected an array on the host or on an NVIDIA GPU, got one on DLPack's device type {kind}")
+    try:
+        return np.from_dlpack(thing)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise TypeError(f"cannot take the {type(thing).__name__} as an array: {error}") from error
+
+
+class Inputs:
+    """Brings batches to the towers; what differs from step to step lies in device memory in one block.
+
+    Parameters
+    ----------
+    config : Config
+    towers : list of Tower
+    """
+
+    def __init__(self, config: Config, towers: list[Tower]) -> None:
+        self._config, self._towers = config, towers
+
+    def load(
+        self,
+        images: Array,
+        chosen: Views | None,
+        step: int,
+        labels: Array | None = None,
+        learning_rate: float = 0.0,
+        *,
+        train: bool,
+    ) -> list[Array]:
+        """Each tower's input of conv1 [N, size, size, 3]; `chosen` are the views of uint8 images, None: the centre."""
+        if images.dtype == np.uint8 and chosen is None:
+            chosen = views.fixed_views(images.shape, self._config, "centre", False)
+        on_host = labels if labels is not None and array_kind(labels) == "cpu" else None
+        block = self._pack(len(images), chosen, step, on_host, learning_rate)
+        inputs: list[Array] = []
+        for tower in self._towers:
+            # Before the tower's stream becomes the current one: it waits for that of the arrays' owner.
+            images_there = self._adopted(tower, "images", images)
+            labels_there = None if labels is None else self._adopted(tower, "labels", labels)
+            with tower.device.active():
+                there = tower.buffer("block", block.shape, np.uint8)
+                tower.device.upload(there, block)
+                parts = _parts(there, len(images), tower.sums)
+                tower.step_counter, tower.learning_rate = parts["step"], parts["learning_rate"]
+                if labels is not None and on_host is None:
+                    tower.device.copy(parts["labels"], labels_there)
+                inputs.append(self._input(tower, images, images_there, None if chosen is None else parts, train))
+        return inputs
+
+    def _pack(
+        self, batch: int, chosen: Views | None, step: int, labels: Array | None, learning_rate: float
+    ) -> npt.NDArray[np.uint8]:
+        sums = self._towers[0].sums
+        block = np.zeros(_block_bytes(batch), np.uint8)
+        parts = _parts(block, batch, sums)
+        parts["step"][0], parts["learning_rate"][0] = step, learning_rate
+        if labels is not None:
+            parts["labels"][...] = labels
+        if chosen is not None:
+            for name in ("top", "left", "shift", "mirrored"):
+                parts[name][...] = getattr(chosen, name)
+        return block
+
+    def _input(
+        self, tower: Tower, images: Array, there: Array | None, parts: dict[str, Array] | None, train: bool
+    ) -> Array:
+        """`there` are the images on the tower's device, None if they are on the host."""
+        c = self._config
+        if parts is None and there is not None and there.dtype == tower.dtype and not train:
+            return there
+        x = tower.buffer("input", (len(images), c.image_size, c.image_size, 3))
+        if parts is not None:
+            if there is None:
+                there = tower.buffer("images", images.shape, np.uint8)
+                tower.device.upload(there, np.ascontiguousarray(images))
+            chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
+            ops.augment.fprop(there, chosen, mean=c.mean, std=c.std, channel_order=c.channel_order, out=x)
+        elif there is None:
+            tower.device.upload(x, images)
+        else:
+            ops.copy.cast(there, out=x)
+        return x
+
+    def _adopted(self, tower: Tower, name: str, array: Array) -> Array | None:
+        """An array that lies on one of the towers' devices, on this one's; None for one on the host."""
+        adopted = tower.device.adopt(array)
+        if adopted is not None or array_kind(array) == "cpu":
+            return adopted
+        for owner in self._towers:
+            source = owner.device.adopt(array)
+            if source is not None:
+                target = tower.buffer(f"{name}.received", array.shape, array.dtype)
+                tower.device.wait(owner.device.send(target, source, [owner.device.record(), tower.device.record()]))
+                return target
+        where = " and ".join(t.device.name for t in self._towers)
+        raise TypeError(f"{name} must be on the host or on {where}, got an array on {array.device}")
+
+    def load_labels(self, labels: Array) -> None:
+        """Labels alone, for the batch that was loaded last."""
+        for tower in self._towers:
+            target, there = label_buffer(tower, len(labels)), self._adopted(tower, "labels", labels)
+            with tower.device.active():
+                if there is None:
+                    tower.device.upload(target, labels)
+                else:
+                    tower.device.copy(target, there)
+
+    def load_learning_rate(self, learning_rate: float) -> None:
+        """The learning rate alone."""
+        for tower in self._towers:
+            with tower.device.active():
+                tower.device.upload(tower.learning_rate, np.full(1, learning_rate, tower.sums))
+
+
+def label_buffer(tower: Tower, batch: int) -> Array:
+    """Where a tower finds the labels [N], int64."""
+    return _parts(tower.buffer("block", (_block_bytes(batch),), np.uint8), batch, tower.sums)["labels"]
+
+
+def _layout(batch: int, sums: Any) -> list[tuple[str, Any, tuple[int, ...]]]:
+    """Name, dtype and shape of the block's parts, the most aligned first; each of the scalars takes 8 bytes."""
+    return [
+        ("step", np.uint64, (1,)),
+        ("learning_rate", sums, (1,)),
+        ("labels", np.int64, (batch,)),
+        ("top", np.int64, (batch,)),
+        ("left", np.int64, (batch,)),
+        ("shift", np.float32, (batch, 3)),
+        ("mirrored", np.bool_, (batch,)),
+    ]
+
+
+def _block_bytes(batch: int) -> int:
+    return 16 + batch * (3 * 8 + 3 * 4 + 1)
+
+
+def _parts(block: Array, batch: int, sums: Any) -> dict[str, Array]:
+    parts, offset = {}, 0
+    for name, dtype, shape in _layout(batch, sums):
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        parts[name] = block[offset : offset + size].view(dtype).reshape(shape)
+        offset += max(size, 8) if name == "learning_rate" else size
+    return parts

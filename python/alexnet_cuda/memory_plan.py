@@ -1,0 +1,91 @@
+"""How much memory a batch takes, found by going through a step without doing it."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .backends.simt.device import SimtDevice
+from .backends.simt.memory import SimtArray, as_simt_array
+from .backends.simt.streams import Event
+from .config import Config
+
+_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)  # Python 3.11
+
+
+class PlanningDevice(SimtDevice):
+    """A device that counts what is asked of it and does nothing; its arrays have addresses and no memory."""
+
+    def _make(self, shape: tuple[int, ...] | int, dtype: npt.DTypeLike) -> SimtArray:
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        # Pages that are never touched take no memory.
+        pages = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        return as_simt_array(pages, shape, dtype)
+
+    def submit(self, work: Callable[[int], object], arrays: tuple[Any, ...] = ()) -> None:
+        """Nothing."""
+
+    def zero(self, array: SimtArray) -> None:
+        """Nothing."""
+
+    def copy(self, target: SimtArray, source: SimtArray) -> None:
+        """Nothing."""
+
+    def upload(self, target: SimtArray, host: npt.NDArray[Any]) -> None:
+        """Nothing."""
+
+    def send(self, target: SimtArray, source: SimtArray, after: Sequence[Event]) -> Event:
+        """A mark."""
+        return self.record()
+
+    def download(self, array: SimtArray) -> npt.NDArray[Any]:
+        """Zeros."""
+        return np.zeros(array.shape, array.dtype)
+
+    def fetch(self, arrays: Sequence[SimtArray]) -> Callable[[], list[npt.NDArray[Any]]]:
+        """Zeros."""
+        return lambda: [self.download(array) for array in arrays]
+
+
+@lru_cache(maxsize=64)
+def memory_needed(config: Config, towers: int, batch: int, train: bool) -> int:
+    """Bytes that the larger tower of a model takes after a training step, or a forward pass, on so many images."""
+    from .model import Model
+
+    devices = [PlanningDevice(f"tower {i}") for i in range(towers)]
+    model = Model.__new__(Model)
+    model._build(config, devices)
+    side = config.resize
+    images = np.broadcast_to(np.zeros((), np.uint8), (batch, side, side, 3))
+    if train:
+        model.train_step(images, np.zeros(batch, np.int64))
+    else:
+        model.forward(images)
+    return max(device.allocated_bytes for device in devices)
+
+
+def advice(config: Config, towers: Sequence[Any], batch: int, train: bool) -> str:
+    """What to say when a batch does not fit: what it needs, what there is, and the largest batch that fits."""
+    tower = min(towers, key=lambda t: (t.device.memory() or (1 << 62, 0))[0])
+    free, total = tower.device.memory() or (0, 0)
+    held = sum(array.nbytes for array in tower.held())
+    need, available = memory_needed(config, len(towers), batch, train), free + held
+    low, high = 0, batch
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if memory_needed(config, len(towers), middle, train) <= available else (low, middle)
+    fits = f"a batch of {low} would fit" if low else "not even one image would fit"
+    what = "training on" if train else "a forward pass on"
+    return (
+        f"{what} a batch of {batch} needs {_gib(need)} on {tower.device.name}, of whose {_gib(total)} there are "
+        f"{_gib(available)} for this model; {fits}"
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"

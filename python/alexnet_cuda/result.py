@@ -1,0 +1,43 @@
+"""What a training step saw, fetched from the device when it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class StepResult:
+    """What a training step saw before its update.
+
+    The step may still be under way: the first look at a value waits for it.
+
+    Parameters
+    ----------
+    fetch : function
+        Gives each image's loss and whether it was classified right.
+    """
+
+    def __init__(self, fetch: Callable[[], list[npt.NDArray[Any]]]) -> None:
+        self._fetch = fetch
+
+    @cached_property
+    def _values(self) -> tuple[float, int]:
+        losses, correct = self._fetch()
+        return float(losses.astype(np.float64).mean()), int(correct.sum())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy of the batch."""
+        return self._values[0]
+
+    @property
+    def correct(self) -> int:
+        """Images that were classified right."""
+        return self._values[1]
+
+    def __repr__(self) -> str:
+        return f"StepResult(loss={self.loss!r}, correct={self.correct!r})"

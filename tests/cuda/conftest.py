@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .standin import Driver
+
+
+@pytest.fixture
+def install_driver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Driver]:
+    """A function that puts a stand-in driver with so many GPUs in place, its streams in an order by seed."""
+
+    def install(count: int = 2, order: int = 0) -> Driver:
+        driver = Driver(count, order)
+        driver.install(monkeypatch)
+        return driver
+
+    return install

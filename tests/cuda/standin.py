@@ -1,0 +1,277 @@
+"""A driver without a GPU: real CuPy arrays on memory of the CPU executor, `_simt` for `_cuda`, streams that lag.
+
+`backends/cuda` runs unchanged on it. What CuPy would do by the driver (streams, events, graphs, copies, allocations)
+is done here, each as strictly as CUDA defines it: work on a stream is put off until somebody waits, in an order that a
+seed chooses among all that the events allow; a copy from pinned memory reads it when its turn comes, one from other
+memory before the call returns; nothing may be allocated or waited for while a graph is recorded. Every name that is
+replaced exists in the installed CuPy, or the fixture fails.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+import numpy as np
+import pytest
+
+from alexnet_cuda import _simt
+from alexnet_cuda.backends.simt.streams import Scheduler
+
+LAUNCHES = frozenset(name for name in dir(_simt) if "stream" in (getattr(_simt, name).__doc__ or "").partition("->")[0])
+
+
+class Capture:
+    """A graph being recorded, then the graph."""
+
+    def __init__(self) -> None:
+        self.work: list[Callable[[], object]] = []
+        self.launches = 0
+
+    def launch(self, stream: Stream) -> None:
+        self.launches += 1
+        for do in self.work:
+            stream.put(do)
+
+
+class Event:
+    """As cupy.cuda.Event; an event belongs to the device that was current when it was made."""
+
+    def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
+        self.driver, self.device, self.mark = Driver.current, Driver.current.device, None
+
+    @property
+    def done(self) -> bool:
+        return self.mark is None or self.mark.done
+
+    def synchronize(self) -> None:
+        self.driver.refuse_while_recording("synchronising")
+        self.driver.synchronisations += 1
+        self.driver.scheduler.run_until(lambda: self.done)
+
+
+class Stream:
+    """As cupy.cuda.Stream."""
+
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
+        self.driver, self.device = Driver.current, Driver.current.device
+        # Of the two that a CudaDevice makes the second is for copies, which some orders put off.
+        number = len(self.driver.streams) - self.driver.count
+        self.queue = self.driver.scheduler.stream(copies=number > 0 and number % 2 == 1)
+        self.ptr = 0x51000 + 16 * len(self.driver.streams)
+        self.driver.streams[self.ptr] = self
+        self.recording: Capture | None = None
+
+    def put(self, do: Callable[[], object]) -> None:
+        if self.recording is not None:
+            self.recording.work.append(do)
+        else:
+            self.queue.put(do)
+
+    def __enter__(self) -> Stream:
+        self.driver.current_streams.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.driver.current_streams.pop() is self
+
+    def record(self, event: Event | None = None) -> Event:
+        event = Event() if event is None else event
+        if event.device != self.device:
+            raise AssertionError("an event of one device cannot be recorded on a stream of another")
+        assert self.recording is None, "an event in a graph, which the package does not use"
+        event.mark = self.queue.record()
+        return event
+
+    def wait_event(self, event: Event) -> None:
+        assert self.recording is None
+        if event.mark is not None:
+            self.queue.wait(event.mark)
+
+    def synchronize(self) -> None:
+        self.driver.refuse_while_recording("synchronising")
+        self.driver.synchronisations += 1
+        self.queue.synchronize()
+
+    def begin_capture(self, mode: int | None = None) -> None:
+        assert self.recording is None
+        self.recording = Capture()
+
+    def end_capture(self) -> Capture:
+        graph, self.recording = self.recording, None
+        assert graph is not None
+        self.driver.graphs.append(graph)
+        return graph
+
+
+class Device:
+    """As cupy.cuda.Device."""
+
+    def __init__(self, number: int) -> None:
+        self.driver, self.id = Driver.current, number
+
+    def __enter__(self) -> Device:
+        self.driver.devices.append(self.id)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.driver.devices.pop() == self.id
+
+
+class Pinned(bytearray):
+    """As cupy.cuda.PinnedMemoryPointer."""
+
+
+class Extension:
+    """`_cuda`: the launches of `_simt` put on streams, its pure functions as they are."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    def device_count(self) -> int:
+        return self._driver.count
+
+    def device_properties(self, *, device: int) -> dict[str, Any]:
+        return {"name": "stand-in", "capability": (9, 0), "memory_bytes": 1 << 34, "multiprocessors": 132}
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(_simt, name)
+        if name not in LAUNCHES:
+            return function
+
+        def launch(*, stream: int, **arguments: Any) -> None:
+            there = self._driver.streams[stream]
+            assert there.device == self._driver.device, "a launch on a stream of another device"
+            self._driver.launches.append(name)
+            there.put(lambda: function(**arguments, stream=0))
+
+        return launch
+
+
+class Driver:
+    """The state of all of it."""
+
+    current: Driver
+
+    def __init__(self, count: int, order: int) -> None:
+        Driver.current = self
+        self.count, self.scheduler = count, Scheduler(order)
+        self.devices = [0]
+        self.streams: dict[int, Stream] = {}
+        self.default: list[Stream] = []
+        for number in range(count):
+            self.devices.append(number)
+            self.default.append(Stream(null=True))
+            self.devices.pop()
+        self.current_streams: list[Stream] = []
+        self.pinned: dict[int, int] = {}
+        self.graphs: list[Capture] = []
+        self.launches: list[str] = []
+        self.synchronisations = 0
+        self.allocated = [0] * count  # bytes a device
+        self.limit: int | None = None  # of each device
+        self.peers: set[tuple[int, int]] = set()
+
+    @property
+    def device(self) -> int:
+        return self.devices[-1]
+
+    def stream(self) -> Stream:
+        here = [stream for stream in self.current_streams if stream.device == self.device]
+        return here[-1] if here else self.default[self.device]
+
+    def refuse_while_recording(self, what: str) -> None:
+        assert not any(stream.recording for stream in self.streams.values()), f"{what} while a graph is recorded"
+
+    def empty(self, shape: Any, dtype: Any = float, order: str = "C") -> cupy.ndarray:
+        self.refuse_while_recording("allocating")
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        device = self.device
+        if self.limit is not None and self.allocated[device] + size > self.limit:
+            raise cupy.cuda.memory.OutOfMemoryError(size, self.allocated[device], self.limit)
+        self.allocated[device] += size
+        address = _simt.allocate(bytes=size, label="device")
+        owner = (ctypes.c_char * max(1, size)).from_address(address)
+
+        # As CuPy's pool: what is given back is free for what its stream does next, not for what it does now.
+        stream = self.stream().queue
+
+        def give_back() -> None:
+            self.allocated[device] -= size
+            stream.put(lambda: _simt.release(address=address))
+
+        weakref.finalize(owner, give_back)
+        memory = cupy.cuda.UnownedMemory(address, size, owner, device_id=device)
+        return cupy.ndarray(shape, dtype, memptr=cupy.cuda.MemoryPointer(memory, 0))
+
+    def alloc_pinned_memory(self, size: int) -> Pinned:
+        self.refuse_while_recording("allocating")
+        block = Pinned(size)
+        address = np.frombuffer(block, np.uint8).ctypes.data
+        self.pinned[address] = size
+        weakref.finalize(block, self.pinned.pop, address)
+        return block
+
+    def is_pinned(self, address: int) -> bool:
+        return any(start <= address < start + size for start, size in self.pinned.items())
+
+    def memcpy_async(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
+        runtime = cupy.cuda.runtime
+        if kind == runtime.memcpyHostToDevice and not self.is_pinned(source):
+            staged = ctypes.string_at(source, size)
+            self.streams[stream].put(lambda: ctypes.memmove(target, staged, size))
+            return
+        self.streams[stream].put(lambda: ctypes.memmove(target, source, size))
+        if kind == runtime.memcpyDeviceToHost and not self.is_pinned(target):
+            self.streams[stream].synchronize()
+
+    def memcpy_peer_async(self, target: int, to: int, source: int, of: int, size: int, stream: int) -> None:
+        assert {to, of} <= set(range(self.count))
+        there = self.streams[stream]
+        there.put(lambda: ctypes.memset(target, 255, size))  # what is there while the copy is under way
+        there.put(lambda: ctypes.memmove(target, source, size))
+
+    def memset_async(self, target: int, value: int, size: int, stream: int) -> None:
+        self.streams[stream].put(lambda: ctypes.memset(target, value, size))
+
+    def enable_peer(self, peer: int) -> None:
+        if (self.device, peer) in self.peers:
+            raise cupy.cuda.runtime.CUDARuntimeError(704)
+        self.peers.add((self.device, peer))
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        """Put this in the place of CuPy's driver and of `_cuda`."""
+        import sys
+
+        import alexnet_cuda
+
+        extension: Any = Extension(self)
+        patch.setitem(sys.modules, "alexnet_cuda._cuda", extension)
+        patch.setattr(alexnet_cuda, "_cuda", extension, raising=False)
+        patch.setattr(cupy, "empty", self.empty)
+        pool = types.SimpleNamespace(free_bytes=lambda: 0)
+        patch.setattr(cupy, "get_default_memory_pool", lambda: pool)
+        for name, thing in {
+            "Device": Device,
+            "Stream": Stream,
+            "Event": Event,
+            "get_current_stream": self.stream,
+            "alloc_pinned_memory": self.alloc_pinned_memory,
+        }.items():
+            patch.setattr(cupy.cuda, name, thing)
+        limit = lambda: self.limit if self.limit is not None else 1 << 34  # noqa: E731
+        for name, thing in {
+            "getDevice": lambda: self.device,
+            "memcpyAsync": self.memcpy_async,
+            "memcpyPeerAsync": self.memcpy_peer_async,
+            "memsetAsync": self.memset_async,
+            "deviceCanAccessPeer": lambda device, peer: 1,
+            "deviceEnablePeerAccess": self.enable_peer,
+            "memGetInfo": lambda: (limit() - self.allocated[self.device], limit()),
+        }.items():
+            patch.setattr(cupy.cuda.runtime, name, thing)

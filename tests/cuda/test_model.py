@@ -1,0 +1,224 @@
+"""The model on GPUs, by the stand-in driver: the very bits of the CPU executor, graphs, memory, foreign arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cupy
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from alexnet_cuda import Model
+from tests.model.tiny import tiny
+
+from .standin import Driver
+
+Array = npt.NDArray[Any]
+Install = Callable[..., Driver]
+
+IMAGES = np.random.default_rng(1).integers(0, 256, (4, 76, 76, 3), dtype=np.uint8)
+LABELS = np.array([0, 1, 2, 6])
+PLACES = {
+    "one": ("cuda:0", "simt"),
+    "two": (("cuda:0", "cuda:1"), ("simt", "simt")),
+    "one twice": (("cuda:1", "cuda:1"), ("simt", "simt")),
+}
+
+
+def train(model: Model, steps: int = 3) -> list[tuple[float, int]]:
+    results = [model.train_step(IMAGES, LABELS, learning_rate=0.02 / (i + 1)) for i in range(steps)]
+    return [(r.loss, r.correct) for r in results]
+
+
+def on_gpu(values: Array, device: int = 0) -> Any:
+    with cupy.cuda.Device(device):
+        array = cupy.empty(values.shape, values.dtype)
+    # When the user's own stream comes to it, which a model has to wait for.
+    there = np.ndarray(values.shape, values.dtype, _memory(array))
+    Driver.current.default[device].put(lambda: np.copyto(there, values))
+    return array
+
+
+def _memory(array: Any) -> Any:
+    import ctypes
+
+    return (ctypes.c_char * array.nbytes).from_address(array.data.ptr)
+
+
+@pytest.mark.parametrize(("place", "order"), [("one", 0), ("two", 0), ("two", 1), ("two", 3), ("one twice", 3)])
+def test_training_and_prediction_are_the_executors_bits(install_driver: Install, place: str, order: int) -> None:
+    devices, expected = PLACES[place]
+    options = {"precision": "bfloat16"} if order % 2 else {}
+    driver = install_driver(order=order)
+    here, there = tiny(devices=devices, **options), tiny(devices=expected, **options)
+    assert here.devices == ((devices,) if isinstance(devices, str) else devices)
+    assert train(here) == train(there)
+    np.testing.assert_array_equal(here.forward(IMAGES), there.forward(IMAGES))
+    for kind in ("parameters", "velocity"):
+        for name, value in getattr(there, kind).items():
+            np.testing.assert_array_equal(getattr(here, kind)[name], value, err_msg=name)
+    assert {"conv2d_fprop", "conv2d_dgrad", "conv2d_wgrad", "lrn_max_pool_bprop", "linear_wgrad"} <= {*driver.launches}
+    if place == "two":
+        assert driver.peers == {(0, 1), (1, 0)}
+
+
+def test_gradients_by_hand(install_driver: Install) -> None:
+    install_driver()
+    gradients = []
+    for device in ("cuda:0", "simt"):
+        model = tiny(devices=device)
+        model.forward(IMAGES, train=True)
+        loss = model.backward(LABELS)
+        gradients.append((loss, dict(model.gradients)))
+        model.sgd_step(0.1)
+    assert gradients[0][0] == gradients[1][0]
+    for name, value in gradients[1][1].items():
+        np.testing.assert_array_equal(gradients[0][1][name], value)
+
+
+def test_a_step_is_recorded_once_and_replayed_without_allocating_or_waiting(install_driver: Install) -> None:
+    driver = install_driver()
+    model = tiny(devices="cuda:0")
+    first = model.train_step(IMAGES, LABELS)
+    assert not driver.graphs, "the first step warms up"
+    allocated, waited = driver.allocated[0], driver.synchronisations
+    launches = len(driver.launches)
+    results = [model.train_step(IMAGES, LABELS) for _ in range(5)]
+    (graph,) = driver.graphs
+    assert graph.launches == 5
+    # Only the augmentation is launched by itself; the rest was launched once more, to be recorded.
+    assert driver.launches[launches:].count("augment") == 5
+    assert driver.launches[launches:].count("sgd") == 8
+    assert (driver.allocated[0], driver.synchronisations) == (allocated, waited)
+    assert len({result.loss for result in [first, *results]}) == 6
+
+
+def test_each_kind_of_step_has_its_graph_and_new_memory_voids_it(install_driver: Install) -> None:
+    driver = install_driver()
+    model, reference = tiny(devices="cuda:0"), tiny(devices="simt")
+    batches = [4, 4, 3, 3, 4]
+    for n in batches:
+        here, there = (m.train_step(IMAGES[:n], LABELS[:n], momentum=0.9) for m in (model, reference))
+        assert here.loss == there.loss
+    assert [g.launches for g in driver.graphs] == [2, 1]
+    many = np.concatenate([IMAGES] * 3)
+    np.testing.assert_array_equal(model.forward(many), reference.forward(many))  # larger buffers
+    for _ in range(3):
+        assert model.train_step(IMAGES, LABELS).loss == reference.train_step(IMAGES, LABELS).loss
+    assert len(driver.graphs) == 3, "the old graph's addresses are gone"
+
+
+def test_without_graphs(install_driver: Install) -> None:
+    driver = install_driver()
+    with_graphs, without = tiny(devices="cuda:0"), tiny(devices="cuda:0", cuda_graph=False)
+    assert train(with_graphs) == train(without)
+    assert len(driver.graphs) == 1
+
+
+def test_images_on_the_gpu_are_read_where_they_are(install_driver: Install) -> None:
+    install_driver()
+    images, labels = on_gpu(IMAGES), on_gpu(LABELS.astype(np.int64))
+    model, reference = tiny(devices="cuda:0"), tiny(devices="cuda:0")
+    for _ in range(3):
+        assert model.train_step(images, labels).loss == reference.train_step(IMAGES, LABELS).loss
+    np.testing.assert_array_equal(model.forward(images), reference.forward(IMAGES))
+    assert "images" not in model.towers[0]._buffers
+    prepared = np.random.default_rng(2).standard_normal((3, 67, 67, 3)).astype(np.float32)
+    np.testing.assert_array_equal(model.forward(on_gpu(prepared)), reference.forward(prepared))
+    assert model.train_step(on_gpu(prepared), labels[:3]).loss == reference.train_step(prepared, LABELS[:3]).loss
+
+
+@pytest.mark.parametrize("owner", [0, 1])
+def test_images_on_one_of_two_gpus(install_driver: Install, owner: int) -> None:
+    for order in (0, 3):
+        install_driver(order=order)
+        model, reference = (tiny(devices=("cuda:0", "cuda:1")) for _ in range(2))
+        images, labels = on_gpu(IMAGES, owner), on_gpu(LABELS.astype(np.int64), owner)
+        for _ in range(2):
+            assert model.train_step(images, labels).loss == reference.train_step(IMAGES, LABELS).loss
+
+
+class Tensor:
+    """As a torch tensor: DLPack and nothing else."""
+
+    def __init__(self, array: Any, device: tuple[int, int]) -> None:
+        self.array, self.device = array, device
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.device
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.array.__dlpack__()
+
+
+def test_dlpack(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_driver()
+    model, reference = tiny(devices="cuda:0"), tiny(devices="cuda:0")
+    expected = reference.forward(IMAGES)
+    np.testing.assert_array_equal(model.forward(Tensor(IMAGES, (1, 0))), expected)
+    there = on_gpu(IMAGES)
+    monkeypatch.setattr(cupy, "from_dlpack", lambda tensor: tensor.array)  # which asks the driver
+    np.testing.assert_array_equal(model.forward(Tensor(there, (2, 0))), expected)
+    with pytest.raises(TypeError, match="on the host or on an NVIDIA GPU, got one on DLPack's device type 10"):
+        model.forward(Tensor(IMAGES, (10, 0)))
+    with pytest.raises(TypeError, match="images must be on the host or on cuda:0, got an array on"):
+        model.forward(on_gpu(IMAGES, 1))
+
+
+def test_labels_on_the_gpu_must_be_int64(install_driver: Install) -> None:
+    install_driver()
+    model = tiny(devices="cuda:0")
+    with pytest.raises(TypeError, match="labels on a GPU must be of dtype int64, got int32"):
+        model.train_step(IMAGES, on_gpu(LABELS.astype(np.int32)))
+    assert model.step == 0
+
+
+def test_arrays_on_a_gpu_are_not_for_a_model_on_the_cpu(install_driver: Install) -> None:
+    install_driver()
+    with pytest.raises(TypeError, match="images must be on the host or on cpu, got an array on"):
+        tiny(devices="cpu").forward(on_gpu(IMAGES))
+
+
+def test_host_arrays_may_be_changed_at_once(install_driver: Install) -> None:
+    install_driver(order=1)
+    model, reference = tiny(devices="cuda:0"), tiny(devices="cuda:0")
+    images, labels = IMAGES.copy(), LABELS.copy()
+    result = model.train_step(images, labels)
+    images[...], labels[...] = 0, 3
+    assert result.loss == reference.train_step(IMAGES, LABELS).loss
+
+
+@pytest.mark.parametrize("place", ["one", "two"])
+def test_out_of_memory_names_a_batch_that_fits(install_driver: Install, place: str) -> None:
+    driver = install_driver()
+    model = tiny(devices=PLACES[place][0])
+    train(model, 1)
+    driver.limit = max(driver.allocated) + (8 << 20)
+    many = np.zeros((512, 76, 76, 3), np.uint8)
+    with pytest.raises(MemoryError, match=r"training on a batch of 512 needs .* GiB on cuda:.*; a batch of \d+ would"):
+        model.train_step(many, np.zeros(512, int))
+    try:
+        model.train_step(many, np.zeros(512, int))
+    except MemoryError as error:
+        fits = int(str(error).split("a batch of ")[-1].split()[0])
+    assert 4 < fits < 512
+    model.train_step(many[:fits], np.zeros(fits, int)).loss  # noqa: B018
+    assert model.step == 2
+
+
+def test_devices_that_are_not_there(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alexnet_cuda.devices import default_device
+
+    driver = install_driver(count=1)
+    with pytest.raises(ValueError, match="there is no device 'cuda:1'; this machine has 1 GPU"):
+        tiny(devices="cuda:1")
+    assert tiny(devices="cuda").devices == ("cuda:0",)
+    assert default_device("bfloat16") == "cuda:0"
+    assert default_device("float64") == "cpu"
+    monkeypatch.setattr("alexnet_cuda.doctor.runs_as", lambda capability, architectures: "")
+    with pytest.warns(RuntimeWarning, match="cuda:0 stays unused: the kernels are not built for stand-in, sm_90"):
+        assert default_device("float32") == "cpu"
+    driver.count = 0
+    assert default_device("float32") == "cpu"

@@ -1,0 +1,59 @@
+"""Arrays in the CPU executor's memory, which fails a kernel that touches a byte beyond them."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from alexnet_cuda import _simt
+
+Array = npt.NDArray[Any]
+DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
+
+
+@contextmanager
+def executor_seed(value: int) -> Iterator[None]:
+    """The order in which the executor runs threads and blocks, for a while."""
+    before = _simt.seed()
+    _simt.set_seed(value=value)
+    yield
+    _simt.set_seed(value=before)
+
+
+def empty(shape: tuple[int, ...] | int, dtype: Any) -> Array:
+    """A poisoned array: bytes of 0xFF."""
+    shape = (shape,) if isinstance(shape, int) else shape
+    count, size = int(np.prod(shape)), np.dtype(dtype).itemsize
+    address = _simt.allocate(bytes=max(count * size, 16), label="test")
+    memory = (ctypes.c_char * (count * size)).from_address(address)
+    weakref.finalize(memory, lambda: _simt.release(address=address))
+    return np.frombuffer(memory, dtype, count).reshape(shape)
+
+
+def device(values: npt.ArrayLike, dtype: Any = None) -> Array:
+    """The values in the executor's memory."""
+    given = np.asarray(values) if dtype is None else np.asarray(values).astype(dtype)
+    result = empty(given.shape, given.dtype)
+    result[...] = given
+    return result
+
+
+def at(**arrays: Array | None) -> dict[str, int]:
+    """The addresses of arrays, 0 of None."""
+    return {name: 0 if array is None else array.ctypes.data for name, array in arrays.items()}
+
+
+def assert_bits(actual: Array, expected: Array) -> None:
+    """Equal in type, shape and every bit."""
+    assert actual.dtype == expected.dtype
+    assert actual.shape == expected.shape
+    bits = np.dtype(f"u{actual.dtype.itemsize}")
+    actual, expected = (np.ascontiguousarray(array).view(bits) for array in (actual, expected))
+    np.testing.assert_array_equal(actual, expected)

@@ -1,0 +1,578 @@
+"""The fused forms of a training step, each against the pair of kernels that it replaces, bit for bit.
+
+What a fused form rounds once and the pair twice is compared through float32, the precision that both compute in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alexnet_cuda import _simt
+
+from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed
+
+PRECISIONS: dict[str, Any] = {**DTYPES, "tf32": np.float32}
+
+
+@pytest.fixture(autouse=True, params=[0, 1], ids=["seed0", "seed1"])
+def seed(request: pytest.FixtureRequest) -> Iterator[None]:
+    with executor_seed(request.param):
+        yield
+
+
+@pytest.fixture(params=["", "splits=3"], ids=["", "splits"])
+def splits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setenv("ALEXNET_CUDA_FORCE", request.param)
+    return bool(request.param)
+
+
+def addresses(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with the address of each array, and 0 for None; whoever calls keeps the arrays."""
+    return arguments | at(**{k: v for k, v in arguments.items() if v is None or isinstance(v, np.ndarray)})
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution, or with three sizes a fully connected layer, whose tensors are ranges of wider ones."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    groups: int = 1
+    margin: int = 0  # columns that each tensor is wider to either side
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Rows and columns of the ranges."""
+        if len(self.shape) == 3:
+            rows, inputs, outputs = self.shape
+            return {"x": (rows, inputs), "y": (rows, outputs), "weight": (outputs, inputs)}
+        n, h, w, c, k, r, s = self.shape
+        p = (h + 2 * self.padding[0] - r) // self.stride[0] + 1
+        q = (w + 2 * self.padding[1] - s) // self.stride[1] + 1
+        return {"x": (n * h * w, c), "y": (n * p * q, k), "weight": (k * r * s, c // self.groups)}
+
+    def tensor(self, name: str, dtype: Any, values: str = "") -> Array:
+        """The range of a poisoned tensor, filled with normal numbers drawn from the name in `values`."""
+        rows, columns = self.sizes[name]
+        wide = empty((rows, columns + 2 * self.margin), dtype)
+        inside = wide[:, self.margin : self.margin + columns]
+        if values:
+            inside[...] = np.random.default_rng(list(values.encode())).standard_normal((rows, columns))
+        return inside
+
+    def assert_margin_untouched(self, *tensors: Array) -> None:
+        for tensor in tensors:
+            assert isinstance(tensor.base, np.ndarray)
+            wide = tensor.base.view(np.uint8).reshape(len(tensor), -1)
+            side = self.margin * tensor.itemsize
+            assert (wide[:, :side] == 0xFF).all()
+            assert (wide[:, wide.shape[1] - side :] == 0xFF).all()
+
+    def problem(self, precision: str) -> dict[str, Any]:
+        pitch = [self.sizes[name][1] + 2 * self.margin if self.margin else 0 for name in ("x", "y", "weight")]
+        problem: dict[str, Any] = {"shape": self.shape, "pitch": pitch, "precision": precision}
+        if len(self.shape) == 7:
+            problem |= {"stride": self.stride, "padding": self.padding, "groups": self.groups}
+        return problem
+
+    def config(self, direction: str, precision: str, force: str = "") -> Any:
+        op = "conv2d" if len(self.shape) == 7 else "linear"
+        aligned = self.margin % 8 == 0
+        problem = self.problem(precision)
+        return getattr(_simt, f"{op}_config")(direction=direction, aligned=aligned, force=force, **problem)
+
+    def run(self, direction: str, precision: str, **arguments: Any) -> None:
+        op = "conv2d" if len(self.shape) == 7 else "linear"
+        problem = self.problem(precision)
+        room = empty(getattr(_simt, f"{op}_workspace_bytes")(direction=direction, **problem), np.uint8)
+        given = addresses(arguments) | at(workspace=room) | {"workspace_bytes": room.size, "stream": 0}
+        getattr(_simt, f"{op}_{direction}")(**problem, **given)
+
+
+LAYERS = {
+    "conv2d": Layer((3, 9, 7, 48, 64, 3, 2), (2, 1), (1, 0), 2),
+    "conv2d pitched": Layer((3, 9, 7, 48, 64, 3, 2), (2, 1), (1, 0), 2, margin=8),
+    "conv2d odd": Layer((2, 9, 8, 22, 26, 3, 2), (1, 2), (0, 1), 2, margin=3),
+    "conv2d folded": Layer((3, 21, 18, 3, 40, 7, 6), (4, 3), (2, 1)),
+    "linear": Layer((150, 136, 72), margin=16),
+    "linear odd": Layer((5, 131, 70)),
+}
+every_layer = pytest.mark.parametrize("layer", LAYERS.values(), ids=LAYERS)
+every_precision = pytest.mark.parametrize("precision", PRECISIONS)
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
+
+
+@pytest.mark.parametrize("direction", ["fprop", "dgrad", "wgrad"])
+def test_the_layers_reach_every_path(direction: str) -> None:
+    choices = {name: layer.config(direction, "bfloat16", "splits=3") for name, layer in LAYERS.items()}
+    assert all(choice["splits"] > 1 for name, choice in choices.items() if "odd" not in name or direction != "wgrad")
+    assert {choice["vector"] for choice in choices.values()} == {True, False}
+    assert choices["conv2d folded"]["fold"] == (direction != "dgrad")
+
+
+STEP = 2**40 + 3
+RATE = 0.3
+# start and row stride; a vector's numbers are whole Philox blocks in the first alone.
+DRAWS = {"whole blocks": (2**33 + 8, 96), "odd start": (7, 96), "odd stride": (4, 77)}
+
+
+def dropout(step: Array | None, start: int, row_stride: int, rate: float = RATE) -> dict[str, Any]:
+    draw = {"rate": rate, "seed": 0x0123456789ABCDEF, "purpose": 9, "start": start, "row_stride": row_stride}
+    return {**{f"dropout_{name}": value for name, value in draw.items()}, "dropout_step": step}
+
+
+def apply_dropout(x: Array, **draw: Any) -> Array:
+    y = device(x)
+    draw = {name.removeprefix("dropout_"): value for name, value in draw.items()}
+    rows, columns = x.shape
+    sizes = {"rows": rows, "columns": columns, "dtype": x.dtype.name, "stream": 0}
+    _simt.dropout_apply(**addresses({"x": y, "y": y, **draw}), **sizes)
+    return y
+
+
+@every_layer
+@every_precision
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
+def test_fprop_with_dropout(layer: Layer, precision: str, draw: tuple[int, int], splits: bool) -> None:
+    dtype = PRECISIONS[precision]
+    step, whole = device([STEP], np.uint64), layer.tensor("y", np.float32)
+    bias = device(np.linspace(-1, 2, layer.sizes["y"][1]), np.float32)
+    tensors = {name: layer.tensor(name, dtype, name) for name in ("x", "weight")} | {"bias": bias, "addend": None}
+    activation = "relu" if draw[0] == 7 else "tanh"
+    layer.run("fprop", precision, **tensors, y=whole, y_float=True, activation=activation)
+    expected = apply_dropout(whole, **dropout(step, *draw))
+    dropped = (expected == 0) & (whole != 0)
+    assert 0.1 < dropped.mean() < 2 * RATE
+    for y_float in (False, True):
+        y = layer.tensor("y", np.float32 if y_float else dtype)
+        given = tensors | dropout(step, *draw)
+        layer.run("fprop", precision, **given, y=y, y_float=y_float, activation=activation)
+        assert_bits(y, expected.astype(y.dtype))
+        layer.assert_margin_untouched(y)
+
+
+def test_fprop_without_a_step_drops_nothing() -> None:
+    layer = LAYERS["conv2d"]
+    tensors = {name: layer.tensor(name, np.float32, name) for name in ("x", "weight")} | {"bias": None, "addend": None}
+    results = [layer.tensor("y", np.float32) for _ in range(3)]
+    for y, draw in zip(
+        results, ({}, dropout(None, 0, 64), dropout(device([STEP], np.uint64), 0, 64, 0.0)), strict=True
+    ):
+        layer.run("fprop", "float32", **tensors, y=y, y_float=False, activation="none", **draw)
+        assert_bits(y, results[0])
+    assert np.isfinite(results[0]).all()
+
+
+@pytest.mark.parametrize("layer", [layer for name, layer in LAYERS.items() if name != "conv2d folded"])
+@every_precision
+def test_dgrad_through_relu_and_dropout(layer: Layer, precision: str, splits: bool) -> None:
+    dtype, scale = PRECISIONS[precision], float(np.float32(1 / (1 - RATE)))
+    draw = dropout(device([STEP], np.uint64), 8, 144)
+    tensors = {"dy": layer.tensor("y", dtype, "dy"), "weight": layer.tensor("weight", dtype, "weight")}
+    tensors["addend"] = layer.tensor("x", np.float32, "addend")
+    plain = layer.tensor("x", np.float32)
+    layer.run("dgrad", precision, **tensors, mask=None, dx=plain, dx_float=True)
+    before = layer.tensor("x", np.float32, "before")
+    expected = np.where(before > 0, apply_dropout(plain, **draw), np.float32(0))
+    # What the layer before wrote: positive where ReLU and dropout both let it pass.
+    mask = layer.tensor("x", dtype)
+    mask[...] = apply_dropout(np.maximum(before, np.float32(0)), **draw)
+    for dx_float in (False, True):
+        dx = layer.tensor("x", np.float32 if dx_float else dtype)
+        layer.run("dgrad", precision, **tensors, mask=mask, dx=dx, dx_float=dx_float, mask_scale=scale)
+        assert_bits(dx, expected.astype(dx.dtype) + dx.dtype.type(0))  # the pair has zeros of both signs
+        layer.assert_margin_untouched(dx)
+
+
+RATES = {"rate_factor": 2.0, "momentum": 0.9, "weight_decay": 0.05, "gradient_scale": 0.25}
+
+
+def sgd_in_one(layer: Layer, precision: str, tensors: dict[str, Array], keep_gradient: bool) -> dict[str, Array]:
+    """Weights, velocity, their copy and the gradient after a wgrad that does the step."""
+    dtype = PRECISIONS[precision]
+    state = {"weights": layer.tensor("weight", np.float32, "w"), "velocity": layer.tensor("weight", np.float32, "v")}
+    if dtype != np.float32:
+        state["copy"] = layer.tensor("weight", dtype)
+    if keep_gradient:
+        state["dweight"] = layer.tensor("weight", np.float32)
+    sgd: dict[str, Any] = {**state, **RATES, "learning_rate": device([0.01], np.float32)}
+    dweight = sgd.pop("dweight", None)
+    sgd = {f"sgd_{name}": value for name, value in sgd.items()}
+    layer.run("wgrad", precision, **tensors, dweight=dweight, dbias=None, accumulate=False, **sgd)
+    return state
+
+
+def sgd_in_two(layer: Layer, precision: str, tensors: dict[str, Array], keep_gradient: bool) -> dict[str, Array]:
+    """The same by wgrad and then sgd, which takes dense tensors alone."""
+    dweight = layer.tensor("weight", np.float32)
+    layer.run("wgrad", precision, **tensors, dweight=dweight, dbias=None, accumulate=False)
+    dtype = "bfloat16" if precision == "tf32" else precision
+    weights, velocity = (device(layer.tensor("weight", np.float32, name)) for name in ("w", "v"))
+    copy = None if PRECISIONS[precision] == np.float32 else empty(weights.shape, DTYPES[dtype])
+    gradient, learning_rate = device(dweight), device([0.01], np.float32)
+    _simt.sgd(
+        **at(weights=weights, velocity=velocity, gradient=gradient, copy=copy, learning_rate=learning_rate),
+        **RATES,
+        count=weights.size,
+        dtype="float32",
+        copy_dtype="float16" if dtype == "float32" else dtype,
+        stream=0,
+    )
+    state = {"weights": weights, "velocity": velocity, "copy": copy, "dweight": gradient if keep_gradient else None}
+    return {name: array for name, array in state.items() if array is not None}
+
+
+@every_layer
+@every_precision
+@pytest.mark.parametrize("keep_gradient", [False, True], ids=["", "dweight"])
+def test_wgrad_with_sgd(layer: Layer, precision: str, keep_gradient: bool, splits: bool) -> None:
+    dtype = PRECISIONS[precision]
+    tensors = {"x": layer.tensor("x", dtype, "x"), "dy": layer.tensor("y", dtype, "dy")}
+    expected = sgd_in_two(layer, precision, tensors, keep_gradient)
+    result = sgd_in_one(layer, precision, tensors, keep_gradient)
+    assert result.keys() == expected.keys()
+    for name, array in result.items():
+        assert np.isfinite(array.astype(np.float32)).all()
+        assert_bits(array, expected[name])
+        layer.assert_margin_untouched(array)
+    assert (result["weights"] != layer.tensor("weight", np.float32, "w")).all()
+
+
+def test_wgrad_with_sgd_has_the_same_bias_gradient() -> None:
+    layer = LAYERS["conv2d"]
+    tensors = {"x": layer.tensor("x", np.float32, "x"), "dy": layer.tensor("y", np.float32, "dy"), "accumulate": False}
+    sgd = {f"sgd_{name}": layer.tensor("weight", np.float32, name) for name in ("weights", "velocity")}
+    sgd["sgd_learning_rate"] = device([1.0], np.float32)
+    fused, alone = empty(layer.sizes["y"][1], np.float32), empty(layer.sizes["y"][1], np.float32)
+    layer.run("wgrad", "float32", **tensors, dweight=None, dbias=fused, **sgd)
+    layer.run("wgrad", "float32", **tensors, dweight=layer.tensor("weight", np.float32), dbias=alone)
+    assert_bits(fused, alone)
+
+
+# images, height, width, channels: vectors of the LRN, and what only the kernel for any window takes.
+IMAGES = [(2, 5, 7, 64), (3, 6, 5, 18)]
+WINDOW: dict[str, Any] = {"groups": 2, "size": 5, "k": 2.0, "alpha": 0.1, "beta": 0.75}
+
+
+def relu_bprop(y: Array, dy: Array) -> Array:
+    dx = empty(y.shape, y.dtype)
+    _simt.relu_bprop(**at(y=y, dy=dy, dx=dx), count=y.size, dtype=y.dtype.name, stream=0)
+    return dx
+
+
+def normal(shape: tuple[int, ...], dtype: str, name: str) -> Array:
+    return device(np.random.default_rng(list(name.encode())).standard_normal(shape), DTYPES[dtype])
+
+
+def rectified(shape: tuple[int, ...], dtype: str, threshold: float = 0.0) -> Array:
+    """The output of a ReLU; where few numbers are above the threshold, many windows of a pool have none."""
+    return device(np.maximum(normal(shape, "float32", "x") - threshold, 0), DTYPES[dtype])
+
+
+@every_dtype
+@pytest.mark.parametrize("images", IMAGES)
+def test_lrn_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
+    n, h, w, c = images
+    x, dy = rectified(images, dtype), normal(images, dtype, "dy")
+    x[0, 0, 0, 0] = np.nan
+    results = []
+    for relu in (False, True):
+        dx = empty(images, DTYPES[dtype])
+        sizes = {"images": n, "pixels": h * w, "channels": c, **WINDOW, "dtype": dtype, "stream": 0}
+        _simt.lrn_bprop(**at(dy=dy, x=x, dx=dx), **sizes, relu=relu)
+        results.append(dx)
+    assert_bits(results[1], relu_bprop(x, results[0]))
+    assert (results[0] != results[1]).mean() > 0.3
+
+
+def pool(
+    images: tuple[int, int, int, int], dtype: str, x: Array, **arguments: Any
+) -> tuple[dict[str, Any], Array, Array]:
+    """Sizes of a pool, its output and argmax."""
+    n, h, w, c = images
+    sizes = {"images": n, "height": h, "width": w, "channels": c, "dtype": dtype, "stream": 0}
+    p, q = (h - 3) // 2 + 1, (w - 3) // 2 + 1
+    y, argmax = empty((n, p, q, c), DTYPES[dtype]), empty((n, p, q, c), np.uint8)
+    _simt.max_pool_fprop(**at(x=x, y=y, argmax=argmax), **sizes, size=3, stride=2)
+    return sizes, y, argmax
+
+
+@every_dtype
+@pytest.mark.parametrize("images", IMAGES)
+def test_lrn_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
+    x = rectified(images, dtype, 1.5)
+    sizes, y, argmax = pool(images, dtype, x)
+    dy = normal(y.shape, dtype, "dy")
+    results = []
+    for relu in (False, True):
+        dx = empty(images, DTYPES[dtype])
+        window = {**WINDOW, "pool_size": 3, "pool_stride": 2}
+        _simt.lrn_max_pool_bprop(**at(dy=dy, argmax=argmax, x=x, dx=dx), **sizes, **window, relu=relu)
+        results.append(dx)
+    assert_bits(results[1], relu_bprop(x, results[0]))
+    assert (results[0] != results[1]).any()
+
+
+@every_dtype
+@pytest.mark.parametrize("images", IMAGES)
+def test_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
+    x = rectified(images, dtype, 1.5)
+    sizes, y, argmax = pool(images, dtype, x)
+    dy = normal(y.shape, dtype, "dy")
+    results = []
+    for gradient, output in ((relu_bprop(y, dy), None), (dy, y), (dy, None)):
+        dx = empty(images, DTYPES[dtype])
+        tensors = at(dy=gradient, argmax=argmax, dx=dx, y=output)
+        _simt.max_pool_bprop(**tensors, **sizes, size=3, stride=2)
+        results.append(dx)
+    assert_bits(results[1], results[0])
+    assert (results[1] != results[2]).any()
+    # The same as a ReLU's backward pass behind the pool's.
+    np.testing.assert_array_equal(results[1], relu_bprop(x, results[2]))
+
+
+CLASSES = 70
+
+
+def cross_entropy(logits: Array, dlogits: Array, **arguments: Any) -> tuple[Array, Array]:
+    rows = len(logits)
+    loss, correct = empty(rows, np.float32), empty(rows, np.uint8)
+    labels = device(np.arange(rows) * 7 % CLASSES, np.int64)
+    _simt.softmax_cross_entropy(
+        **at(logits=logits, labels=labels, loss=loss, correct=correct, dlogits=dlogits),
+        rows=rows,
+        classes=CLASSES,
+        scale=8.0,
+        **{"dtype": logits.dtype.name, "stream": 0, **arguments},
+    )
+    return loss, correct
+
+
+@every_dtype
+@pytest.mark.parametrize("dlogits_dtype", DTYPES)
+@pytest.mark.parametrize(("first", "columns"), [(0, -1), (0, 35), (35, 35), (35, -1), (69, 1), (70, 0)])
+def test_softmax_of_other_type_and_columns(dtype: str, dlogits_dtype: str, first: int, columns: int) -> None:
+    logits = normal((9, CLASSES), dtype, "logits")
+    whole = empty(logits.shape, np.float32)
+    expected = cross_entropy(logits, whole, dlogits_dtype="float32")
+    wanted = slice(first, CLASSES if columns < 0 else first + columns)
+    part = empty(whole[:, wanted].shape, DTYPES[dlogits_dtype])
+    given = {"dlogits_dtype": dlogits_dtype, "first_column": first, "columns": columns}
+    for result, same in zip(cross_entropy(logits, part, **given), expected, strict=True):
+        assert_bits(result, same)
+    assert_bits(part, whole[:, wanted].astype(part.dtype))
+    if columns < 0 and first == 0 and dtype == dlogits_dtype:
+        in_place = device(logits)
+        cross_entropy(in_place, in_place)
+        assert_bits(in_place, part)
+
+
+def wide(rows: int, pitch: int, first: int, columns: int, dtype: Any, name: str = "") -> Array:
+    """Columns of a poisoned matrix, filled with normal numbers drawn from `name`."""
+    inside = empty((rows, pitch), dtype)[:, first : first + columns]
+    if name:
+        inside[...] = np.random.default_rng(list(name.encode())).standard_normal((rows, columns))
+    return inside
+
+
+def copy_columns(x: Array, addend: Array | None, y: Array, **arguments: Any) -> None:
+    pitches = {f"{n}_pitch": 0 if a is None else a.strides[0] // a.itemsize for n, a in
+               (("x", x), ("addend", addend), ("y", y))}  # fmt: skip
+    given = {"x_dtype": x.dtype.name, "y_dtype": y.dtype.name, "stream": 0, **pitches, **arguments}
+    _simt.copy_columns(**at(x=x, addend=addend, y=y), **{"rows": len(x), "columns": x.shape[1], **given})
+
+
+# rows, columns, pitches of x, addend and y, first column of each: vectors, dense but no whole row, by number.
+COPIES = [
+    (7, 48, (64, 48, 96), (8, 0, 16)),
+    (8, 27, (27, 27, 27), (0, 0, 0)),
+    (7, 27, (27, 27, 27), (0, 0, 0)),
+    (5, 48, (64, 51, 96), (8, 2, 17)),
+    (1, 1, (1, 9, 3), (0, 3, 2)),
+]
+
+
+@every_dtype
+@pytest.mark.parametrize("y_dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "columns", "pitches", "firsts"), COPIES)
+@pytest.mark.parametrize("with_addend", [False, True], ids=["", "addend"])
+def test_copy_columns(
+    dtype: str,
+    y_dtype: str,
+    rows: int,
+    columns: int,
+    pitches: tuple[int, ...],
+    firsts: tuple[int, ...],
+    with_addend: bool,
+) -> None:
+    x = wide(rows, pitches[0], firsts[0], columns, DTYPES[dtype], "x")
+    addend = wide(rows, pitches[1], firsts[1], columns, DTYPES[dtype], "addend") if with_addend else None
+    y = wide(rows, pitches[2], firsts[2], columns, DTYPES[y_dtype])
+    copy_columns(x, addend, y)
+    sums = x.astype(np.float32) if addend is None else x.astype(np.float32) + addend.astype(np.float32)
+    assert_bits(y, sums.astype(y.dtype))
+    assert isinstance(y.base, np.ndarray)
+    poisoned = y.base.view(np.uint8) == 0xFF
+    assert poisoned.sum() >= (pitches[2] - columns) * rows * y.itemsize, "written beside the range"
+
+
+def test_copy_takes_vectors_where_it_can() -> None:
+    common = {"x_pitch": 0, "addend_pitch": 0, "y_pitch": 0, "x_dtype": "float32", "y_dtype": "bfloat16"}
+    for changes, vector in (
+        ({}, 8),
+        ({"aligned": False}, 1),
+        ({"columns": 27}, 8),  # dense: 8 rows of 27 are 27 vectors
+        ({"columns": 27, "rows": 7}, 1),
+        ({"y_pitch": 52}, 1),
+        ({"x_pitch": 56, "y_pitch": 64}, 8),
+        ({"y_dtype": "float32"}, 4),
+    ):
+        choice = _simt.copy_config(**{"rows": 8, "columns": 48, "aligned": True, **common, **changes})
+        assert choice["vector"] == vector, changes
+
+
+@every_dtype
+def test_copy_in_place_and_between_columns_of_one_matrix(dtype: str) -> None:
+    both = empty((6, 32), DTYPES[dtype])
+    left, right = both[:, :16], both[:, 16:]
+    left[...] = normal((6, 16), dtype, "left")
+    copy_columns(left, None, right)
+    assert_bits(right, left)
+    expected = (left.astype(np.float32) + right.astype(np.float32)).astype(left.dtype)
+    copy_columns(left, right, left)
+    assert_bits(left, expected)
+    copy_columns(right, left, left)
+    assert_bits(left, (expected.astype(np.float32) + right.astype(np.float32)).astype(left.dtype))
+
+
+def test_copy_keeps_the_bits_of_a_nan() -> None:
+    x = device(np.array([[0x7FC12345, 0xFF812345, 1, 0x80000000]], np.uint32)).view(np.float32)
+    y = empty(x.shape, np.float32)
+    copy_columns(x, None, y)
+    np.testing.assert_array_equal(y.view(np.uint32), x.view(np.uint32))
+
+
+FLAT = Layer((3, 16, 24))
+
+
+def linear(direction: str, precision: str = "bfloat16", **changes: Any) -> None:
+    """A call whose arguments are good but for `changes`."""
+    dtype = PRECISIONS[precision]
+    x, y, weight = (FLAT.tensor(name, dtype, name) for name in ("x", "y", "weight"))
+    arguments: dict[str, Any] = {
+        "fprop": {
+            "x": x,
+            "weight": weight,
+            "bias": None,
+            "addend": None,
+            "y": y,
+            "y_float": False,
+            "activation": "relu",
+        },
+        "dgrad": {"dy": y, "weight": weight, "mask": x, "addend": None, "dx": device(x), "dx_float": False},
+        "wgrad": {"x": x, "dy": y, "dweight": empty((24, 16), np.float32), "dbias": None, "accumulate": False},
+    }[direction]
+    FLAT.run(direction, precision, **arguments | changes)
+
+
+def sgd_arrays(**changes: Any) -> dict[str, Any]:
+    arrays = {f"sgd_{name}": empty((24, 16), np.float32) for name in ("weights", "velocity", "copy")}
+    return {**arrays, "sgd_learning_rate": empty(1, np.float32), **changes}
+
+
+@pytest.mark.parametrize(
+    ("direction", "changes", "message"),
+    [
+        ("fprop", {"dropout_rate": 1.0}, "^dropout_rate is 1.0.*; expected a probability"),
+        ("fprop", {"dropout_rate": math.nan}, "^dropout_rate is nan"),
+        ("fprop", {"dropout_start": -1}, "^dropout_start is -1; expected 0 to"),
+        ("fprop", {"dropout_row_stride": 2**35}, "^dropout_row_stride is"),
+        ("fprop", {"dropout_start": 2**34 - 8}, r"^dropout_start \+ \(rows - 1\) \* dropout_row_stride \+"),
+        ("fprop", {"dropout_step": np.zeros(2, np.uint64)}, "^dropout_step is at address .*from allocate"),
+        ("dgrad", {"mask_scale": math.inf}, "^mask_scale is inf; expected"),
+        ("dgrad", {"mask_scale": 2.0, "mask": 0}, "^mask_scale is 2.*expected 1 without a mask"),
+        ("wgrad", {"accumulate": True}, "^accumulate is True; expected False with sgd_weights"),
+        ("wgrad", {"sgd_velocity": 0}, "^sgd_velocity is a null pointer; expected the address of 384 elements"),
+        ("wgrad", {"sgd_learning_rate": 0}, "^sgd_learning_rate is a null pointer"),
+        ("wgrad", {"sgd_weights": 0}, "^sgd_weights is a null pointer; expected the address of the weights"),
+        ("wgrad", {"sgd_momentum": -0.1}, "^sgd_momentum is -0.1"),
+        ("wgrad", {"sgd_weight_decay": math.nan}, "^sgd_weight_decay is nan"),
+        ("wgrad", {"sgd_rate_factor": 1e39}, "^sgd_rate_factor is"),
+        ("wgrad", {"sgd_gradient_scale": math.inf}, "^sgd_gradient_scale is inf"),
+        ("wgrad", {"precision": "tf32"}, "^sgd_copy is an address, but .*expected 0"),
+        ("wgrad", {"sgd_copy": np.zeros(384, np.float16)}, "^sgd_copy is at address .*expected memory from allocate"),
+    ],
+)  # fmt: skip
+def test_bad_argument_is_named(direction: str, changes: dict[str, Any], message: str) -> None:
+    precision = changes.get("precision", "bfloat16")
+    given = {name: value for name, value in changes.items() if name != "precision"}
+    if direction == "wgrad":
+        given = sgd_arrays(**given)
+    with pytest.raises(ValueError, match=message):
+        linear(direction, precision, **given)
+
+
+def test_dweight_may_be_null_with_sgd_alone() -> None:
+    linear("wgrad", dweight=0, **sgd_arrays())
+    with pytest.raises(ValueError, match=r"^dweight is a null pointer; expected the address of 384 elements"):
+        linear("wgrad", dweight=0)
+
+
+def test_softmax_refuses_what_it_cannot_do() -> None:
+    logits = normal((4, CLASSES), "float32", "logits")
+    for arguments, message in (
+        ({"columns": 71}, "^columns is 71; expected 0 to 70"),
+        ({"columns": -2}, "^columns is -2"),
+        ({"first_column": 71}, "^first_column is 71"),
+        ({"first_column": 30, "columns": 41}, "^columns is 41; expected 0 to 40"),
+        ({"dlogits_dtype": "int8"}, '^dlogits_dtype is "int8"; expected float32, bfloat16 or float16'),
+        ({"dlogits_dtype": "bfloat16"}, "^dlogits overlaps logits"),
+        ({"columns": 35}, "^dlogits overlaps logits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            cross_entropy(logits, logits, **arguments)
+
+
+def test_copy_refuses_what_it_cannot_do() -> None:
+    x, y = empty((4, 8), np.float32), empty((4, 8), np.float32)
+    halves = y.view(np.float16)[:, :8]
+    for a, b, arguments, message in (
+        (x, y, {"x_dtype": "int8"}, '^x_dtype is "int8"; expected'),
+        (x, y, {"y_dtype": "int8"}, '^y_dtype is "int8"; expected'),
+        (x, y, {"x_pitch": 7}, "^x_pitch is 7; expected 8 to"),
+        (x, y, {"rows": -1}, "^rows is -1"),
+        (x, y, {"columns": 2**40}, "^columns is"),
+        (x, y, {"rows": 5}, "^x is at address .*expected memory from allocate"),
+        (y, halves, {}, "^y overlaps x"),
+        (y[:3], y[1:], {}, "^y overlaps x"),
+        (y[:, :5], y[:, 3:], {"columns": 5}, "^y overlaps x"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            copy_columns(a, None, b, **arguments)
+    with pytest.raises(ValueError, match=r"^y overlaps addend"):
+        copy_columns(x[:3], y[:3], y[1:])
+
+
+@pytest.mark.parametrize("name", ["x", "weight", "y"])
+def test_a_tensor_one_element_short_is_named(name: str) -> None:
+    layer = Layer((3, 16, 24), margin=8)
+    tensors = {each: layer.tensor(each, DTYPES["bfloat16"], each) for each in ("x", "weight", "y")}
+    # The last row of a range ends before its pitch does: dense to its end it has to pass.
+    rows, columns = layer.sizes[name]
+    pitch = columns + 16
+    for missing in (0, 1):
+        exact = empty((rows - 1) * pitch + columns - missing, DTYPES["bfloat16"])
+        exact[...] = 1
+        arguments = {**tensors, name: exact, "bias": None, "addend": None}
+        if missing:
+            with pytest.raises(ValueError, match=f"^{name} is at address [0-9]+, from which [0-9]+ bytes are not"):
+                layer.run("fprop", "bfloat16", **arguments, y_float=False, activation="relu")
+        else:
+            layer.run("fprop", "bfloat16", **arguments, y_float=False, activation="relu")
