@@ -203,7 +203,7 @@ def _enter(bench: Bench, contender: Contender, samples: list[check.Sample]) -> _
     try:
         entry.prepared = prepared = contender.prepare(bench)
         entry.record["detail"] = prepared.detail
-        if found := _wrong(bench, prepared, samples):
+        if found := wrong(bench, prepared, samples):
             entry.record |= {"status": "wrong", "message": "; ".join(found)}
             prepared.close()
             entry.prepared = None
@@ -226,7 +226,7 @@ def _enter(bench: Bench, contender: Contender, samples: list[check.Sample]) -> _
     return entry
 
 
-def _wrong(bench: Bench, prepared: Prepared, samples: list[check.Sample]) -> list[str]:
+def wrong(bench: Bench, prepared: Prepared, samples: list[check.Sample]) -> list[str]:
     """What is wrong with a contender's results, once it has no other algorithm to turn to."""
     while True:
         bench.begin()

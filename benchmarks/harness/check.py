@@ -93,9 +93,11 @@ def problems(outputs: Outputs, samples: list[Sample], roundings: int) -> list[st
             continue  # an opponent that has no such output, such as an argmax in its own numbering
         output = outputs[sample.output].reshape(-1)
         actual = output[sample.index].astype(np.float64)
-        unit = 0.0 if output.dtype.kind in "iub" else float(_finfo(numpy_dtype(output.dtype.name)).eps) / 2
-        bound = roundings * unit * np.abs(sample.expected) + _ACCUMULATE * sample.terms
-        bound = np.zeros_like(bound) if sample.exact else bound + np.finfo(np.float32).tiny
+        bound = np.zeros_like(sample.expected)
+        if not sample.exact:
+            kind = _finfo(numpy_dtype(output.dtype.name))
+            unit, least = float(kind.eps) / 2, float(kind.smallest_subnormal)
+            bound = roundings * (unit * np.abs(sample.expected) + least) + _ACCUMULATE * sample.terms
         error = np.abs(actual - sample.expected)
         wrong = ~(error <= bound)  # NaN is wrong
         if wrong.any():

@@ -277,17 +277,25 @@ def training(network: Network, x: Any, labels: Any, learning_rate: float = 1e-4)
 
 
 def inference(network: Network, x: Any) -> Runner:
-    """A forward pass on one batch."""
+    """A forward pass on one batch, its logits brought to the host, as this package's `forward` does."""
     torch, setting = network.torch, network.setting
     settings(torch, network.precision)
     network.training = False
     call = _compiled(network)
 
+    logits: list[Any] = [None]
+
     def step() -> Any:
         with torch.inference_mode(), network.autocast():
-            return call(x)
+            logits[0] = call(x)
 
-    return _runner(torch, setting, step)
+    runner = _runner(torch, setting, step)
+
+    def and_fetch() -> Any:
+        runner.step()
+        return logits[0].cpu()
+
+    return Runner(and_fetch, runner.kernels)
 
 
 def _compiled(network: Network) -> Callable[[Any], Any]:

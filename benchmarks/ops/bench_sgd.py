@@ -9,7 +9,7 @@ import numpy as np
 from ..harness.cases import Case, Tensor, Tensors, step
 from ..harness.check import Sample, choose
 from ..harness.values import Values
-from ._common import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, WEIGHT_SCALE, update_samples, updated_tensors
+from ._common import WEIGHT_SCALE, sgd_parameters, update_samples, updated_tensors
 
 DIRECTIONS = ("update",)
 
@@ -46,15 +46,7 @@ def ours(case: Case, a: Any) -> None:
     """One call."""
     from alexnet_cuda.ops import sgd
 
-    sgd.update(
-        a["master"],
-        a["velocity"],
-        a["gradient"],
-        learning_rate=a.scalar(LEARNING_RATE),
-        momentum=MOMENTUM,
-        weight_decay=WEIGHT_DECAY,
-        copy=None if case.dtype == "float32" else a["copy"],
-    )
+    sgd.update(sgd_parameters(case, a), a["gradient"])
 
 
 def samples(case: Case, values: dict[str, Values], rng: np.random.Generator) -> list[Sample]:
