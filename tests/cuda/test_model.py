@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda import Model
+from alexnet_cuda.devices import default_device
 from tests.model.tiny import tiny
 
 from .standin import Driver
@@ -209,8 +210,6 @@ def test_out_of_memory_names_a_batch_that_fits(install_driver: Install, place: s
 
 
 def test_devices_that_are_not_there(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alexnet_cuda.devices import default_device
-
     driver = install_driver(count=1)
     with pytest.raises(ValueError, match="there is no device 'cuda:1'; this machine has 1 GPU"):
         tiny(devices="cuda:1")
