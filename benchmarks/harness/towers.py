@@ -9,7 +9,7 @@ from typing import Any
 from . import timing
 from .cases import DTYPES, ITEMSIZE
 from .results import Record
-from .steps import LEARNING_RATE, Inputs
+from .steps import LEARNING_RATE, Inputs, followed
 
 Interval = tuple[float, float]
 
@@ -57,7 +57,7 @@ def measure(device: Any, options: Record, seconds: float) -> Record:
     }
 
     def stepper(model: Any) -> Any:
-        return lambda: model.train_step(inputs.images, inputs.labels, learning_rate=LEARNING_RATE)
+        return followed(model, lambda: model.train_step(inputs.images, inputs.labels, learning_rate=LEARNING_RATE))
 
     losses = {}
     for name, model in models.items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-
 from benchmarks.harness import results, steps
 from benchmarks.harness.bench import Unavailable
 from benchmarks.harness.steps import Wrong, _Side
@@ -113,3 +114,18 @@ def test_a_lost_device_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceLost) as lost:
         steps.measure(device, OPTIONS, {}, 0.0, [])
     assert lost.value.contender == "ours"
+
+
+def test_the_events_wait_for_the_models_own_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+
+    def tower(name: str) -> Any:
+        return SimpleNamespace(device=SimpleNamespace(record=lambda: log.append(f"record {name}") or name))
+
+    stream = SimpleNamespace(wait_event=lambda event: log.append(f"wait for {event}"))
+    cuda = SimpleNamespace(get_current_stream=lambda: stream)
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    model = SimpleNamespace(towers=[tower("a"), tower("b")])
+    step = steps.followed(model, lambda: log.append("step") or "loss")
+    assert step() == "loss"
+    assert log == ["step", "record a", "wait for a", "record b", "wait for b"]
