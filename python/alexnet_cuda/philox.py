@@ -87,6 +87,20 @@ def philox4x32(counter: npt.ArrayLike, key: tuple[int, int]) -> UInt32Array:
     return np.stack(out, axis=-1).astype(np.uint32)
 
 
+def check_key(seed: int, purpose: int, step: int) -> None:
+    """Require seed and step of 64 bits and a purpose of 32."""
+    if not (0 <= seed < 1 << 64 and 0 <= step < 1 << 64):
+        raise ValueError(f"seed and step must be 64-bit unsigned integers, got seed {seed} and step {step}")
+    if not 0 <= purpose < 1 << 32:
+        raise ValueError(f"purpose must be a 32-bit unsigned integer, got {purpose}")
+
+
+def check_elements(start: int, count: int) -> None:
+    """Require elements that a step has random bits for."""
+    if start < 0 or count < 0 or start + count > 1 << 34:
+        raise ValueError(f"elements must lie in [0, 2**34], got start {start} and count {count}")
+
+
 def bits(seed: int, purpose: int, step: int, start: int, count: int) -> UInt32Array:
     """The 32 random bits of elements ``start`` to ``start + count``.
 
@@ -106,12 +120,8 @@ def bits(seed: int, purpose: int, step: int, start: int, count: int) -> UInt32Ar
     -------
     ndarray of uint32, shape [count]
     """
-    if start < 0 or count < 0 or start + count > 1 << 34:
-        raise ValueError(f"elements must lie in [0, 2**34], got start {start} and count {count}")
-    if not (0 <= seed < 1 << 64 and 0 <= step < 1 << 64):
-        raise ValueError(f"seed and step must be 64-bit unsigned integers, got seed {seed} and step {step}")
-    if not 0 <= purpose < 1 << 32:
-        raise ValueError(f"purpose must be a 32-bit unsigned integer, got {purpose}")
+    check_elements(start, count)
+    check_key(seed, purpose, step)
     first, last = start // 4, -(-(start + count) // 4)
     words = np.empty((last - first, 4), np.uint32)
     key = (seed & 0xFFFFFFFF, seed >> 32)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda import Model
+from alexnet_cuda.devices import default_device
 from tests.model.tiny import tiny
 
 from .standin import Driver
@@ -27,7 +28,7 @@ PLACES = {
 }
 
 
-def train(model: Model, steps: int = 4) -> list[tuple[float, int]]:
+def train(model: Model, steps: int = 3) -> list[tuple[float, int]]:
     results = [model.train_step(IMAGES, LABELS, learning_rate=0.02 / (i + 1)) for i in range(steps)]
     return [(r.loss, r.correct) for r in results]
 
@@ -47,8 +48,7 @@ def _memory(array: Any) -> Any:
     return (ctypes.c_char * array.nbytes).from_address(array.data.ptr)
 
 
-@pytest.mark.parametrize("order", range(4))
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("place", "order"), [("one", 0), ("two", 0), ("two", 1), ("two", 3), ("one twice", 3)])
 def test_training_and_prediction_are_the_executors_bits(install_driver: Install, place: str, order: int) -> None:
     devices, expected = PLACES[place]
     options = {"precision": "bfloat16"} if order % 2 else {}
@@ -99,11 +99,11 @@ def test_a_step_is_recorded_once_and_replayed_without_allocating_or_waiting(inst
 def test_each_kind_of_step_has_its_graph_and_new_memory_voids_it(install_driver: Install) -> None:
     driver = install_driver()
     model, reference = tiny(devices="cuda:0"), tiny(devices="simt")
-    batches = [4, 4, 3, 3, 4, 3, 4]
+    batches = [4, 4, 3, 3, 4]
     for n in batches:
         here, there = (m.train_step(IMAGES[:n], LABELS[:n], momentum=0.9) for m in (model, reference))
         assert here.loss == there.loss
-    assert [g.launches for g in driver.graphs] == [3, 2]
+    assert [g.launches for g in driver.graphs] == [2, 1]
     many = np.concatenate([IMAGES] * 3)
     np.testing.assert_array_equal(model.forward(many), reference.forward(many))  # larger buffers
     for _ in range(3):
@@ -133,7 +133,7 @@ def test_images_on_the_gpu_are_read_where_they_are(install_driver: Install) -> N
 
 @pytest.mark.parametrize("owner", [0, 1])
 def test_images_on_one_of_two_gpus(install_driver: Install, owner: int) -> None:
-    for order in range(4):
+    for order in (0, 3):
         install_driver(order=order)
         model, reference = (tiny(devices=("cuda:0", "cuda:1")) for _ in range(2))
         images, labels = on_gpu(IMAGES, owner), on_gpu(LABELS.astype(np.int64), owner)
@@ -210,8 +210,6 @@ def test_out_of_memory_names_a_batch_that_fits(install_driver: Install, place: s
 
 
 def test_devices_that_are_not_there(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alexnet_cuda.devices import default_device
-
     driver = install_driver(count=1)
     with pytest.raises(ValueError, match="there is no device 'cuda:1'; this machine has 1 GPU"):
         tiny(devices="cuda:1")

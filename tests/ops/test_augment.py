@@ -12,21 +12,21 @@ import pytest
 from alexnet_cuda.backends.cpu.augment import Views
 from alexnet_cuda.ops import augment
 
-from .backends import Backend
-from .tolerance import Precision, assert_close
+from .backends import Backend, assert_repeats
+from .tolerance import Precision, assert_close, assert_equal
 
 Array = npt.NDArray[Any]
 SIZE = 5
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
-def batch(n: int = 6) -> tuple[Array, Views]:
-    """Images of 9 x 7 with a view each; the corners of the range are among them."""
+def batch(n: int = 6, size: int = SIZE) -> tuple[Array, Views]:
+    """Images 4 and 2 pixels larger than the views, of which each has one; the corners of the range are among them."""
     rng = np.random.default_rng(18)
-    images = rng.integers(0, 256, (n, 9, 7, 3), dtype=np.uint8)
-    top, left = rng.integers(0, 9 - SIZE + 1, n), rng.integers(0, 7 - SIZE + 1, n)
-    top[0:1], left[0:1] = 0, 7 - SIZE
-    top[1:2], left[1:2] = 9 - SIZE, 0
+    images = rng.integers(0, 256, (n, size + 4, size + 2, 3), dtype=np.uint8)
+    top, left = rng.integers(0, 4 + 1, n), rng.integers(0, 2 + 1, n)
+    top[0:1], left[0:1] = 0, 2
+    top[1:2], left[1:2] = 4, 0
     shift = (20 * rng.standard_normal((n, 3))).astype(np.float32)
     return images, Views(top, left, np.arange(n) % 2 == 1, shift)
 
@@ -35,32 +35,71 @@ def on_device(backend: Backend, views: Views) -> Views:
     return Views(*map(backend.to_device, (views.top, views.left, views.mirrored, views.shift)))
 
 
-def loops(images: Array, views: Views, mean: Any, std: Any, order: str) -> Array:
-    """A pixel at a time, in float64."""
-    out = np.zeros((len(images), SIZE, SIZE, 3))
-    for n, i, j, c in np.ndindex(*out.shape):
-        column = SIZE - 1 - j if views.mirrored[n] else j
+def loops(images: Array, views: Views, mean: Any, std: Any, order: str, size: int) -> Array:
+    """An image and channel at a time, in float64."""
+    out = np.zeros((len(images), size, size, 3))
+    for n, c in np.ndindex(len(images), 3):
         rgb = "RGB".index(order[c])
-        pixel = float(images[n, views.top[n] + i, views.left[n] + column, rgb])
-        out[n, i, j, c] = (pixel + float(views.shift[n, rgb]) - mean[rgb]) / std[rgb]
+        crop = images[n, views.top[n] : views.top[n] + size, views.left[n] : views.left[n] + size, rgb]
+        pixels = (crop[:, ::-1] if views.mirrored[n] else crop).astype(np.float64)
+        out[n, :, :, c] = (pixels + float(views.shift[n, rgb]) - mean[rgb]) / std[rgb]
     return out
 
 
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 @pytest.mark.parametrize(("mean", "std"), [(MEAN, STD), ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))], ids=["scaled", "plain"])
-@pytest.mark.parametrize("n", [6, 1, 0])
-def test_every_pixel(backend: Backend, precision: Precision, order: str, mean: Any, std: Any, n: int) -> None:
-    images, views = batch(n)
-    out = backend.poisoned((n, SIZE, SIZE, 3), precision.dtype)
-    given = augment.fprop(
-        backend.to_device(images), on_device(backend, views), mean=mean, std=std, channel_order=order, out=out
-    )
+@pytest.mark.parametrize(("n", "size"), [(6, 5), (1, 5), (0, 5), (3, 41)])
+@pytest.mark.parametrize("there", ["to_device", "shifted"])
+def test_every_pixel(
+    backend: Backend, precision: Precision, order: str, mean: Any, std: Any, n: int, size: int, there: str
+) -> None:
+    images, views = batch(n, size)
+    out = getattr(backend, there)(np.full((n, size, size, 3), np.nan, precision.dtype))
+    options = {"mean": mean, "std": std, "channel_order": order}
+    given = augment.fprop(backend.to_device(images), on_device(backend, views), out=out, **options)
     assert given is out
-    expected = loops(images, views, mean, std, order)
+    # The very bits of float32 on the CPU, rounded once more where need be.
+    single = augment.fprop(images, views, out=np.empty((n, size, size, 3), np.float32), **options)
+    assert_equal(backend.to_host(out), single.astype(precision.dtype))
+    expected = loops(images, views, mean, std, order, size)
     # The scale, two products, two sums, of numbers up to 255, the shift and the mean, over std.
     sizes = (255 + np.abs(views.shift).max(initial=0) + max(mean)) / min(std)
-    bound = precision.bound(expected, 5 * sizes)
-    assert_close(backend.to_host(out), expected, bound, precision.dtype, shared=2 * precision.accumulate)
+    bound = precision.sums.bound(expected, 5 * sizes)
+    assert_close(single, expected, bound, np.float32, shared=2 * precision.accumulate)
+
+
+@pytest.mark.parametrize(("n", "size"), [(6, 5), (3, 41), (0, 5)])
+@pytest.mark.parametrize("there", ["to_device", "shifted"])
+def test_a_fourth_channel_of_zeros(kernels: Backend, precision: Precision, n: int, size: int, there: str) -> None:
+    images, views = batch(n, size)
+    options: dict[str, Any] = {"mean": MEAN, "std": STD, "channel_order": "BGR"}
+    arguments = kernels.to_device(images), on_device(kernels, views)
+    three = augment.fprop(*arguments, out=kernels.poisoned((n, size, size, 3), precision.dtype), **options)
+    four = getattr(kernels, there)(np.full((n, size, size, 4), np.nan, precision.dtype))
+    augment.fprop(*arguments, out=four, **options)
+    assert_equal(kernels.to_host(four)[..., :3], kernels.to_host(three))
+    assert_equal(kernels.to_host(four)[..., 3], np.zeros((n, size, size), precision.dtype))
+
+
+def test_views_may_be_on_the_host(kernels: Backend) -> None:
+    images, views = batch()
+    results = []
+    for given in (views, on_device(kernels, views)):
+        out = kernels.poisoned((6, SIZE, SIZE, 3), np.float32)
+        augment.fprop(kernels.to_device(images), given, mean=MEAN, std=STD, channel_order="RGB", out=out)
+        results.append(kernels.bits(out))
+    assert results[0] == results[1]
+
+
+def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
+    images, views = batch(3, 41)
+
+    def run() -> list[Any]:
+        out = backend.poisoned((3, 41, 41, 3), precision.dtype)
+        given = backend.to_device(images), on_device(backend, views)
+        return [augment.fprop(*given, mean=MEAN, std=STD, channel_order="RGB", out=out)]
+
+    assert_repeats(backend, run)
 
 
 def test_images_stay_as_they_are(backend: Backend, precision: Precision) -> None:
@@ -76,13 +115,14 @@ def test_images_stay_as_they_are(backend: Backend, precision: Precision) -> None
     [
         ({"images": np.zeros((6, 9, 7, 3), np.float32)}, TypeError, "images must be of dtype uint8, got float32"),
         ({"images": np.zeros((6, 9, 7, 4), np.uint8)}, ValueError, "images must have shape [any, any, any, 3]"),
-        ({"out": np.zeros((5, SIZE, SIZE, 3), np.float32)}, ValueError, "out must have shape [6, any, any, 3]"),
+        ({"out": np.zeros((5, SIZE, SIZE, 3), np.float32)}, ValueError, "out must have shape [6, any, any, any]"),
         (
             {"out": np.zeros((6, SIZE, 4, 3), np.float32)},
             ValueError,
             "out must have shape [6, 5, 5, 3], got [6, 5, 4, 3]",
         ),
-        ({"out": np.zeros(6, np.float32)}, ValueError, "out must have shape [6, any, any, 3], got [6]"),
+        ({"out": np.zeros((6, SIZE, SIZE, 5), np.float32)}, ValueError, "out must have shape [6, 5, 5, 3], got"),
+        ({"out": np.zeros(6, np.float32)}, ValueError, "out must have shape [6, any, any, any], got [6]"),
         ({"out": np.zeros((6, SIZE, SIZE, 3), np.int32)}, TypeError, "out must be floating point, got int32"),
         ({"out": np.zeros((6, 8, 8, 3), np.float32)}, ValueError, "crops of 8 pixels reach outside the images, 9x7"),
         ({"top": np.full(6, 5)}, ValueError, "crops of 5 pixels reach outside the images, 9x7"),
@@ -101,13 +141,12 @@ def test_images_stay_as_they_are(backend: Backend, precision: Precision) -> None
 def test_bad_arguments_name_what_was_given_and_expected(
     backend: Backend, change: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    images, views = batch()
-    views = on_device(backend, views)
+    images, views = batch()  # corners are only looked at on the host
     arguments: dict[str, Any] = {"mean": MEAN, "std": STD, "channel_order": "RGB"}
     arguments |= {"images": images, "out": np.zeros((6, SIZE, SIZE, 3), np.float32)}
     for name, value in change.items():
         if name in ("top", "left", "mirrored", "shift"):
-            views = replace(views, **{name: backend.to_device(value)})
+            views = replace(views, **{name: value})
         else:
             arguments[name] = value
     arguments |= {name: backend.to_device(arguments[name]) for name in ("images", "out")}

@@ -10,19 +10,23 @@ import pytest
 
 from alexnet_cuda.ops import avg_pool
 
-from .backends import Backend
-from .tolerance import Precision, assert_close, assert_equal, assert_gradient
+from .backends import Backend, assert_repeats
+from .tolerance import PRECISIONS, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, int, int, int]
 
-# Input shape, size and stride.
+# Input shape, size and stride. The kernels take 4 or 8 channels at once where the channels are a multiple of that.
 CASES: dict[str, tuple[Shape, int, int]] = {
     "overlapping": ((2, 7, 9, 5), 3, 2),
     "a rest left out": ((1, 8, 6, 3), 3, 2),
     "side by side": ((3, 6, 4, 2), 2, 2),
     "gaps": ((1, 9, 11, 2), 2, 5),
     "one window": ((1, 4, 4, 1), 4, 3),
+    "vectors": ((2, 7, 9, 24), 3, 2),
+    "vectors with gaps": ((2, 9, 11, 8), 2, 5),
+    "one past a block of threads": ((2, 6, 9, 257), 4, 1),
+    "conv5's": ((2, 13, 13, 256), 3, 2),
     "empty batch": ((0, 7, 9, 5), 3, 2),
 }
 all_cases = pytest.mark.parametrize(("shape", "size", "stride"), CASES.values(), ids=CASES)
@@ -31,10 +35,10 @@ all_cases = pytest.mark.parametrize(("shape", "size", "stride"), CASES.values(),
 def loops(x: Array, dy: Array, size: int, stride: int) -> tuple[Array, Array]:
     """Means and gradient in float64, straight from the definition."""
     y, dx = np.zeros(dy.shape), np.zeros(x.shape)
-    for n, p, q, c in np.ndindex(*dy.shape):
-        for r, s in np.ndindex(size, size):
-            y[n, p, q, c] += float(x[n, p * stride + r, q * stride + s, c]) / size**2
-            dx[n, p * stride + r, q * stride + s, c] += float(dy[n, p, q, c]) / size**2
+    for p, q in np.ndindex(*dy.shape[1:3]):
+        rows, columns = slice(p * stride, p * stride + size), slice(q * stride, q * stride + size)
+        y[:, p, q] = x[:, rows, columns].astype(np.float64).sum(axis=(1, 2)) / size**2
+        dx[:, rows, columns] += dy[:, p : p + 1, q : q + 1].astype(np.float64) / size**2
     return y, dx
 
 
@@ -46,18 +50,20 @@ def arrays(shape: Shape, size: int, stride: int) -> tuple[Array, Array]:
 
 
 @all_cases
-def test_fprop_and_bprop(backend: Backend, precision: Precision, shape: Shape, size: int, stride: int) -> None:
+@pytest.mark.parametrize("there", ["to_device", "shifted"])
+def test_fprop_and_bprop(
+    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, there: str
+) -> None:
     x, dy = (precision.array(a) for a in arrays(shape, size, stride))
     (y, dx), sizes = loops(x, dy, size, stride), loops(np.abs(x), np.abs(dy), size, stride)
     units = size**2 + 2  # an addition each, the factor and its product
-    actual = avg_pool.fprop(backend.to_device(x), size=size, stride=stride)
-    assert_close(
-        backend.to_host(actual), y, precision.bound(y, units * sizes[0]), precision.dtype, precision.accumulate
-    )
-    actual = avg_pool.bprop(backend.to_device(dy), shape, size=size, stride=stride)
-    assert_close(
-        backend.to_host(actual), dx, precision.bound(dx, units * sizes[1]), precision.dtype, precision.accumulate
-    )
+    shared = precision.accumulate  # the rounded factor
+    options = {"size": size, "stride": stride}
+    actual = avg_pool.fprop(getattr(backend, there)(x), out=backend.poisoned(y.shape, precision.dtype), **options)
+    assert_close(backend.to_host(actual), y, precision.bound(y, units * sizes[0]), precision.dtype, shared)
+    out = backend.poisoned(shape, precision.dtype)
+    actual = avg_pool.bprop(getattr(backend, there)(dy), shape, out=out, **options)
+    assert_close(backend.to_host(actual), dx, precision.bound(dx, units * sizes[1]), precision.dtype, shared)
 
 
 @pytest.mark.parametrize("name", ["overlapping", "gaps"])
@@ -89,3 +95,12 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         avg_pool.fprop(zeros(1, 2, 9, 2))
     with pytest.raises(ValueError, match=r"dy must have shape \[1, 3, 4, 2\], got \[1, 4, 3, 2\]"):
         avg_pool.bprop(zeros(1, 4, 3, 2), (1, 7, 9, 2))
+
+
+def test_repeats_to_the_bit(backend: Backend) -> None:
+    x, dy = (PRECISIONS["float32"].array(a) for a in arrays((2, 7, 9, 24), 3, 2))
+
+    def run() -> list[Any]:
+        return [avg_pool.fprop(backend.to_device(x)), avg_pool.bprop(backend.to_device(dy), x.shape)]
+
+    assert_repeats(backend, run)

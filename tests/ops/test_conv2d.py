@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,24 @@ import pytest
 
 from alexnet_cuda.backends.cpu import conv2d as implementation
 from alexnet_cuda.ops import conv2d
+from alexnet_cuda.ops.sgd import SgdParams
 
-from .backends import Backend
-from .tolerance import Precision, assert_close, assert_equal, assert_gradient, dot_terms
+from .backends import Backend, ChannelRange, assert_repeats
+from .fused import (
+    DGRAD_FORMS,
+    FPROP_FORMS,
+    WGRAD_FORMS,
+    DgradForm,
+    FpropForm,
+    Sums,
+    WgradForm,
+    assert_sums,
+    dgrad_forms,
+    fprop_forms,
+    pinned,
+    wgrad_forms,
+)
+from .tolerance import PRECISIONS, TENSOR_CORES, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
 
@@ -67,16 +83,108 @@ CASES = {
     "past the largest tile, padded": Case(4, (27, 25), 2, 2, (2, 2), (1, 1), (1, 1), 2),
     "more images than lanes": Case(9, (11, 10), 1, 1, (2, 2), (1, 1), (1, 0)),
 }
-ALEXNET = {
-    "conv1": Case(2, (227, 227), 3, 96, (11, 11), (4, 4)),
-    "conv2": Case(2, (27, 27), 96, 256, (5, 5), (1, 1), (2, 2), 2),
-    "conv3": Case(2, (13, 13), 256, 384, (3, 3), (1, 1), (1, 1)),
-    "conv4": Case(2, (13, 13), 384, 384, (3, 3), (1, 1), (1, 1), 2),
-    "conv5": Case(2, (13, 13), 384, 256, (3, 3), (1, 1), (1, 1), 2),
+# The kernels' tiles are 16 to 128 rows and columns of the product, 32 or 64 deep in a pipeline of 3 or 4; operands of
+# whole chunks of 4 or 8 channels are read in vectors, odd channels of one dense group are folded. Rows, columns and
+# depth of fprop are N P Q, K / groups and R S C / groups.
+TILED = {
+    "17 rows, 65 columns": Case(1, (1, 17), 8, 65, (1, 1)),
+    "65 rows, 97 columns": Case(1, (13, 5), 24, 97, (1, 1)),
+    "97 rows, 129 columns": Case(1, (97, 1), 16, 129, (1, 1)),
+    "129 rows, 136 columns": Case(3, (43, 1), 8, 136, (1, 1)),
+    "one past the pipeline": Case(1, (6, 5), 16, 8, (17, 1), (2, 1), (8, 0)),
+    "vectors": Case(3, (13, 12), 32, 32, (3, 2), (2, 1), (1, 0), 2),
+    "vectors, then odd columns": Case(2, (7, 6), 32, 30, (3, 2), (2, 1), (1, 0), 2),
+    "odd channels, then vectors": Case(2, (7, 6), 6, 32, (3, 2), (2, 1), (1, 0), 2),
+    "by number, many of all": Case(2, (9, 11), 75, 69, (3, 2), (1, 1), (1, 1), 3),
+    "folded": Case(2, (9, 8), 3, 8, (3, 2), (2, 1), (1, 0)),
+    "folded, stride beyond the filter": Case(2, (9, 10), 5, 16, (2, 1), (3, 4), (1, 2)),
+    "folded, odd columns": Case(1, (20, 18), 3, 12, (11, 11), (4, 4), (2, 2)),
 }
-ALL = {**CASES, **ALEXNET, "empty batch": Case(0, (7, 6), 4, 6, (3, 2), (2, 1), (1, 0), 2)}
+ALEXNET = {
+    "conv1": Case(1, (227, 227), 3, 96, (11, 11), (4, 4)),
+    "conv2": Case(1, (27, 27), 96, 256, (5, 5), (1, 1), (2, 2), 2),
+    "conv3": Case(1, (13, 13), 256, 384, (3, 3), (1, 1), (1, 1)),
+    "conv4": Case(1, (13, 13), 384, 384, (3, 3), (1, 1), (1, 1), 2),
+    "conv5": Case(1, (13, 13), 384, 256, (3, 3), (1, 1), (1, 1), 2),
+}
+ALL = {**CASES, **TILED, "empty batch": Case(0, (7, 6), 4, 6, (3, 2), (2, 1), (1, 0), 2)}
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
+layers = pytest.mark.parametrize("case", ALEXNET.values(), ids=ALEXNET)
+
+
+@lru_cache(maxsize=16)
+def rounded(case: Case, precision: str) -> tuple[Array, Array, Array]:
+    """x, weight and dy as the operations get them."""
+    x, weight, _, dy = (PRECISIONS[precision].array(a) for a in case.arrays())
+    return x, weight, dy
+
+
+def wide(case: Case, precision: str) -> tuple[Array, Array, Array]:
+    """The same in float64."""
+    x, weight, dy = (a.astype(np.float64) for a in rounded(case, precision))
+    return x, weight, dy
+
+
+@lru_cache(maxsize=64)
+def fprop_sums(case: Case, precision: str, kernels: bool) -> Sums:
+    (x, weight, _), depth = wide(case, precision), case.rs[0] * case.rs[1] * case.c // case.groups
+    squares = conv2d.fprop(x**2, weight**2, **case.options)
+    units = unit_roundoffs(precision, kernels).dot(depth, squares)
+    return Sums(conv2d.fprop(x, weight, **case.options), units, depth)
+
+
+@lru_cache(maxsize=64)
+def dgrad_sums(case: Case, precision: str, kernels: bool) -> Sums:
+    (x, weight, dy), depth = wide(case, precision), case.rs[0] * case.rs[1] * case.k // case.groups
+    squares = conv2d.dgrad(dy**2, weight**2, x.shape, **case.options)
+    units = unit_roundoffs(precision, kernels).dot(depth, squares)
+    return Sums(conv2d.dgrad(dy, weight, x.shape, **case.options), units, depth)
+
+
+@lru_cache(maxsize=64)
+def wgrad_sums(case: Case, precision: str, kernels: bool) -> tuple[Sums, Sums]:
+    """Of weight and bias."""
+    (x, _, dy), depth = wide(case, precision), case.n * case.pq[0] * case.pq[1]
+    squares = conv2d.wgrad(x**2, dy**2, case.rs, **case.options)
+    values = conv2d.wgrad(x, dy, case.rs, **case.options)
+    # The bias's gradient is added up without tensor cores.
+    units = (unit_roundoffs(precision, kernels).dot(depth, squares[0]), PRECISIONS[precision].dot(depth, squares[1]))
+    return Sums(values[0], units[0], depth), Sums(values[1], units[1], depth)
+
+
+def unit_roundoffs(precision: str, kernels: bool) -> Precision:
+    return (TENSOR_CORES if kernels else PRECISIONS)[precision]
+
+
+def check_fprop(backend: Backend, p: Precision, case: Case, form: FpropForm, there: str = "to_device") -> Any:
+    x, weight, _ = (getattr(backend, there)(a) for a in rounded(case, p.name))
+
+    def call(**options: Any) -> Any:
+        return conv2d.fprop(x, weight, precision=p.option, **case.options, **options)
+
+    return form.check(backend, p, fprop_sums(case, p.name, backend.kernels), call, there)
+
+
+def check_dgrad(backend: Backend, p: Precision, case: Case, form: DgradForm, there: str = "to_device") -> Any:
+    x, weight, dy = rounded(case, p.name)
+    given = [getattr(backend, there)(a) for a in (dy, weight)]
+
+    def call(**options: Any) -> Any:
+        return conv2d.dgrad(*given, x.shape, precision=p.option, **case.options, **options)
+
+    return form.check(backend, p, dgrad_sums(case, p.name, backend.kernels), call, there)
+
+
+def check_wgrad(backend: Backend, p: Precision, case: Case, form: WgradForm, there: str = "to_device") -> list[Any]:
+    x, _, dy = rounded(case, p.name)
+    # The sums over dy that make the bias's gradient need it on 16 bytes.
+    given = getattr(backend, there)(x), getattr(backend, "to_device" if form.bias else there)(dy)
+
+    def call(**options: Any) -> Any:
+        return conv2d.wgrad(*given, case.rs, precision=p.option, **case.options, **options)
+
+    return form.check(backend, p, *wgrad_sums(case, p.name, backend.kernels), call, there)
 
 
 def products(case: Case) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
@@ -133,81 +241,342 @@ def test_reference_does_not_depend_on_the_tile(monkeypatch: pytest.MonkeyPatch) 
 
 
 @all_cases
-def test_fprop(backend: Backend, precision: Precision, case: Case) -> None:
-    x, weight, bias = (precision.array(a) for a in case.arrays()[:3])
-    y = conv2d.fprop(*map(backend.to_device, (x, weight, bias)), **case.options)
-    x, weight, bias = (a.astype(np.float64) for a in (x, weight, bias))
-    expected = conv2d.fprop(x, weight, bias, **case.options)
-    squares = conv2d.fprop(x**2, weight**2, bias**2, **case.options)
-    depth = weight[0].size + 1
-    assert_close(backend.to_host(y), expected, precision.bound(expected, dot_terms(depth, squares)), precision.dtype)
+def test_fprop(backend: Backend, product: Precision, case: Case) -> None:
+    check_fprop(backend, product, case, FPROP_FORMS["relu"] if case.n else FPROP_FORMS["alone"])
 
 
 @all_cases
-def test_dgrad(backend: Backend, precision: Precision, case: Case) -> None:
-    x, weight, _, dy = (precision.array(a) for a in case.arrays())
-    dx = conv2d.dgrad(backend.to_device(dy), backend.to_device(weight), x.shape, **case.options)
-    dy, weight = dy.astype(np.float64), weight.astype(np.float64)
-    expected = conv2d.dgrad(dy, weight, x.shape, **case.options)
-    squares = conv2d.dgrad(dy**2, weight**2, x.shape, **case.options)
-    depth = weight[..., 0].size // case.groups
-    assert_close(backend.to_host(dx), expected, precision.bound(expected, dot_terms(depth, squares)), precision.dtype)
+def test_dgrad(backend: Backend, product: Precision, case: Case) -> None:
+    check_dgrad(backend, product, case, DGRAD_FORMS["alone"])
 
 
 @all_cases
-def test_wgrad(backend: Backend, precision: Precision, case: Case) -> None:
-    x, _, _, dy = (precision.array(a) for a in case.arrays())
-    gradients = conv2d.wgrad(backend.to_device(x), backend.to_device(dy), case.rs, **case.options)
-    x, dy = x.astype(np.float64), dy.astype(np.float64)
-    references = conv2d.wgrad(x, dy, case.rs, **case.options)
-    all_squares = conv2d.wgrad(x**2, dy**2, case.rs, **case.options)
-    depth = dy[..., 0].size
-    for actual, expected, squares in zip(gradients, references, all_squares, strict=True):
-        bound = precision.bound(expected, dot_terms(depth, squares))
-        assert_close(backend.to_host(actual), expected, bound, precision.dtype)
+def test_wgrad(backend: Backend, product: Precision, case: Case) -> None:
+    check_wgrad(backend, product, case, WGRAD_FORMS["alone"])
 
 
-@pytest.mark.parametrize("name", ["lopsided, batch of 3", "an image one row past a tile"])
-def test_activations_are_those_of_the_sum(backend: Backend, precision: Precision, name: str) -> None:
-    case = CASES[name]
-    x, weight, bias = (precision.array(a) for a in case.arrays()[:3])
-    given = [backend.to_device(a) for a in (x, weight, bias)]
-    plain = backend.to_host(conv2d.fprop(*given, **case.options))
-    assert_equal(backend.to_host(conv2d.fprop(*given, activation="relu", **case.options)), np.maximum(plain, 0))
-    expected = np.tanh(conv2d.fprop(*(a.astype(np.float64) for a in (x, weight, bias)), **case.options))
-    depth, sizes = (
-        weight[0].size + 1,
-        conv2d.fprop(*(a.astype(np.float64) ** 2 for a in (x, weight, bias)), **case.options),
+@layers
+def test_fprop_of_alexnet(backend: Backend, layer_product: Precision, case: Case) -> None:
+    check_fprop(backend, layer_product, case, FPROP_FORMS["relu"])
+
+
+@pytest.mark.parametrize("case", list(ALEXNET.values())[1:], ids=list(ALEXNET)[1:])  # nobody asks for conv1's
+def test_dgrad_of_alexnet(backend: Backend, layer_product: Precision, case: Case) -> None:
+    check_dgrad(backend, layer_product, case, DGRAD_FORMS["relu"])
+
+
+@layers
+def test_wgrad_of_alexnet(backend: Backend, layer_product: Precision, case: Case) -> None:
+    check_wgrad(backend, layer_product, case, WGRAD_FORMS["alone"])
+
+
+# 308 rows of 136 columns and 272 products in each of 2 groups, 286 rows and 308 products the other ways round: past
+# every tile, and of the reduction five tiles of 64, which two splits share unevenly and no pipeline holds.
+LARGE = Case(2, (13, 11), 272, 272, (2, 1), (1, 1), (1, 0), 2)
+PINS = ["tile=128x128,splits=1", "tile=128x96,splits=2", "tile=64x64,splits=3", "tile=16x128,splits=1"]
+
+
+@pytest.mark.parametrize("pins", PINS)
+@pytest.mark.parametrize("direction", ["fprop", "dgrad", "wgrad"])
+def test_every_tile(kernels: Backend, product: Precision, direction: str, pins: str) -> None:
+    tile = tuple(int(size) for size in pins[5 : pins.index(",")].split("x"))
+    if direction == "wgrad" and tile == (16, 128):
+        tile = (64, 64)  # where none fits the pin is passed over, and the choice is free
+        pins = "tile=64x64,splits=1"
+    chosen = kernels.extension.conv2d_config(
+        direction=direction,
+        shape=(LARGE.n, *LARGE.hw, LARGE.c, LARGE.k, *LARGE.rs),
+        **LARGE.options,
+        precision=product.name,
+        aligned=True,
+        force=pins,
+        pitch=(0, 0, 0),
     )
-    bound = precision.bound(expected, dot_terms(depth, sizes) + 8)  # tanh's slope is at most 1; 8 for tanh itself
-    tanh = backend.to_host(conv2d.fprop(*given, activation="tanh", **case.options))
-    assert_close(tanh, expected, bound, precision.dtype)
+    assert (chosen["tile"][:2], chosen["vector"]) == (tile, True)
+    with pinned(pins):
+        if direction == "fprop":
+            check_fprop(kernels, product, LARGE, FPROP_FORMS["relu"])
+        elif direction == "dgrad":
+            check_dgrad(kernels, product, LARGE, DGRAD_FORMS["relu"])
+        else:
+            check_wgrad(kernels, product, LARGE, WGRAD_FORMS["no bias"])
 
 
-def test_results_go_to_the_arrays_given(backend: Backend, precision: Precision) -> None:
+# On the CPU the pins are nothing, and the second is as the first.
+FUSED = {
+    "lopsided": (CASES["lopsided, batch of 3"], ""),
+    "vectors": (TILED["vectors"], "splits=1"),
+    "vectors, split": (TILED["vectors"], "splits=3"),
+    "folded": (TILED["folded"], ""),
+    "odd columns, split": (TILED["by number, many of all"], "splits=3"),
+}
+fused = pytest.mark.parametrize(("case", "pins"), FUSED.values(), ids=FUSED)
+
+
+@fused
+@fprop_forms
+def test_fused_fprop(backend: Backend, product: Precision, case: Case, pins: str, form: FpropForm) -> None:
+    with pinned(pins):
+        check_fprop(backend, product, case, form)
+
+
+@fused
+@dgrad_forms
+def test_fused_dgrad(backend: Backend, product: Precision, case: Case, pins: str, form: DgradForm) -> None:
+    with pinned(pins):
+        check_dgrad(backend, product, case, form)
+
+
+@fused
+@wgrad_forms
+def test_fused_wgrad(backend: Backend, product: Precision, case: Case, pins: str, form: WgradForm) -> None:
+    with pinned(pins):
+        check_wgrad(backend, product, case, form)
+
+
+@pytest.mark.parametrize("name", ["vectors", "folded", "lopsided"])
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, product: Precision, name: str) -> None:
+    case, _ = FUSED[name]
+    check_fprop(backend, product, case, FPROP_FORMS["all, sums"], "shifted")
+    check_dgrad(backend, product, case, DGRAD_FORMS["all, sums"], "shifted")
+    check_wgrad(backend, product, case, WGRAD_FORMS["no bias"], "shifted")
+    check_wgrad(backend, product, case, WgradForm(bias=False, sgd=True, copy=True), "shifted")
+
+
+# First channel and channels of the whole: of x and its gradient, y and its gradient, weight and its gradient.
+RANGES = {
+    "vectors": (TILED["vectors"], (32, 96), (16, 48), (16, 40)),
+    "the first half": (TILED["vectors"], (0, 64), (0, 64), (0, 32)),
+    "vectors, at odd places": (TILED["vectors"], (3, 40), (5, 43), (1, 17)),
+    "by number": (CASES["lopsided, batch of 3"], (1, 9), (2, 7), (3, 8)),
+    "what would be folded": (TILED["folded"], (1, 5), (8, 16), (0, 4)),
+}
+ranges = pytest.mark.parametrize(("case", "x_at", "y_at", "weight_at"), RANGES.values(), ids=RANGES)
+At = tuple[int, int]
+
+
+@ranges
+def test_fprop_of_channel_ranges(
+    backend: Backend, product: Precision, case: Case, x_at: At, y_at: At, weight_at: At
+) -> None:
+    x, weight, dy = rounded(case, product.name)
+    expected = fprop_sums(case, product.name, backend.kernels)
+    there, there_too = backend.channel_range(x, *x_at), backend.channel_range(weight, *weight_at)
+    for result, addend in ((product, None), (product.sums, None), (product, dy), (product.sums, dy)):
+        y = backend.channel_range(np.full(dy.shape, np.nan, result.dtype), *y_at)
+        terms = None if addend is None else product.parameter(addend)
+        given = conv2d.fprop(
+            there.array,
+            there_too.array,
+            addend=None if terms is None else backend.channel_range(terms, *y_at).array,
+            precision=product.option,
+            out=y.array,
+            **case.options,
+        )
+        assert given is y.array
+        assert_sums(y.to_host(), expected.plus(terms), result)
+
+
+@ranges
+def test_dgrad_of_channel_ranges(
+    backend: Backend, product: Precision, case: Case, x_at: At, y_at: At, weight_at: At
+) -> None:
+    x, weight, dy = rounded(case, product.name)
+    there, there_too = backend.channel_range(dy, *y_at), backend.channel_range(weight, *weight_at)
+    expected = dgrad_sums(case, product.name, backend.kernels)
+    opened = np.asarray(x > 0)
+    for result in (product, product.sums):
+        dx = backend.channel_range(np.full(x.shape, np.nan, result.dtype), *x_at)
+        mask = backend.channel_range(x, *x_at)
+        conv2d.dgrad(
+            there.array,
+            there_too.array,
+            x.shape,
+            mask=mask.array,
+            mask_scale=2.0,
+            precision=product.option,
+            out=dx.array,
+            **case.options,
+        )
+        masked = Sums(2 * expected.value * opened, 2 * expected.units * opened, expected.depth)
+        assert_sums(dx.to_host(), masked, result)
+
+
+@ranges
+def test_wgrad_of_channel_ranges(
+    backend: Backend, product: Precision, case: Case, x_at: At, y_at: At, weight_at: At
+) -> None:
+    x, weight, dy = rounded(case, product.name)
+    there, there_too = backend.channel_range(x, *x_at), backend.channel_range(dy, *y_at)
+    expected, _ = wgrad_sums(case, product.name, backend.kernels)
+    sums = product.sums
+
+    def run(values: Array, **options: Any) -> ChannelRange:
+        out = backend.channel_range(values, *weight_at)
+        given = conv2d.wgrad(
+            there.array,
+            there_too.array,
+            case.rs,
+            bias=False,
+            precision=product.option,
+            out=out.array,
+            **case.options,
+            **options,
+        )
+        assert given[0] is out.array
+        assert given[1] is None
+        return out
+
+    poison = np.full(weight.shape, np.nan, sums.dtype)
+    assert_sums(run(poison).to_host(), expected, sums)
+    before = product.parameter(weight)
+    assert_sums(run(before, accumulate=True).to_host(), expected.plus(before), sums)
+    new, velocity = (backend.channel_range(before, *weight_at) for _ in range(2))
+    narrow = product.dtype.itemsize == 2
+    copy = backend.channel_range(poison.astype(product.dtype), *weight_at) if narrow else None
+    p = SgdParams(new.array, velocity.array, 0.5, 0.5, 0.0, copy=None if copy is None else copy.array)
+    assert_sums(run(poison, sgd=p).to_host(), expected, sums)
+    moved = 0.5 * before.astype(np.float64) - 0.5 * expected.value
+    sizes = np.abs(before) + np.abs(expected.value)
+    assert_sums(velocity.to_host(), Sums(moved, 0.5 * expected.units + 6 * sizes, expected.depth), sums)
+    assert_sums(new.to_host(), Sums(before + moved, 0.5 * expected.units + 9 * sizes, expected.depth), sums)
+    if copy is not None:
+        assert_equal(copy.to_host(), new.to_host().astype(product.dtype))
+
+
+def test_bias_gradient_of_a_range_is_refused(backend: Backend, product: Precision) -> None:
+    case = CASES["lopsided"]
+    x, _, dy = rounded(case, product.name)
+    with pytest.raises(ValueError, match="dy must be C-contiguous"):
+        conv2d.wgrad(backend.to_device(x), backend.channel_range(dy, 1, 9).array, case.rs, **case.options)
+
+
+def test_an_addend_or_mask_that_lies_otherwise_than_out_is_added_or_refused(
+    backend: Backend, product: Precision
+) -> None:
+    case = TILED["vectors"]
+    x, weight, dy = rounded(case, product.name)
+    there, sums = [backend.to_device(a) for a in (x, weight, dy)], product.sums
+    terms = product.parameter(dy)
+
+    def fprop() -> None:
+        out = backend.channel_range(np.full(dy.shape, np.nan, sums.dtype), 8, 48)
+        options = {**case.options, "precision": product.option}
+        conv2d.fprop(there[0], there[1], addend=backend.to_device(terms), out=out.array, **options)
+        assert_sums(out.to_host(), fprop_sums(case, product.name, backend.kernels).plus(terms), sums)
+
+    def dgrad() -> None:
+        out = backend.channel_range(np.full(x.shape, np.nan, sums.dtype), 8, 48)
+        options = {**case.options, "precision": product.option, "mask": there[0]}
+        conv2d.dgrad(there[2], there[1], x.shape, out=out.array, **options)
+        expected = dgrad_sums(case, product.name, backend.kernels)
+        opened = np.asarray(x > 0)
+        assert_sums(out.to_host(), Sums(expected.value * opened, expected.units, expected.depth), sums)
+
+    for name, call in (("addend", fprop), ("mask", dgrad)):
+        if backend.kernels:
+            with pytest.raises(ValueError, match=f"{name} must lie as out does"):
+                call()
+        else:
+            call()
+
+
+def test_tf32_rounds_to_nearest(kernels: Backend) -> None:
+    """Inputs of float32 that TF32 does not hold, half of them ties, which go away from zero."""
+    case, precision = TILED["vectors"], TENSOR_CORES["tf32"]
+    inputs = []
+    for values in case.arrays():
+        bits = values.astype(np.float32).view(np.uint32)
+        bits.flat[::2] = bits.flat[::2] & np.uint32(0xFFFFE000) | np.uint32(0x1000)
+        inputs.append(bits)
+    exact = [(bits + np.uint32(0x1000) & np.uint32(0xFFFFE000)).view(np.float32) for bits in inputs]
+    x, weight, _, dy = (bits.view(np.float32) for bits in inputs)
+    there = [kernels.to_device(a) for a in (x, weight, dy)]
+    options = {**case.options, "precision": "tf32"}
+    results = {
+        "y": (conv2d.fprop(there[0], there[1], **options), conv2d.fprop, (0, 1), ()),
+        "dx": (conv2d.dgrad(there[2], there[1], x.shape, **options), conv2d.dgrad, (3, 1), (x.shape,)),
+        "dw": (conv2d.wgrad(there[0], there[2], case.rs, bias=False, **options)[0], conv2d.wgrad, (0, 3), (case.rs,)),
+    }
+    for name, (actual, function, operands, more) in results.items():
+        doubles = [exact[i].astype(np.float64) for i in operands]
+        value, squares = (function(*given, *more, **case.options) for given in (doubles, [a**2 for a in doubles]))
+        if name == "dw":
+            value, squares = value[0], squares[0]
+        assert_sums(kernels.to_host(actual), Sums(value, precision.dot(300, squares), 300), precision)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_nothing_passes_where_the_mask_is_closed(backend: Backend, product: Precision) -> None:
+    for name in ("vectors", "lopsided"):
+        case, _ = FUSED[name]
+        x, weight, dy = rounded(case, product.name)
+        dy = dy.copy()
+        dy[0, 0, 0] = np.inf
+        mask = np.where(np.arange(x.size).reshape(x.shape) % 3 == 0, x.dtype.type(1), x.dtype.type(0))
+        dx = conv2d.dgrad(
+            *map(backend.to_device, (dy, weight)),
+            x.shape,
+            mask=backend.to_device(mask),
+            mask_scale=2.0,
+            precision=product.option,
+            **case.options,
+        )
+        dx = backend.to_host(dx)
+        assert (dx[mask == 0] == 0).all()
+        assert not np.isfinite(dx[mask == 1].astype(np.float64)).all()
+
+
+@pytest.mark.parametrize("name", ["lopsided", "vectors, split", "folded", "odd columns, split"])
+def test_repeats_to_the_bit(backend: Backend, product: Precision, name: str) -> None:
+    case, pins = FUSED[name]
+
+    def run() -> list[Any]:
+        y = check_fprop(backend, product, case, FPROP_FORMS["all, sums"])
+        dx = check_dgrad(backend, product, case, DGRAD_FORMS["all, sums"])
+        return [y, dx, *check_wgrad(backend, product, case, WGRAD_FORMS["sgd, no copy, gradient"])]
+
+    with pinned(pins):
+        assert_repeats(backend, run)
+
+
+def test_results_go_to_new_arrays_where_none_are_given(backend: Backend, product: Precision) -> None:
     case = CASES["lopsided, batch of 3"]
-    x, weight, bias, dy = (backend.to_device(precision.array(a)) for a in case.arrays())
-    y, dx, dweight, dbias = (backend.poisoned(a.shape, precision.dtype) for a in (dy, x, weight, bias))
-    assert conv2d.fprop(x, weight, bias, out=y, **case.options) is y
-    assert conv2d.dgrad(dy, weight, x.shape, out=dx, **case.options) is dx
-    written = conv2d.wgrad(x, dy, case.rs, out=dweight, bias_out=dbias, **case.options)
+    x, weight, dy = (backend.to_device(a) for a in rounded(case, product.name))
+    options = {**case.options, "precision": product.option}
+    sums = product.sums.dtype
+    new = (
+        conv2d.fprop(x, weight, **options),
+        conv2d.dgrad(dy, weight, x.shape, **options),
+        *conv2d.wgrad(x, dy, case.rs, **options),
+    )
+    y, dx, dweight, dbias = (
+        backend.poisoned(a.shape, dtype)
+        for a, dtype in ((dy, product.dtype), (x, product.dtype), (weight, sums), (np.empty(case.k), sums))
+    )
+    assert conv2d.fprop(x, weight, out=y, **options) is y
+    assert conv2d.dgrad(dy, weight, x.shape, out=dx, **options) is dx
+    written = conv2d.wgrad(x, dy, case.rs, out=dweight, bias_out=dbias, **options)
     assert written[0] is dweight
     assert written[1] is dbias
-    again = (conv2d.fprop(x, weight, bias, **case.options), conv2d.dgrad(dy, weight, x.shape, **case.options))
-    for actual, expected in zip(
-        (y, dx, dweight, dbias), (*again, *conv2d.wgrad(x, dy, case.rs, **case.options)), strict=True
-    ):
+    for actual, expected in zip(new, (y, dx, dweight, dbias), strict=True):
         assert_equal(backend.to_host(actual), backend.to_host(expected))
 
 
-def test_an_empty_batch_has_no_gradient(backend: Backend, precision: Precision) -> None:
+def test_an_empty_batch_has_no_gradient(backend: Backend, product: Precision) -> None:
     case = ALL["empty batch"]
-    x, weight, bias, dy = (backend.to_device(precision.array(a)) for a in case.arrays())
-    assert conv2d.fprop(x, weight, bias, **case.options).shape == (0, *case.pq, case.k)
-    assert conv2d.dgrad(dy, weight, x.shape, **case.options).shape == x.shape
-    dweight, dbias = conv2d.wgrad(x, dy, case.rs, **case.options)
-    assert_equal(backend.to_host(dweight), np.zeros(weight.shape, precision.dtype))
-    assert_equal(backend.to_host(dbias), np.zeros(bias.shape, precision.dtype))
+    x, weight, dy = (backend.to_device(a) for a in rounded(case, product.name))
+    options, sums = {**case.options, "precision": product.option}, product.sums.dtype
+    assert conv2d.fprop(x, weight, **options).shape == (0, *case.pq, case.k)
+    assert conv2d.dgrad(dy, weight, x.shape, **options).shape == x.shape
+    dweight, dbias = conv2d.wgrad(x, dy, case.rs, **options)
+    assert_equal(backend.to_host(dweight), np.zeros(weight.shape, sums))
+    assert_equal(backend.to_host(dbias), np.zeros(case.k, sums))
+    new = backend.to_device(np.ones(weight.shape, sums))
+    velocity = backend.to_device(np.ones(weight.shape, sums))
+    conv2d.wgrad(x, dy, case.rs, sgd=SgdParams(new, velocity, 0.5, 0.5, 0.0), **options)  # momentum goes on
+    assert_equal(backend.to_host(velocity), np.full(weight.shape, 0.5, sums))
+    assert_equal(backend.to_host(new), np.full(weight.shape, 1.5, sums))
 
 
 @pytest.mark.parametrize(
@@ -240,7 +609,9 @@ def test_bad_arguments_name_what_was_given_and_expected(
     options: dict[str, Any] = {"stride": (2, 1), "padding": (1, 0), "groups": 2}
     for name, value in change.items():
         (shapes if name in ("x", "weight", "bias", "out") else options)[name] = value
-    arrays = {name: backend.to_device(precision.array(np.zeros(shape))) for name, shape in shapes.items()}
+    zeros = {name: precision.array(np.zeros(shape)) for name, shape in shapes.items()}
+    zeros["bias"] = precision.parameter(zeros["bias"])
+    arrays = {name: backend.to_device(array) for name, array in zeros.items()}
     with pytest.raises(error) as caught:
         conv2d.fprop(**arrays, **options)
     assert all(word in str(caught.value) for word in words), str(caught.value)

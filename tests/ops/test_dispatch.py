@@ -15,9 +15,9 @@ from .backends import Backend
 from .tolerance import Precision
 
 Array = npt.NDArray[Any]
-KEY = {"seed": 1, "purpose": 2, "step": 3}
 POOLED = (2, 2, 3, 4)
 NORM = ops.lrn.parameters(4)
+DROPOUT = ops.dropout.parameters(0.5, seed=1, purpose=2, step=3, row_stride=4)
 # Name: the arrays' shapes in order, and the call. All arrays are of one precision but for those named in INTEGERS.
 CALLS: dict[str, tuple[dict[str, tuple[int, ...]], Callable[..., Any]]] = {
     "conv2d.fprop": (
@@ -66,16 +66,31 @@ CALLS: dict[str, tuple[dict[str, tuple[int, ...]], Callable[..., Any]]] = {
         {"dy": POOLED, "out": (2, 5, 7, 4)},
         lambda dy, out: ops.avg_pool.bprop(dy, (2, 5, 7, 4), out=out),
     ),
-    "dropout.apply": ({"x": (3, 4), "out": (3, 4)}, lambda x, out: ops.dropout.apply(x, 0.5, out=out, **KEY)),
+    "lrn_max_pool.fprop": (
+        {"x": (2, 5, 7, 4), "out": POOLED, "argmax_out": POOLED},
+        lambda x, out, argmax_out: ops.lrn_max_pool.fprop(x, NORM, out=out, argmax_out=argmax_out),
+    ),
+    "lrn_max_pool.bprop": (
+        {"dy": POOLED, "argmax": POOLED, "x": (2, 5, 7, 4), "out": (2, 5, 7, 4)},
+        lambda dy, argmax, x, out: ops.lrn_max_pool.bprop(dy, argmax, x, NORM, out=out),
+    ),
+    "dropout.apply": ({"x": (3, 4), "out": (3, 4)}, lambda x, out: ops.dropout.apply(x, DROPOUT, out=out)),
+    "copy.cast": (
+        {"x": (3, 4), "out": (3, 4), "addend": (3, 4)},
+        lambda x, out, addend: ops.copy.cast(x, out=out, addend=addend),
+    ),
     "softmax_cross_entropy.fprop": (
         {"logits": (2, 5), "labels": (2,), "dlogits": (2, 5)},
         lambda logits, labels, dlogits: ops.softmax_cross_entropy.fprop(logits, labels, dlogits=dlogits),
     ),
     "sgd.update": (
         {"weight": (3, 4), "velocity": (3, 4), "gradient": (3, 4)},
-        lambda weight, velocity, gradient: ops.sgd.update(weight, velocity, gradient, learning_rate=0.1),
+        lambda weight, velocity, gradient: ops.sgd.update(ops.sgd.SgdParams(weight, velocity, 0.1), gradient),
     ),
 }
+# Of the dtype of sums.
+WITH_PARAMETERS = {"conv2d.fprop": {"bias"}, "linear.fprop": {"bias"}, "sgd.update": {"weight", "velocity"}}
+WITH_PARAMETERS |= {name: {"out", "bias_out"} for name in ("conv2d.wgrad", "linear.wgrad")}
 INTEGERS = {"argmax": np.uint8, "argmax_out": np.uint8, "labels": np.int64}
 # The arguments whose dtype the others follow may be of any precision themselves.
 FIRST = {name: next(iter(shapes)) for name, (shapes, _) in CALLS.items()} | {
@@ -84,6 +99,7 @@ FIRST = {name: next(iter(shapes)) for name, (shapes, _) in CALLS.items()} | {
     "relu.bprop": "y",
     "tanh.bprop": "y",
     "lrn.bprop": "x",
+    "lrn_max_pool.bprop": "x",
 }
 every_argument = pytest.mark.parametrize(
     ("call", "argument"), [(call, argument) for call, (shapes, _) in CALLS.items() for argument in shapes]
@@ -91,7 +107,9 @@ every_argument = pytest.mark.parametrize(
 
 
 def arguments(call: str, precision: Precision) -> dict[str, Array]:
-    return {name: np.zeros(shape, INTEGERS.get(name, precision.dtype)) for name, shape in CALLS[call][0].items()}
+    parameters = dict.fromkeys(WITH_PARAMETERS.get(call, ()), precision.sums.dtype)
+    dtypes = {**INTEGERS, **parameters}
+    return {name: np.zeros(shape, dtypes.get(name, precision.dtype)) for name, shape in CALLS[call][0].items()}
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -113,7 +131,8 @@ def test_arrays_that_are_not_contiguous(backend: Backend, precision: Precision, 
 @every_argument
 def test_other_dtypes(backend: Backend, precision: Precision, call: str, argument: str) -> None:
     good = arguments(call, precision)
-    wrong = [np.int32] if FIRST[call] == argument else [np.int32, np.float64, np.complex64]
+    free = FIRST[call] == argument or (call, argument) == ("copy.cast", "out")
+    wrong = [np.int32] if free else [np.int32, np.float64, np.complex64]
     for dtype in wrong:
         arrays = {name: backend.to_device(a.astype(dtype) if name == argument else a) for name, a in good.items()}
         with pytest.raises(TypeError, match=rf"^{argument} must be .*, got {np.dtype(dtype)}"):
@@ -122,7 +141,7 @@ def test_other_dtypes(backend: Backend, precision: Precision, call: str, argumen
 
 @every_argument
 def test_things_that_are_no_arrays(backend: Backend, precision: Precision, call: str, argument: str) -> None:
-    if argument in ("out", "argmax_out", "bias_out", "bias", "dlogits"):
+    if argument in ("out", "argmax_out", "bias_out", "bias", "dlogits", "addend"):
         wrong = [[0.0], 1.0, "zeros"]
     else:
         wrong = [[0.0], 1.0, "zeros", None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,24 @@ import pytest
 
 from alexnet_cuda.backends.cpu import linear as implementation
 from alexnet_cuda.ops import linear
+from alexnet_cuda.ops.sgd import SgdParams
 
-from .backends import Backend
-from .tolerance import Precision, assert_close, assert_equal, assert_gradient, dot_terms
+from .backends import Backend, ChannelRange, assert_repeats
+from .fused import (
+    DGRAD_FORMS,
+    FPROP_FORMS,
+    WGRAD_FORMS,
+    DgradForm,
+    FpropForm,
+    Sums,
+    WgradForm,
+    assert_sums,
+    dgrad_forms,
+    fprop_forms,
+    pinned,
+    wgrad_forms,
+)
+from .tolerance import PRECISIONS, TENSOR_CORES, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
 Sizes = tuple[int, int, int]
@@ -26,12 +42,20 @@ SMALL: dict[str, Sizes] = {
     "one output": (5, 66, 1),
 }
 LARGE: dict[str, Sizes] = {
-    "one past the largest block": (2, 2049, 2050),
+    "one past the largest block": (2, 2049, 513),
+    "17 rows, 65 columns": (17, 40, 65),
+    "65 rows, 97 columns, by number": (65, 33, 97),
+    "97 rows, 136 columns": (97, 264, 136),
+    "129 rows, 129 columns": (129, 72, 129),
+}
+ALEXNET: dict[str, Sizes] = {
     "the depth of fc6": (2, 9216, 260),
     "a batch of 129, 1000 classes": (129, 1025, 1000),
+    "a batch of 129, in vectors": (129, 520, 264),
 }
 ALL = {**SMALL, **LARGE, "empty batch": (0, 7, 5)}
 all_sizes = pytest.mark.parametrize("sizes", ALL.values(), ids=ALL)
+layers = pytest.mark.parametrize("sizes", ALEXNET.values(), ids=ALEXNET)
 
 
 def arrays(sizes: Sizes) -> tuple[Array, Array, Array, Array]:
@@ -39,6 +63,54 @@ def arrays(sizes: Sizes) -> tuple[Array, Array, Array, Array]:
     n, inputs, outputs = sizes
     rng = np.random.default_rng(2)
     return tuple(rng.standard_normal(s) for s in ((n, inputs), (outputs, inputs), (outputs,), (n, outputs)))  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=16)
+def rounded(sizes: Sizes, precision: str) -> tuple[Array, Array, Array]:
+    """x, weight and dy as the operations get them."""
+    x, weight, _, dy = (PRECISIONS[precision].array(a) for a in arrays(sizes))
+    return x, weight, dy
+
+
+@lru_cache(maxsize=32)
+def sums(sizes: Sizes, precision: str, kernels: bool) -> tuple[Sums, Sums, Sums, Sums]:
+    """Of y, dx, and the gradients of weight and bias."""
+    x, weight, dy = (a.astype(np.float64) for a in rounded(sizes, precision))
+    p = (TENSOR_CORES if kernels else PRECISIONS)[precision]
+    operands = [(x, weight.T), (dy, weight), (dy.T, x)]
+    products = [Sums(a @ b, p.dot(a.shape[1], a**2 @ b**2), a.shape[1]) for a, b in operands]
+    # The bias's gradient is added up without tensor cores.
+    bias = Sums(dy.sum(axis=0), PRECISIONS[precision].dot(len(dy), (dy**2).sum(axis=0)), len(dy))
+    return products[0], products[1], products[2], bias
+
+
+def check_fprop(backend: Backend, p: Precision, sizes: Sizes, form: FpropForm, there: str = "to_device") -> Any:
+    x, weight, _ = (getattr(backend, there)(a) for a in rounded(sizes, p.name))
+
+    def call(**options: Any) -> Any:
+        return linear.fprop(x, weight, precision=p.option, **options)
+
+    return form.check(backend, p, sums(sizes, p.name, backend.kernels)[0], call, there)
+
+
+def check_dgrad(backend: Backend, p: Precision, sizes: Sizes, form: DgradForm, there: str = "to_device") -> Any:
+    _, weight, dy = (getattr(backend, there)(a) for a in rounded(sizes, p.name))
+
+    def call(**options: Any) -> Any:
+        return linear.dgrad(dy, weight, precision=p.option, **options)
+
+    return form.check(backend, p, sums(sizes, p.name, backend.kernels)[1], call, there)
+
+
+def check_wgrad(backend: Backend, p: Precision, sizes: Sizes, form: WgradForm, there: str = "to_device") -> list[Any]:
+    x, _, dy = rounded(sizes, p.name)
+    # The sums over dy that make the bias's gradient need it on 16 bytes.
+    given = getattr(backend, there)(x), getattr(backend, "to_device" if form.bias else there)(dy)
+
+    def call(**options: Any) -> Any:
+        return linear.wgrad(*given, precision=p.option, **options)
+
+    return form.check(backend, p, *sums(sizes, p.name, backend.kernels)[2:], call, there)
 
 
 @pytest.mark.parametrize("sizes", SMALL.values(), ids=SMALL)
@@ -76,61 +148,175 @@ def test_reference_does_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch)
 
 
 @all_sizes
-def test_fprop(backend: Backend, precision: Precision, sizes: Sizes) -> None:
-    x, weight, bias, _ = (precision.array(a) for a in arrays(sizes))
-    y = linear.fprop(*map(backend.to_device, (x, weight, bias)))
-    x, weight, bias = (a.astype(np.float64) for a in (x, weight, bias))
-    expected = x @ weight.T + bias
-    squares = x**2 @ (weight**2).T + bias**2
-    bound = precision.bound(expected, dot_terms(sizes[1] + 1, squares))
-    assert_close(backend.to_host(y), expected, bound, precision.dtype)
+def test_fprop(backend: Backend, product: Precision, sizes: Sizes) -> None:
+    check_fprop(backend, product, sizes, FPROP_FORMS["relu"])
 
 
 @all_sizes
-def test_dgrad(backend: Backend, precision: Precision, sizes: Sizes) -> None:
-    _, weight, _, dy = (precision.array(a) for a in arrays(sizes))
-    dx = linear.dgrad(backend.to_device(dy), backend.to_device(weight))
-    weight, dy = weight.astype(np.float64), dy.astype(np.float64)
-    expected = dy @ weight
-    bound = precision.bound(expected, dot_terms(sizes[2], dy**2 @ weight**2))
-    assert_close(backend.to_host(dx), expected, bound, precision.dtype)
+def test_dgrad(backend: Backend, product: Precision, sizes: Sizes) -> None:
+    check_dgrad(backend, product, sizes, DGRAD_FORMS["alone"])
 
 
 @all_sizes
-def test_wgrad(backend: Backend, precision: Precision, sizes: Sizes) -> None:
-    x, _, _, dy = (precision.array(a) for a in arrays(sizes))
-    dweight, dbias = linear.wgrad(backend.to_device(x), backend.to_device(dy))
-    x, dy = x.astype(np.float64), dy.astype(np.float64)
-    bound = precision.bound(dy.T @ x, dot_terms(sizes[0], (dy**2).T @ x**2))
-    assert_close(backend.to_host(dweight), dy.T @ x, bound, precision.dtype)
-    bound = precision.bound(dy.sum(axis=0), dot_terms(sizes[0], (dy**2).sum(axis=0)))
-    assert_close(backend.to_host(dbias), dy.sum(axis=0), bound, precision.dtype)
+def test_wgrad(backend: Backend, product: Precision, sizes: Sizes) -> None:
+    check_wgrad(backend, product, sizes, WGRAD_FORMS["alone"])
 
 
-@pytest.mark.parametrize("sizes", [SMALL["lopsided"], SMALL["one past the smallest block"]])
-def test_activations_are_those_of_the_sum(backend: Backend, precision: Precision, sizes: Sizes) -> None:
-    x, weight, bias, _ = (precision.array(a) for a in arrays(sizes))
-    given = [backend.to_device(a) for a in (x, weight, bias)]
-    plain = backend.to_host(linear.fprop(*given))
-    assert_equal(backend.to_host(linear.fprop(*given, activation="relu")), np.maximum(plain, 0))
-    x, weight, bias = (a.astype(np.float64) for a in (x, weight, bias))
-    expected = np.tanh(x @ weight.T + bias)
-    # The slope of tanh is at most 1; 8 units are for tanh itself.
-    bound = precision.bound(expected, dot_terms(sizes[1] + 1, x**2 @ (weight**2).T + bias**2) + 8)
-    assert_close(backend.to_host(linear.fprop(*given, activation="tanh")), expected, bound, precision.dtype)
+@layers
+def test_fprop_of_alexnet(backend: Backend, layer_product: Precision, sizes: Sizes) -> None:
+    check_fprop(backend, layer_product, sizes, FPROP_FORMS["relu, dropout"])
 
 
-def test_results_go_to_the_arrays_given(backend: Backend, precision: Precision) -> None:
-    x, weight, bias, dy = (backend.to_device(precision.array(a)) for a in arrays((3, 7, 65)))
-    y, dx, dweight, dbias = (backend.poisoned(a.shape, precision.dtype) for a in (dy, x, weight, bias))
-    assert linear.fprop(x, weight, bias, out=y) is y
-    assert linear.dgrad(dy, weight, out=dx) is dx
-    written = linear.wgrad(x, dy, out=dweight, bias_out=dbias)
+@layers
+def test_dgrad_of_alexnet(backend: Backend, layer_product: Precision, sizes: Sizes) -> None:
+    check_dgrad(backend, layer_product, sizes, DGRAD_FORMS["relu and dropout"])
+
+
+@layers
+def test_wgrad_of_alexnet(backend: Backend, layer_product: Precision, sizes: Sizes) -> None:
+    check_wgrad(backend, layer_product, sizes, WGRAD_FORMS["sgd"])
+
+
+# On the CPU the pins are nothing, and the second is as the first.
+FUSED: dict[str, tuple[Sizes, str]] = {
+    "lopsided": ((3, 7, 5), ""),
+    "vectors": ((19, 136, 72), "splits=1"),
+    "vectors, split": ((139, 136, 136), "splits=3"),
+    "odd columns, split": ((65, 97, 67), "splits=2"),
+}
+fused = pytest.mark.parametrize(("sizes", "pins"), FUSED.values(), ids=FUSED)
+
+
+@fused
+@fprop_forms
+def test_fused_fprop(backend: Backend, product: Precision, sizes: Sizes, pins: str, form: FpropForm) -> None:
+    with pinned(pins):
+        check_fprop(backend, product, sizes, form)
+
+
+@fused
+@dgrad_forms
+def test_fused_dgrad(backend: Backend, product: Precision, sizes: Sizes, pins: str, form: DgradForm) -> None:
+    with pinned(pins):
+        check_dgrad(backend, product, sizes, form)
+
+
+@fused
+@wgrad_forms
+def test_fused_wgrad(backend: Backend, product: Precision, sizes: Sizes, pins: str, form: WgradForm) -> None:
+    with pinned(pins):
+        check_wgrad(backend, product, sizes, form)
+
+
+@pytest.mark.parametrize("name", ["lopsided", "vectors"])
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, product: Precision, name: str) -> None:
+    sizes, _ = FUSED[name]
+    check_fprop(backend, product, sizes, FPROP_FORMS["all, sums"], "shifted")
+    check_dgrad(backend, product, sizes, DGRAD_FORMS["all, sums"], "shifted")
+    check_wgrad(backend, product, sizes, WGRAD_FORMS["no bias"], "shifted")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "x_at", "y_at", "weight_at"),
+    [
+        ((19, 136, 72), (136, 272), (8, 80), (0, 272)),
+        ((19, 136, 72), (1, 150), (3, 77), (5, 141)),
+        ((3, 7, 5), (2, 9), (0, 6), (1, 8)),
+    ],
+    ids=["vectors", "at odd places", "lopsided"],
+)
+def test_ranges_of_columns(
+    backend: Backend,
+    product: Precision,
+    sizes: Sizes,
+    x_at: tuple[int, int],
+    y_at: tuple[int, int],
+    weight_at: tuple[int, int],
+) -> None:
+    """Half of the inputs: what one tower multiplies before the other's half has come."""
+    there = [
+        backend.channel_range(a, *at)
+        for a, at in zip(rounded(sizes, product.name), (x_at, weight_at, y_at), strict=True)
+    ]
+    x, weight, dy = (a.array for a in there)
+    expected, kept = sums(sizes, product.name, backend.kernels), product.sums
+
+    def poisoned(like: Any, at: tuple[int, int], dtype: Any) -> ChannelRange:
+        return backend.channel_range(np.full(like.shape, np.nan, dtype), *at)
+
+    for result in (product, kept):
+        y, dx = poisoned(dy, y_at, result.dtype), poisoned(x, x_at, result.dtype)
+        linear.fprop(x, weight, precision=product.option, out=y.array)
+        assert_sums(y.to_host(), expected[0], result)
+        linear.dgrad(dy, weight, precision=product.option, out=dx.array)
+        assert_sums(dx.to_host(), expected[1], result)
+    dweight = poisoned(weight, weight_at, kept.dtype)
+    linear.wgrad(x, dy, bias=False, precision=product.option, out=dweight.array)
+    assert_sums(dweight.to_host(), expected[2], kept)
+    # Half of the sum, then the rest of it on top: no bit but those of the range changes.
+    linear.wgrad(x, dy, bias=False, precision=product.option, out=dweight.array, accumulate=True)
+    twice = Sums(2 * expected[2].value, 3 * expected[2].units + np.abs(expected[2].value), expected[2].depth)
+    assert_sums(dweight.to_host(), twice, kept)
+
+
+def test_two_halves_of_the_inputs_make_the_whole(backend: Backend, product: Precision) -> None:
+    sizes = (19, 272, 72)
+    x, weight, _ = (backend.to_device(a) for a in rounded(sizes, product.name))
+    part = linear.fprop(
+        x[:, :136], weight[:, :136], precision=product.option, out=backend.poisoned((19, 72), product.sums.dtype)
+    )
+    y = backend.poisoned((19, 72), product.dtype)
+    linear.fprop(x[:, 136:], weight[:, 136:], addend=part, activation="relu", precision=product.option, out=y)
+    whole = sums(sizes, product.name, backend.kernels)[0]
+    assert_sums(backend.to_host(y), Sums(np.maximum(whole.value, 0), 2 * whole.units, whole.depth), product)
+
+
+@pytest.mark.parametrize("name", ["lopsided", "vectors, split"])
+def test_repeats_to_the_bit(backend: Backend, product: Precision, name: str) -> None:
+    sizes, pins = FUSED[name]
+
+    def run() -> list[Any]:
+        y = check_fprop(backend, product, sizes, FPROP_FORMS["all, sums"])
+        dx = check_dgrad(backend, product, sizes, DGRAD_FORMS["all, sums"])
+        return [y, dx, *check_wgrad(backend, product, sizes, WGRAD_FORMS["sgd, no copy, gradient"])]
+
+    with pinned(pins):
+        assert_repeats(backend, run)
+
+
+def test_results_go_to_new_arrays_where_none_are_given(backend: Backend, product: Precision) -> None:
+    x, weight, dy = (backend.to_device(a) for a in rounded((3, 7, 65), product.name))
+    options: dict[str, Any] = {"precision": product.option}
+    new = (linear.fprop(x, weight, **options), linear.dgrad(dy, weight, **options), *linear.wgrad(x, dy, **options))
+    kept = product.sums.dtype
+    y, dx = backend.poisoned((3, 65), product.dtype), backend.poisoned((3, 7), product.dtype)
+    dweight, dbias = backend.poisoned((65, 7), kept), backend.poisoned((65,), kept)
+    assert linear.fprop(x, weight, out=y, **options) is y
+    assert linear.dgrad(dy, weight, out=dx, **options) is dx
+    written = linear.wgrad(x, dy, out=dweight, bias_out=dbias, **options)
     assert written[0] is dweight
     assert written[1] is dbias
-    expected = (linear.fprop(x, weight, bias), linear.dgrad(dy, weight), *linear.wgrad(x, dy))
-    for actual, other in zip((y, dx, dweight, dbias), expected, strict=True):
-        assert_equal(backend.to_host(actual), backend.to_host(other))
+    for actual, expected in zip(new, (y, dx, dweight, dbias), strict=True):
+        assert_equal(backend.to_host(actual), backend.to_host(expected))
+
+
+def test_options_that_do_not_fit(backend: Backend, product: Precision) -> None:
+    x, weight, dy = (backend.to_device(a) for a in rounded((3, 7, 5), product.name))
+    out = backend.poisoned((5, 7), product.sums.dtype)
+    p = SgdParams(out, backend.poisoned((5, 7), product.sums.dtype), 0.1)
+    with pytest.raises(ValueError, match="accumulate needs an array `out` to add to, got None"):
+        linear.wgrad(x, dy, accumulate=True)
+    with pytest.raises(ValueError, match="accumulate and sgd exclude each other"):
+        linear.wgrad(x, dy, accumulate=True, sgd=p, out=out)
+    with pytest.raises(ValueError, match=r"mask_scale belongs to a mask, got 2\.0 and no mask"):
+        linear.dgrad(dy, weight, mask_scale=2.0)
+    with pytest.raises(ValueError, match="mask_scale must be finite, got nan"):
+        linear.dgrad(dy, weight, mask=x, mask_scale=float("nan"))
+    with pytest.raises(ValueError, match="precision must be"):
+        linear.fprop(x, weight, precision="float8")
+    if product.dtype == np.float32 and not backend.kernels:
+        with pytest.raises(ValueError, match="the CPU computes float32 arrays in float32, not in tf32"):
+            linear.fprop(x, weight, precision="tf32")
 
 
 def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precision: Precision) -> None:
@@ -142,7 +328,7 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
     with pytest.raises(ValueError, match=r"weight must have shape \[any, 7\], got \[7, 5\]"):
         linear.fprop(zeros(2, 7), zeros(7, 5))
     with pytest.raises(ValueError, match=r"bias must have shape \[5\], got \[7\]"):
-        linear.fprop(zeros(2, 7), zeros(5, 7), zeros(7))
+        linear.fprop(zeros(2, 7), zeros(5, 7), backend.to_device(precision.parameter(np.zeros(7))))
     with pytest.raises(ValueError, match="activation must be 'none', 'relu' or 'tanh', got 'ReLU'"):
         linear.fprop(zeros(2, 7), zeros(5, 7), activation="ReLU")
     with pytest.raises(ValueError, match=r"dy must have shape \[any, 5\], got \[2, 7\]"):
@@ -150,4 +336,4 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
     with pytest.raises(ValueError, match=r"dy must have shape \[2, any\], got \[3, 5\]"):
         linear.wgrad(zeros(2, 7), zeros(3, 5))
     with pytest.raises(ValueError, match=r"bias_out must have shape \[5\], got \[7\]"):
-        linear.wgrad(zeros(2, 7), zeros(2, 5), bias_out=zeros(7))
+        linear.wgrad(zeros(2, 7), zeros(2, 5), bias_out=backend.to_device(precision.parameter(np.zeros(7))))

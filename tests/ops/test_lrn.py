@@ -12,7 +12,7 @@ import pytest
 from alexnet_cuda.backends.cpu import lrn as implementation
 from alexnet_cuda.ops import lrn
 
-from .backends import Backend
+from .backends import Backend, assert_repeats
 from .tolerance import Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
@@ -21,7 +21,10 @@ Shape = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Case:
-    """Input shape and the arguments of `lrn.parameters` beside the channels; alpha is large so that it matters."""
+    """Input shape and the arguments of `lrn.parameters` beside the channels.
+
+    Either alpha or x is so large that the sum matters.
+    """
 
     shape: Shape
     size: int = 5
@@ -30,6 +33,7 @@ class Case:
     beta: float = 0.75
     alpha_over_size: bool = False
     groups: int = 1
+    deviation: float = 1.0  # of x
 
     @property
     def parameters(self) -> Any:
@@ -39,7 +43,7 @@ class Case:
 
     def arrays(self) -> tuple[Array, Array]:
         rng = np.random.default_rng(7)
-        return rng.standard_normal(self.shape), rng.standard_normal(self.shape)
+        return self.deviation * rng.standard_normal(self.shape), rng.standard_normal(self.shape)
 
 
 CASES = {
@@ -52,14 +56,22 @@ CASES = {
     "window wider than a group": Case((1, 3, 2, 4), size=5, groups=2),
     "one channel": Case((1, 1, 2, 1), size=5),
     "one pixel": Case((1, 1, 1, 96), groups=2),
+    "vectors, groups": Case((2, 3, 5, 96), groups=2),
+    "vectors across, beta .6": Case((1, 5, 3, 80), k=1.0, beta=0.6, alpha_over_size=True),
+    "one vector a group": Case((1, 2, 3, 32), groups=2),
+    "one past a block of threads": Case((1, 1, 257, 1), size=1),
+    "a window beyond a block of threads": Case((1, 1, 2, 600), size=401),
     "small k": Case((1, 2, 3, 10), k=1e-5, beta=0.3),
 }
 ALEXNET = {
-    "conv1's, as published": Case((2, 55, 55, 96), alpha=1e-4, groups=2),
-    "conv2's, as in Caffe": Case((2, 27, 27, 256), k=1.0, alpha=1e-4, alpha_over_size=True),
+    "conv1's, as published": Case((1, 55, 55, 96), alpha=1e-4, groups=2, deviation=30.0),
+    "conv2's, as in Caffe": Case((1, 27, 27, 256), k=1.0, alpha=1e-4, alpha_over_size=True, deviation=30.0),
 }
 ALL = {**CASES, **ALEXNET, "empty batch": Case((0, 3, 2, 12), groups=2)}
 all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
+
+
+lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
 
 
 def sums(x: Array, case: Case) -> Array:
@@ -67,10 +79,9 @@ def sums(x: Array, case: Case) -> Array:
     channels = case.shape[3]
     width, alpha = channels // case.groups, case.alpha / case.size if case.alpha_over_size else case.alpha
     out = np.full(x.shape, case.k)
-    for n, h, w, c in np.ndindex(*x.shape):
-        for other in range(channels):
-            if abs(other - c) <= (case.size - 1) / 2 and other // width == c // width:
-                out[n, h, w, c] += alpha * x[n, h, w, other] ** 2
+    for c, other in np.ndindex(channels, channels):
+        if abs(other - c) <= (case.size - 1) / 2 and other // width == c // width:
+            out[..., c] += alpha * x[..., other] ** 2
     return out
 
 
@@ -80,7 +91,8 @@ def test_reference_equals_loops_and_differences(case: Case) -> None:
     expected = x / sums(x, case) ** case.beta
     p = case.parameters
     assert_close(lrn.fprop(x, p), expected, 1e-14 * (1 + np.abs(expected)), np.float64)
-    assert_gradient(lambda moved: lrn.fprop(moved, p), x, dy, lrn.bprop(dy, x, p))
+    if x.size < 500:
+        assert_gradient(lambda moved: lrn.fprop(moved, p), x, dy, lrn.bprop(dy, x, p))
 
 
 def test_reference_does_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,9 +106,10 @@ def test_reference_does_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch)
 
 
 @all_cases
-def test_fprop(backend: Backend, precision: Precision, case: Case) -> None:
+@lying
+def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -> None:
     x = precision.array(case.arrays()[0])
-    y = lrn.fprop(backend.to_device(x), case.parameters)
+    y = lrn.fprop(getattr(backend, there)(x), case.parameters, out=backend.poisoned(x.shape, x.dtype))
     expected = lrn.fprop(x.astype(np.float64), case.parameters)
     bound = precision.bound(expected, relative_units(case) * np.abs(expected))
     # With a small alpha all sums are near k, and one rounding of it is the same everywhere.
@@ -104,18 +117,30 @@ def test_fprop(backend: Backend, precision: Precision, case: Case) -> None:
 
 
 @all_cases
-def test_bprop(backend: Backend, precision: Precision, case: Case) -> None:
+@lying
+@pytest.mark.parametrize("relu", [False, True], ids=["", "relu"])
+def test_bprop(backend: Backend, precision: Precision, case: Case, there: str, relu: bool) -> None:
     x, dy = (precision.array(a) for a in case.arrays())
-    dx = lrn.bprop(backend.to_device(dy), backend.to_device(x), case.parameters)
+    if relu:
+        x = np.maximum(x, x.dtype.type(0))
+    to_device, out = getattr(backend, there), backend.poisoned(x.shape, x.dtype)
+    dx = backend.to_host(lrn.bprop(to_device(dy), to_device(x), case.parameters, relu=relu, out=out))
     x, dy = x.astype(np.float64), dy.astype(np.float64)
     expected = lrn.bprop(dy, x, case.parameters)
-    # The two terms of the gradient, both without sign: what is added, and so what rounding is relative to.
+    bound = precision.bound(expected, bprop_terms(x, dy, case))
+    if relu:
+        assert (dx[x == 0] == 0).all()
+        expected = np.where(x > 0, expected, 0.0)
+    assert_close(dx, expected, bound, precision.dtype, relative_units(case) * precision.accumulate)
+
+
+def bprop_terms(x: Array, dy: Array, case: Case) -> Array:
+    """The two terms of the gradient, both without sign: what is added, and so what rounding is relative to."""
     x, dy = np.abs(x) + 1e-30, np.abs(dy)
     first = dy * lrn.fprop(x, case.parameters) / x
     terms = 2 * first - lrn.bprop(dy, x, case.parameters)
     # The second term takes two powers, a sum over the window, and five products and quotients.
-    bound = precision.bound(expected, (2 * relative_units(case) + case.size + 5) * terms)
-    assert_close(backend.to_host(dx), expected, bound, precision.dtype, relative_units(case) * precision.accumulate)
+    return (2 * relative_units(case) + case.size + 5) * terms
 
 
 def relative_units(case: Case) -> float:
@@ -123,7 +148,39 @@ def relative_units(case: Case) -> float:
     return case.beta * (case.size + 3) + 10
 
 
-def test_results_go_to_the_arrays_given_or_in_place(backend: Backend, precision: Precision) -> None:
+@pytest.mark.parametrize("channels", [6, 16])
+def test_nan_and_infinity_are_seen(backend: Backend, precision: Precision, channels: int) -> None:
+    x = np.ones((1, 1, 3, channels))
+    x[0, 0, 0, 3], x[0, 0, 1, 0] = np.nan, np.inf
+    p, x = lrn.parameters(channels), precision.array(x)
+    with np.errstate(invalid="ignore"):
+        y = backend.to_host(lrn.fprop(backend.to_device(x), p)).astype(np.float64)
+    near = np.abs(np.arange(channels) - 3) <= 2
+    assert np.array_equal(np.isnan(y[0, 0, 0]), near)
+    assert not np.isfinite(y[0, 0, 1, 0])
+    assert (y[0, 0, 1, 1:3] < 1e-20).all()  # beside infinity there is nothing left
+    assert np.isfinite(y[0, 0, 1, 1:]).all()
+    assert np.isfinite(y[0, 0, 2]).all()
+    dy = np.ones(x.shape)
+    dy[0, 0, 2, 3] = np.nan
+    with np.errstate(invalid="ignore"):
+        dx = backend.to_host(lrn.bprop(backend.to_device(precision.array(dy)), backend.to_device(x), p))
+    assert np.isnan(dx[0, 0, 0])[near].all()
+    assert np.array_equal(np.isnan(dx[0, 0, 2]), near)
+
+
+def test_relu_closes_what_is_infinite(backend: Backend, precision: Precision) -> None:
+    for channels in (6, 16):
+        x, dy = np.ones((1, 1, 1, channels)), np.ones((1, 1, 1, channels))
+        x[..., 2], dy[..., 2] = 0.0, np.inf
+        p = lrn.parameters(channels)
+        there = [backend.to_device(precision.array(a)) for a in (dy, x)]
+        with np.errstate(invalid="ignore"):
+            dx = backend.to_host(lrn.bprop(*there, p, relu=True))
+        assert dx[0, 0, 0, 2] == 0
+
+
+def test_results_go_to_the_arrays_given(backend: Backend, precision: Precision) -> None:
     case = CASES["paper, a window a tower"]
     p, (x, dy) = case.parameters, (backend.to_device(precision.array(a)) for a in case.arrays())
     y, dx = backend.poisoned(case.shape, precision.dtype), backend.poisoned(case.shape, precision.dtype)
@@ -131,8 +188,39 @@ def test_results_go_to_the_arrays_given_or_in_place(backend: Backend, precision:
     assert_equal(backend.to_host(y), backend.to_host(lrn.fprop(x, p)))
     assert lrn.bprop(dy, x, p, out=dx) is dx
     assert_equal(backend.to_host(dx), backend.to_host(lrn.bprop(dy, x, p)))
-    assert lrn.bprop(dy, x, p, out=dy) is dy
-    assert_equal(backend.to_host(dy), backend.to_host(dx))
+
+
+def test_in_place_on_the_cpu_alone(backend: Backend, precision: Precision) -> None:
+    case = CASES["paper, a window a tower"]
+    p, (x, dy) = case.parameters, (precision.array(a) for a in case.arrays())
+    memory = backend.to_device(np.concatenate([a.reshape(-1) for a in (x, dy, x)]))
+    x, dy = (memory[i * x.size : (i + 1) * x.size].reshape(x.shape) for i in range(2))
+    if not backend.kernels:
+        expected = lrn.bprop(dy, x, p)
+        assert lrn.bprop(dy, x, p, out=dy) is dy
+        assert_equal(backend.to_host(dy), expected)
+        return
+    before = backend.bits(memory)
+    last = memory[2 * x.size - 1 : 3 * x.size - 1].reshape(x.shape)  # its first number is dy's last
+    for out, other in ((x, "x"), (dy, "dy"), (last, "dy")):
+        with pytest.raises(ValueError, match=f"out overlaps {other}; expected memory of its own"):
+            lrn.bprop(dy, x, p, out=out)
+    with pytest.raises(ValueError, match="out overlaps x; expected memory of its own"):
+        lrn.fprop(x, p, out=x)
+    assert backend.bits(memory) == before
+    lrn.bprop(dy, x, p, out=memory[2 * x.size :].reshape(x.shape))  # begins where dy ends
+
+
+def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
+    for name in ("vectors, groups", "window of 9, groups, beta 1.2"):
+        case = CASES[name]
+        x, dy = (precision.array(a) for a in case.arrays())
+
+        def run(x: Array = x, dy: Array = dy, p: Any = case.parameters) -> list[Any]:
+            there = backend.to_device(x)
+            return [lrn.fprop(there, p), lrn.bprop(backend.to_device(dy), there, p)]
+
+        assert_repeats(backend, run)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,13 @@ import pytest
 
 from alexnet_cuda.ops import max_pool
 
-from .backends import Backend
-from .tolerance import Precision, assert_close, assert_equal, assert_gradient
+from .backends import Backend, assert_repeats
+from .tolerance import PRECISIONS, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, int, int, int]
 
-# Input shape, size and stride.
+# Input shape, size and stride. The kernels take 4 or 8 channels at once where the channels are a multiple of that.
 CASES: dict[str, tuple[Shape, int, int]] = {
     "overlapping": ((2, 7, 9, 5), 3, 2),
     "a rest left out": ((1, 8, 6, 3), 3, 2),
@@ -27,54 +27,106 @@ CASES: dict[str, tuple[Shape, int, int]] = {
     "every other": ((1, 5, 6, 2), 1, 2),
     "one window": ((1, 4, 4, 1), 4, 3),
     "the largest window": ((1, 16, 15, 2), 15, 1),
+    "vectors": ((2, 7, 9, 24), 3, 2),
+    "vectors with gaps": ((2, 9, 11, 8), 2, 5),
+    "one past a block of threads": ((2, 6, 9, 257), 4, 1),
     "empty batch": ((0, 7, 9, 5), 3, 2),
 }
-all_cases = pytest.mark.parametrize(("shape", "size", "stride"), CASES.values(), ids=CASES)
+ALEXNET = {
+    "conv1's": ((1, 55, 55, 96), 3, 2),
+    "conv2's": ((1, 27, 27, 256), 3, 2),
+    "conv5's": ((2, 13, 13, 256), 3, 2),
+}
+ALL = {**CASES, **ALEXNET}
+all_cases = pytest.mark.parametrize(("shape", "size", "stride"), ALL.values(), ids=ALL)
+lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
 
 
 def loops(x: Array, size: int, stride: int) -> tuple[Array, Array]:
     """Maxima, and the first tap of each, straight from the definition."""
     n, h, w, c = x.shape
     shape = (n, (h - size) // stride + 1, (w - size) // stride + 1, c)
-    y, argmax = np.full(shape, -np.inf, x.dtype), np.zeros(shape, np.uint8)
-    for i, p, q, j in np.ndindex(*shape):
-        for r, s in np.ndindex(size, size):
-            value = x[i, p * stride + r, q * stride + s, j]
-            if value > y[i, p, q, j]:
-                y[i, p, q, j], argmax[i, p, q, j] = value, r * size + s
+    y, argmax = np.zeros(shape, x.dtype), np.zeros(shape, np.uint8)
+    for p, q in np.ndindex(*shape[1:3]):
+        window = x[:, p * stride : p * stride + size, q * stride : q * stride + size].reshape(n, size * size, c)
+        argmax[:, p, q] = window.argmax(axis=1)  # the first of equal ones
+        y[:, p, q] = window.max(axis=1)
     return y, argmax
 
 
 def spread(dy: Array, argmax: Array, shape: Shape, size: int, stride: int) -> Array:
-    """The gradient in float64, each dy added to where its maximum was, with the same additions unsigned."""
+    """The gradient in float64, each dy added to where its maximum was."""
     dx = np.zeros(shape)
-    for at in np.ndindex(*dy.shape):
-        n, p, q, c = at
-        r, s = divmod(int(argmax[at]), size)
-        dx[n, p * stride + r, q * stride + s, c] += float(dy[at])
+    for p, q in np.ndindex(*dy.shape[1:3]):
+        for r, s in np.ndindex(size, size):
+            dx[:, p * stride + r, q * stride + s] += np.where(argmax[:, p, q] == r * size + s, dy[:, p, q], 0.0)
     return dx
 
 
 @all_cases
 @pytest.mark.parametrize("values", ["apart", "ties"])
+@lying
 def test_fprop_and_bprop(
-    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, values: str
+    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, values: str, there: str
 ) -> None:
     rng = np.random.default_rng(8)
     x = precision.array(rng.standard_normal(shape) if values == "apart" else rng.integers(-1, 2, shape))
     expected, taps = loops(x, size, stride)
-    y, argmax = max_pool.fprop(backend.to_device(x), size=size, stride=stride)
+    to_device, options = getattr(backend, there), {"size": size, "stride": stride}
+    out, argmax_out = backend.poisoned(expected.shape, precision.dtype), backend.poisoned(taps.shape, np.uint8)
+    y, argmax = max_pool.fprop(to_device(x), out=out, argmax_out=argmax_out, **options)
     assert_equal(backend.to_host(y), expected)
     assert_equal(backend.to_host(argmax), taps)
-    alone, none = max_pool.fprop(backend.to_device(x), size=size, stride=stride, train=False)
+    alone, none = max_pool.fprop(to_device(x), train=False, **options)
     assert none is None
     assert_equal(backend.to_host(alone), expected)
     dy = precision.array(rng.standard_normal(expected.shape))
-    dx = max_pool.bprop(backend.to_device(dy), argmax, shape, size=size, stride=stride)
+    dx = max_pool.bprop(to_device(dy), argmax, shape, out=backend.poisoned(shape, precision.dtype), **options)
+    assert_spread(backend, precision, dx, dy, taps, shape, size, stride)
+
+
+def assert_spread(
+    backend: Backend, precision: Precision, dx: Any, dy: Array, taps: Array, shape: Shape, size: int, stride: int
+) -> None:
+    dy = dy.astype(np.float64)
     gradient, sizes = spread(dy, taps, shape, size, stride), spread(np.abs(dy), taps, shape, size, stride)
     # At most so many windows share an element: each addition rounds once.
     bound = precision.bound(gradient, min(size, -(-size // stride)) ** 2 * sizes)
     assert_close(backend.to_host(dx), gradient, bound, precision.dtype)
+
+
+@all_cases
+@lying
+def test_bprop_through_the_relu_before(
+    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, there: str
+) -> None:
+    rng = np.random.default_rng(8)
+    # Half of the windows have a maximum of zero, as behind a ReLU; of the others some tie.
+    x = precision.array(np.maximum(rng.integers(-(size**2), 3, shape), 0))
+    dy = precision.array(rng.standard_normal(loops(x, size, stride)[0].shape))
+    y, argmax = max_pool.fprop(backend.to_device(x), size=size, stride=stride)
+    expected, taps = loops(x, size, stride)
+    out, to_device = backend.poisoned(shape, precision.dtype), getattr(backend, there)
+    dx = max_pool.bprop(
+        to_device(dy), argmax, shape, size=size, stride=stride, y=to_device(backend.to_host(y)), out=out
+    )
+    assert_spread(backend, precision, dx, np.where(expected > 0, dy, dy.dtype.type(0)), taps, shape, size, stride)
+
+
+def test_only_the_maximum_and_only_an_open_window_passes_infinities(backend: Backend, precision: Precision) -> None:
+    dy = precision.array(np.array([np.inf, -np.inf, np.nan, np.inf]).reshape(1, 1, 4, 1))
+    y = precision.array(np.array([1.0, 0.0, -1.0, np.nan]).reshape(1, 1, 4, 1))
+    argmax = np.array([3, 0, 1, 2], np.uint8).reshape(1, 1, 4, 1)
+    given = [backend.to_device(a) for a in (dy, argmax)]
+    expected = np.zeros((1, 2, 8, 1))
+    expected[0, 1, 1] = np.inf
+    dx = max_pool.bprop(*given, (1, 2, 8, 1), size=2, stride=2, y=backend.to_device(y))
+    assert_equal(backend.to_host(dx), precision.array(expected))
+    expected[0, 0, 2], expected[0, 0, 5], expected[0, 1, 6] = -np.inf, 7.0, np.inf
+    dx = backend.to_host(max_pool.bprop(*given, (1, 2, 8, 1), size=2, stride=2)).copy()
+    assert np.isnan(dx[0, 0, 5, 0])
+    dx[0, 0, 5, 0] = 7.0
+    assert_equal(dx, precision.array(expected))
 
 
 @pytest.mark.parametrize("name", ["overlapping", "a rest left out", "gaps"])
@@ -88,24 +140,26 @@ def test_reference_gradient_equals_differences(name: str) -> None:
     assert_gradient(lambda moved: max_pool.fprop(moved, size=size, stride=stride, train=False)[0], x, dy, dx)
 
 
+@pytest.mark.parametrize("channels", [2, 8])
 def test_nan_spreads_to_every_window_that_holds_it_and_infinities_are_numbers(
-    backend: Backend, precision: Precision
+    backend: Backend, precision: Precision, channels: int
 ) -> None:
-    x = np.zeros((1, 7, 7, 2))
+    x = np.zeros((1, 7, 7, channels))
     x[0, 2, 4, 0], x[0, 0, 0, 1], x[0, 6, 6, 1] = np.nan, -np.inf, np.inf
+    x[0, 0, 4, 0] = np.inf  # in two of the windows before the NaN, and not their maximum
     y, argmax = (backend.to_host(a) for a in max_pool.fprop(backend.to_device(precision.array(x))))
     holds = np.zeros((3, 3), bool)
     holds[0, 1:] = holds[1, 1:] = True  # row 2 is in windows 0 and 1, column 4 in windows 1 and 2
     assert np.array_equal(np.isnan(y[0, :, :, 0]), holds)
-    assert argmax.max() < 9
+    assert (argmax[0, :, :, 0][holds] == 0).all()
     assert y[0, 0, 0, 1] == 0
     assert argmax[0, 0, 0, 1] == 1
     assert y[0, 2, 2, 1] == np.inf
     assert argmax[0, 2, 2, 1] == 8
-    lowest = precision.array(np.full((1, 3, 3, 1), -np.inf))
+    lowest = precision.array(np.full((1, 3, 3, channels), -np.inf))
     y, argmax = (backend.to_host(a) for a in max_pool.fprop(backend.to_device(lowest)))
-    assert y[0, 0, 0, 0] == -np.inf
-    assert argmax[0, 0, 0, 0] == 0
+    assert (y == -np.inf).all()
+    assert (argmax == 0).all()
 
 
 def test_results_go_to_the_arrays_given(backend: Backend, precision: Precision) -> None:
@@ -159,3 +213,15 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         max_pool.bprop(zeros((1, 3, 4, 2)), zeros((1, 3, 4, 2), np.int64), (1, 7, 9, 2))
     with pytest.raises(ValueError, match=r"input_shape must be 4 integers of at least 0, got \(7, 9, 2\)"):
         max_pool.bprop(zeros((1, 3, 4, 2)), zeros((1, 3, 4, 2), np.uint8), (7, 9, 2))
+    with pytest.raises(ValueError, match=r"y must have shape \[1, 3, 4, 2\], got \[1, 4, 3, 2\]"):
+        max_pool.bprop(zeros((1, 3, 4, 2)), zeros((1, 3, 4, 2), np.uint8), (1, 7, 9, 2), y=zeros((1, 4, 3, 2)))
+
+
+def test_repeats_to_the_bit(backend: Backend) -> None:
+    x = PRECISIONS["float32"].array(np.random.default_rng(8).standard_normal((2, 7, 9, 24)))
+
+    def run() -> list[Any]:
+        y, argmax = max_pool.fprop(backend.to_device(x))
+        return [y, argmax, max_pool.bprop(y, argmax, x.shape), max_pool.bprop(y, argmax, x.shape, y=y)]
+
+    assert_repeats(backend, run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .tolerance import PRECISIONS, assert_close, assert_equal, assert_gradient, dot_terms
+from .tolerance import PRECISIONS, TENSOR_CORES, assert_close, assert_equal, assert_gradient, dot_terms
 
 RNG = np.random.default_rng(0)
 EXPECTED = RNG.standard_normal((40, 25))
@@ -67,6 +67,59 @@ def test_close_sees_truncation_where_rounding_to_nearest_was_due() -> None:
     assert_close(nearest, EXPECTED, bound, bfloat16.dtype)
     with pytest.raises(AssertionError, match=r"gain|relative L2"):
         assert_close(cut, EXPECTED, 2 * bound, bfloat16.dtype)
+
+
+def test_close_takes_the_rounding_of_few_elements_and_of_few_that_outweigh_the_others() -> None:
+    bfloat16 = PRECISIONS["bfloat16"]
+    for value in 1 + np.arange(1, 128) / 2**15:  # a single element may be off by all of its bound
+        expected = np.array([value])
+        assert_close(bfloat16.array(expected), expected, bfloat16.bound(expected, 0.0), bfloat16.dtype)
+    for seed in range(50):
+        expected = np.random.default_rng(seed).standard_normal(400) ** 7
+        assert_close(bfloat16.array(expected), expected, bfloat16.bound(expected, 0.0), bfloat16.dtype)
+
+
+def test_the_bound_of_sums_that_are_not_rounded_to_16_bits_sees_that_rounding() -> None:
+    for name in ("bfloat16", "float16"):
+        precision = TENSOR_CORES[name]
+        x, w = (precision.array(RNG.standard_normal((400, 300))).astype(np.float64) for _ in range(2))
+        expected, units = (x * w).sum(axis=0), precision.dot(400, (x**2 * w**2).sum(axis=0))
+        kept = precision.sums
+        assert kept.dtype == np.float32
+        assert_close(expected.astype(np.float32), expected, kept.bound(expected, units), np.float32)
+        assert_close(precision.array(expected), expected, precision.bound(expected, units), precision.dtype)
+        rounded = precision.array(expected).astype(np.float32)
+        with pytest.raises(AssertionError, match="out of bounds"):
+            assert_close(rounded, expected, kept.bound(expected, units), np.float32)
+
+
+def test_tensor_cores_may_cut_sums_off_but_not_the_factors() -> None:
+    """Sums of 4 or 8 products, each cut off to 24 bits; for float32 each of three products of TF32."""
+    depth, count = 1200, 300
+    for name, precision in TENSOR_CORES.items():
+        x, w = (precision.array(RNG.standard_normal((depth, count))).astype(np.float64) for _ in range(2))
+        expected, units = (x * w).sum(axis=0), precision.dot(depth, (x**2 * w**2).sum(axis=0))
+        bound, shared = precision.sums.bound(expected, units), precision.cuts(depth) * precision.accumulate
+        total = np.zeros(count)
+        for begin in range(0, depth, precision.fresh or depth):
+            fresh = np.zeros(count)
+            for step in range(begin, min(begin + (precision.fresh or depth), depth), precision.step):
+                part = slice(step, step + precision.step)
+                fresh = cut(fresh + (x[part] * w[part]).sum(axis=0))
+            total = (total + fresh).astype(np.float32).astype(np.float64)
+        assert_close(total.astype(np.float32), expected, bound, np.float32, shared)
+        coarse = PRECISIONS["tf32" if name == "float32" else "bfloat16"]
+        if name in ("float32", "float16", "tf32"):
+            x, w = (coarse.array(a).astype(np.float64) for a in (x, w))
+            with pytest.raises(AssertionError, match="out of bounds"):
+                assert_close((x * w).sum(axis=0).astype(np.float32), expected, bound, np.float32, shared)
+
+
+def cut(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Rounded towards zero to float32."""
+    near = values.astype(np.float32)
+    beyond = np.abs(near.astype(np.float64)) > np.abs(values)
+    return np.where(beyond, np.nextafter(near, np.float32(0)), near).astype(np.float64)
 
 
 def test_equal() -> None:

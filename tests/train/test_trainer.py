@@ -349,6 +349,19 @@ def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_fi
     assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == last_good
 
 
+def test_a_run_goes_on_on_another_backend(make_options: MakeOptions) -> None:
+    """On the kernels, then on one device more, then on NumPy again: as if it had stayed there, but for roundings."""
+    losses = []
+    for places in (("cpu",) * 4, ("cpu", "simt", ("simt", "simt"), "cpu")):
+        name = f"run{len(losses)}"
+        for epochs, devices in enumerate(places, start=1):
+            options = {"resume": True} if epochs > 1 else {"schedule": "constant"}
+            result = train(make_options(name, epochs=epochs, devices=devices, **options))
+            assert (result.epochs, result.steps) == (epochs, 5 * epochs)
+        losses.append(result.loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_a_source_of_its_own_validates(
     make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures
 ) -> None:

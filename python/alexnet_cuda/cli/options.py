@@ -17,7 +17,8 @@ def devices_option(function: Function) -> Function:
         "--devices",
         metavar="DEVICE[,DEVICE]",
         callback=lambda _context, _option, value: parse_devices(value),
-        help="cpu, cuda:0, or two of them for the two towers: cuda:0,cuda:1. [default: the first GPU, else cpu]",
+        help="cuda:0, cpu, or simt (the kernels on the CPU, slowly); two of a kind for the two towers: cuda:0,cuda:1. "
+        "[default: the first GPU that can run the kernels, else cpu]",
     )(function)
 
 

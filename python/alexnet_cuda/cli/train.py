@@ -63,7 +63,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
     "Initial weights. The published ones (paper) stay at chance for long on small data.",
 )
 @_recipe_option("--seed", int, "Of weights, dropout, augmentation, order and split.", "N")
-@_recipe_option("--precision", str, "Of the network.", "NAME")
+@_recipe_option("--precision", str, "float32, float64 (cpu only), tf32, bfloat16 or float16 (kernels only).", "NAME")
 @click.option("--validation", metavar="SOURCE", help="Images to validate on, in place of a split.")
 @_recipe_option("--validation-split", float, "Part of SOURCE held out for validation; 0 for none.", "PART")
 @click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration.")

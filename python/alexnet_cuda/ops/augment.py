@@ -44,15 +44,7 @@ def fprop(
     """
     check("images", images, (None, None, None, 3), np.uint8)
     n = images.shape[0]
-    if folded is None:
-        check("out", out, (n, None, None, 3))
-        size = out.shape[1]
-        check("out", out, (n, size, size, 3))
-    else:
-        check("out", out, (n, *folded.shape))
-        size = folded.unfolded[0]
-        if folded.unfolded != (size, size, 3):
-            raise ValueError(f"folded must be of square images of 3 channels, got one of {folded.unfolded}")
+    size = _view_size(out, n, folded)
     for name, shape, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
         check(f"views.{name}", getattr(views, name), shape, dtype)
     check("views.shift", views.shift, (n, 3), np.float32)
@@ -74,3 +66,17 @@ def fprop(
     module = backend("augment", images, out)
     module.fprop(images, views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out, folded)
     return out
+
+
+def _view_size(out: Array, n: int, folded: FoldedLayout | None) -> int:
+    """Height and width of the views of n images, which fit a checked `out`."""
+    if folded is None:
+        check("out", out, (n, None, None, None))
+        size, fourth = out.shape[1], array_kind(out) != "cpu" and out.shape[3] == 4
+        check("out", out, (n, size, size, 4 if fourth else 3))
+    else:
+        check("out", out, (n, *folded.shape))
+        size = folded.unfolded[0]
+        if folded.unfolded != (size, size, 3):
+            raise ValueError(f"folded must be of square images of 3 channels, got one of {folded.unfolded}")
+    return int(size)

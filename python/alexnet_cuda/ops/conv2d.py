@@ -147,7 +147,8 @@ def fprop(
     activation : {"none", "relu", "tanh"}
     addend : array [N, P, Q, K], optional
         Added before the activation: the part of the sum over other channels, which an earlier call wrote to an `out` of
-        the dtype of sums. It may be `out`.
+        the dtype of sums. It may be `out`, and on the kernels lies as that does: both dense, or ranges of as many
+        channels.
     dropout : DropoutParams, optional
         From `dropout.parameters`, applied to the activations as rows [N P Q, K].
     precision : {"tf32", ...}, optional
@@ -175,9 +176,9 @@ def fprop(
     if bias is not None:
         check("bias", bias, (s.K,), sums)
     if addend is not None:
-        check("addend", addend, (s.N, s.P, s.Q, s.K), sums)
+        check("addend", addend, (s.N, s.P, s.Q, s.K), sums, channel_range=True)
     check_activation(activation)
-    check_rows(dropout, s.K)
+    check_rows(dropout, s.N * s.P * s.Q, s.K)
     check_precision(precision, x.dtype)
     y = sums_output(out, x, (s.N, s.P, s.Q, s.K))
     backend("conv2d", x, weight, bias, addend, y).fprop(
@@ -206,7 +207,8 @@ def dgrad(
     ----------
     mask : array [N, H, W, C] of dy's dtype, optional
         The output of the ReLU before: the result is zero where it is not positive, else multiplied by `mask_scale`.
-        With the output of a dropout after the ReLU and ``1 / (1 - rate)`` that undoes both.
+        With the output of a dropout after the ReLU and ``1 / (1 - rate)`` that undoes both. On the kernels it lies as
+        `out` does, like the addend.
     addend : array [N, H, W, C], optional
         Added before the mask; as in `fprop`, and so are the rest.
     """
@@ -216,7 +218,7 @@ def dgrad(
     check("dy", dy, (s.N, s.P, s.Q, s.K), weight.dtype, channel_range=True)
     check_mask(mask, mask_scale, dy, (s.N, s.H, s.W, s.C))
     if addend is not None:
-        check("addend", addend, (s.N, s.H, s.W, s.C), parameter_dtype(dy.dtype))
+        check("addend", addend, (s.N, s.H, s.W, s.C), parameter_dtype(dy.dtype), channel_range=True)
     check_precision(precision, dy.dtype)
     dx = sums_output(out, dy, (s.N, s.H, s.W, s.C))
     backend("conv2d", dy, weight, mask, addend, dx).dgrad(

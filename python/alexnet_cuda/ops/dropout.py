@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..backends.cpu.dropout import DropoutParams
+from ..philox import check_elements, check_key
 from ._dispatch import Array, backend, check, output
 
 
@@ -28,21 +29,26 @@ def parameters(
     Raises
     ------
     ValueError
-        A rate outside [0, 1), or a negative start.
+        A rate outside [0, 1), a negative start, a key that is out of range.
     """
     if not (math.isfinite(rate) and 0 <= rate < 1):
         raise ValueError(f"rate must be in [0, 1), got {rate}")
     if start < 0 or row_stride < 1:
         raise ValueError(f"start must not be negative and row_stride positive, got {start} and {row_stride}")
-    if hasattr(step, "dtype") and not isinstance(step, np.generic):
+    in_memory = hasattr(step, "dtype") and not isinstance(step, np.generic)
+    if in_memory:
         check("step", step, (1,), np.uint64)
+    check_key(seed, purpose, 0 if in_memory else step)
     return DropoutParams(rate, seed, purpose, step, start, row_stride)
 
 
-def check_rows(p: DropoutParams | None, columns: int) -> None:
-    """Require that rows of so many columns do not share numbers."""
-    if p is not None and p.row_stride < columns:
+def check_rows(p: DropoutParams | None, rows: int, columns: int) -> None:
+    """Require that rows of so many columns do not share numbers, and that there are numbers for all."""
+    if p is None or rows == 0 or columns == 0:
+        return
+    if p.row_stride < columns:
         raise ValueError(f"row_stride must be at least the {columns} columns, got {p.row_stride}")
+    check_elements(p.start, (rows - 1) * p.row_stride + columns)
 
 
 def apply(x: Array, p: DropoutParams, *, out: Array | None = None) -> Array:
@@ -51,7 +57,7 @@ def apply(x: Array, p: DropoutParams, *, out: Array | None = None) -> Array:
     `p` is from `parameters`.
     """
     check("x", x, (None, None))
-    check_rows(p, x.shape[1])
+    check_rows(p, *x.shape)
     y = output(out, x, x.shape)
     backend("dropout", x, y).apply(x, p, y)
     return y

@@ -43,9 +43,9 @@ def fprop(
     if bias is not None:
         check("bias", bias, shape[1:], sums)
     if addend is not None:
-        check("addend", addend, shape, sums)
+        check("addend", addend, shape, sums, channel_range=True)
     check_activation(activation)
-    check_rows(dropout, shape[1])
+    check_rows(dropout, *shape)
     check_precision(precision, x.dtype)
     y = sums_output(out, x, shape)
     backend("linear", x, weight, bias, addend, y).fprop(
@@ -70,7 +70,7 @@ def dgrad(
     shape = (dy.shape[0], weight.shape[1])
     check_mask(mask, mask_scale, dy, shape)
     if addend is not None:
-        check("addend", addend, shape, parameter_dtype(dy.dtype))
+        check("addend", addend, shape, parameter_dtype(dy.dtype), channel_range=True)
     check_precision(precision, dy.dtype)
     dx = sums_output(out, dy, shape)
     backend("linear", dy, weight, mask, addend, dx).dgrad(

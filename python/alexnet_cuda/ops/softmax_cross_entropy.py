@@ -25,8 +25,8 @@ def fprop(
     labels : int64 array [N]
         Each in [0, classes); the caller checks that.
     dlogits : array [N, columns], optional
-        The gradient of the columns from `first_column` on. It may be `logits`; where the logits are of the dtype of
-        sums, it may be of another.
+        The gradient of the columns from `first_column` on. It may be `logits`; of float32 logits it may be bfloat16 or
+        float16.
 
     Returns
     -------
@@ -43,7 +43,8 @@ def fprop(
     sums = parameter_dtype(logits.dtype)
     (first_column,) = integers("first_column", first_column, 1, 0)
     if dlogits is not None:
-        check("dlogits", dlogits, (rows, None), None if logits.dtype == np.float32 else logits.dtype)
+        narrow = getattr(getattr(dlogits, "dtype", None), "name", "") in ("bfloat16", "float16")
+        check("dlogits", dlogits, (rows, None), None if narrow and logits.dtype == np.float32 else logits.dtype)
         if first_column + dlogits.shape[1] > classes:
             raise ValueError(
                 f"dlogits must hold columns of the {classes} classes, got {dlogits.shape[1]} from {first_column} on"

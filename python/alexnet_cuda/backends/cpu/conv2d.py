@@ -16,6 +16,7 @@ from . import dropout as dropouts
 from . import sgd as updates
 from .dropout import DropoutParams
 from .fold import FoldedLayout, unfold
+from .masks import keep
 from .parallel import parallel_for, scratch
 from .sgd import SgdParams
 
@@ -132,7 +133,7 @@ def through_mask(dx: Array, mask: Array | None, scale: float) -> None:
         return
     if scale != 1.0:
         np.multiply(dx, dx.dtype.type(scale), out=dx)
-    np.copyto(dx, 0, where=~(mask > 0))
+    keep(dx, mask > 0)
 
 
 def require_own_precision(x: Array, precision: str | None) -> None:

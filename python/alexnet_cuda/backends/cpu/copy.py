@@ -15,4 +15,5 @@ def cast(x: Array, out: Array, addend: Array | None) -> None:
     if addend is None:
         np.copyto(out, x, casting="unsafe")
     else:
-        np.copyto(out, x + addend, casting="unsafe")
+        wide = np.float32 if x.itemsize == 2 else x.dtype
+        np.copyto(out, np.add(x, addend, dtype=wide), casting="unsafe")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...philox import bits
+from .masks import keep
 from .parallel import parallel_for
 
 Array = npt.NDArray[Any]
@@ -36,7 +37,7 @@ class DropoutParams:
 def apply(x: Array, p: DropoutParams, out: Array) -> None:
     """Write the masked and scaled `x` [rows, columns] to `out`, which may be `x`; the backward pass is the same."""
     rows, columns = x.shape
-    threshold = np.uint32(min(round(p.rate * 2**32), 2**32 - 1))
+    threshold = round(p.rate * 2**32)
     scale = x.dtype.type(np.float32(1.0 / (1.0 - p.rate)))
     step = p.step if isinstance(p.step, int) else int(p.step.item())
     words = bits(p.seed, p.purpose, step, p.start, (rows - 1) * p.row_stride + columns) if x.size else None
@@ -47,6 +48,7 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
 
     def block(i: int) -> None:
         part = slice(i * height, (i + 1) * height)
-        np.multiply(x[part], (view[part] >= threshold) * scale, out=out[part])
+        np.multiply(x[part], scale, out=out[part])
+        keep(out[part], view[part] >= threshold)
 
     parallel_for(block, -(-rows // height))

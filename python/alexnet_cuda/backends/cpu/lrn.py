@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .masks import keep
 from .parallel import parallel_for, scratch
 
 Array = npt.NDArray[Any]
@@ -121,6 +122,6 @@ def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) 
         np.multiply(ratios, part, out=ratios)
         np.add(scaled, ratios, out=dx3[blocks[i]])
         if relu:
-            np.copyto(dx3[blocks[i]], 0, where=~(part > 0))
+            keep(dx3[blocks[i]], part > 0)
 
     parallel_for(block, len(blocks))

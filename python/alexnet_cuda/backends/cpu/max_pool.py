@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .masks import keep
 from .parallel import parallel_for, scratch
 
 Array = npt.NDArray[Any]
@@ -63,7 +64,8 @@ def bprop(dy: Array, argmax: Bytes, size: int, stride: int, out: Array, *, y: Ar
             np.equal(argmax[n], tap, out=chosen)
             if y is not None:
                 np.logical_and(chosen, y[n] > 0, out=chosen)
-            np.multiply(dy[n], chosen, out=share)
+            share[...] = dy[n]
+            keep(share, chosen)
             np.add(view, share, out=view)
 
     parallel_for(image, len(dy))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .masks import keep
 from .parallel import elementwise
 
 Array = npt.NDArray[Any]
@@ -23,8 +24,8 @@ def bprop(dy: Array, y: Array, out: Array) -> None:
     dy, y, dx = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
 
     def block(s: slice) -> None:
-        closed = ~(y[s] > 0)
+        positive = y[s] > 0  # of y as it was: dx may be y
         dx[s] = dy[s]
-        dx[s][closed] = 0  # a product with the mask would make NaN of an infinite gradient
+        keep(dx[s], positive)
 
     elementwise(block, y.size)

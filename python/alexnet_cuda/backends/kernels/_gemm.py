@@ -35,6 +35,7 @@ def fprop(
     precision: str | None,
 ) -> None:
     """Submit ``<op>_fprop``."""
+    _require_layout(out, addend=addend)
     runtime = runtime_of(x)
     options = problem(sizes, precision or x.dtype.name, x, out, weight)
     arrays, drop = _dropout(runtime, dropout)
@@ -55,6 +56,7 @@ def dgrad(
     precision: str | None,
 ) -> None:
     """Submit ``<op>_dgrad``."""
+    _require_layout(out, addend=addend, mask=mask)
     options = problem(sizes, precision or dy.dtype.name, out, dy, weight)
     arrays = {"dy": dy, "weight": weight, "mask": mask, "addend": addend, "dx": out}
     wide = out.dtype.name == "float32"
@@ -79,6 +81,14 @@ def wgrad(
     arrays, update = _sgd(runtime, sgd)
     arrays |= {"x": x, "dy": dy, "dweight": dweight, "dbias": dbias}
     _call(runtime, op, "wgrad", arrays, options, accumulate=accumulate, **update)
+
+
+def _require_layout(out: Array, **others: Array | None) -> None:
+    """What is combined with the sums is read where the result is written: one pitch serves all."""
+    for name, other in others.items():
+        if other is not None and pitch_of(other) != pitch_of(out):
+            given, expected = (pitch_of(a) or a.shape[-1] for a in (other, out))
+            raise ValueError(f"{name} must lie as out does, {expected} numbers from row to row, got {given}")
 
 
 def _call(

@@ -8,9 +8,13 @@ from .max_pool import pool_arguments
 
 def fprop(x: Array, size: int, stride: int, out: Array) -> None:
     """Write the means to `out`."""
-    runtime_of(x).call("avg_pool_fprop", {"x": x, "y": out}, **pool_arguments(x, size, stride))
+    runtime = runtime_of(x)
+    runtime.require_apart(out, x=x)
+    runtime.call("avg_pool_fprop", {"x": x, "y": out}, **pool_arguments(x, size, stride))
 
 
 def bprop(dy: Array, size: int, stride: int, out: Array) -> None:
     """Write the gradient by the input to `out` [N, H, W, C]: each dy is spread evenly over its window."""
-    runtime_of(dy).call("avg_pool_bprop", {"dy": dy, "dx": out}, **pool_arguments(out, size, stride))
+    runtime = runtime_of(dy)
+    runtime.require_apart(out, dy=dy)
+    runtime.call("avg_pool_bprop", {"dy": dy, "dx": out}, **pool_arguments(out, size, stride))

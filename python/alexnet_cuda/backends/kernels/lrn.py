@@ -12,12 +12,16 @@ if TYPE_CHECKING:
 
 def fprop(x: Array, p: LrnParams, out: Array) -> None:
     """Write the normalised `x` to `out`, another array."""
-    runtime_of(x).call("lrn_fprop", {"x": x, "y": out}, **_arguments(x, p))
+    runtime = runtime_of(x)
+    runtime.require_apart(out, x=x)
+    runtime.call("lrn_fprop", {"x": x, "y": out}, **_arguments(x, p))
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) -> None:
     """Write the gradient by the input to `out`, another array; with `relu` zero where `x` is not positive."""
-    runtime_of(x).call("lrn_bprop", {"dy": dy, "x": x, "dx": out}, relu=relu, **_arguments(x, p))
+    runtime = runtime_of(x)
+    runtime.require_apart(out, dy=dy, x=x)
+    runtime.call("lrn_bprop", {"dy": dy, "x": x, "dx": out}, relu=relu, **_arguments(x, p))
 
 
 def window(p: LrnParams) -> dict[str, float]:

@@ -16,16 +16,18 @@ def fprop(x: Array, p: LrnParams, size: int, stride: int, out: Array, argmax: Ar
 
     The same bits as `lrn.fprop` and `max_pool.fprop` in turn.
     """
-    arrays = {"x": x, "y": out, "argmax": argmax}
-    runtime_of(x).call("lrn_max_pool_fprop", arrays, **_arguments(x, p, size, stride))
+    runtime, arrays = runtime_of(x), {"x": x, "y": out, "argmax": argmax}
+    runtime.require_apart(out, x=x)
+    runtime.call("lrn_max_pool_fprop", arrays, **_arguments(x, p, size, stride))
 
 
 def bprop(
     dy: Array, argmax: Array, x: Array, p: LrnParams, size: int, stride: int, out: Array, *, relu: bool = False
 ) -> None:
     """Write the gradient by `x` to `out` [N, H, W, C], from dy [N, P, Q, C] and the argmax; `relu` as in `lrn`."""
-    arrays = {"dy": dy, "argmax": argmax, "x": x, "dx": out}
-    runtime_of(x).call("lrn_max_pool_bprop", arrays, relu=relu, **_arguments(x, p, size, stride))
+    runtime, arrays = runtime_of(x), {"dy": dy, "argmax": argmax, "x": x, "dx": out}
+    runtime.require_apart(out, dy=dy, x=x)
+    runtime.call("lrn_max_pool_bprop", arrays, relu=relu, **_arguments(x, p, size, stride))
 
 
 def _arguments(x: Array, p: LrnParams, size: int, stride: int) -> dict[str, Any]:

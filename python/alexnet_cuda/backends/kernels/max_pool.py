@@ -9,7 +9,9 @@ from ._runtime import Array, runtime_of
 
 def fprop(x: Array, size: int, stride: int, out: Array, argmax: Array | None) -> None:
     """Write the maxima to `out` and, where given, the first tap that holds each (row * size + column) to `argmax`."""
-    runtime_of(x).call("max_pool_fprop", {"x": x, "y": out, "argmax": argmax}, **pool_arguments(x, size, stride))
+    runtime = runtime_of(x)
+    runtime.require_apart(out, x=x)
+    runtime.call("max_pool_fprop", {"x": x, "y": out, "argmax": argmax}, **pool_arguments(x, size, stride))
 
 
 def bprop(dy: Array, argmax: Array, size: int, stride: int, out: Array, *, y: Array | None = None) -> None:
@@ -17,8 +19,9 @@ def bprop(dy: Array, argmax: Array, size: int, stride: int, out: Array, *, y: Ar
 
     Where the pool's output `y` is given, windows whose maximum is not positive pass nothing.
     """
-    arrays = {"dy": dy, "argmax": argmax, "y": y, "dx": out}
-    runtime_of(dy).call("max_pool_bprop", arrays, **pool_arguments(out, size, stride))
+    runtime, arrays = runtime_of(dy), {"dy": dy, "argmax": argmax, "y": y, "dx": out}
+    runtime.require_apart(out, dy=dy, y=y)
+    runtime.call("max_pool_bprop", arrays, **pool_arguments(out, size, stride))
 
 
 def pool_arguments(x: Array, size: int, stride: int) -> dict[str, Any]:

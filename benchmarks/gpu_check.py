@@ -1,0 +1,120 @@
+"""Build on a machine with an NVIDIA GPU, run everything there is to run on it, and leave one JSON of what passed.
+
+    python benchmarks/gpu_check.py [--output FILE.json] [--minutes 10] [--no-build] [--keep FOLDER]
+
+Needs no network; what has to be on the machine, it says. In this order: build and installation into a folder of its
+own; every operation on small shapes against the reference; all tests; training on the digits, also as two towers; the
+small shapes under compute-sanitizer's four tools. Each is a process with a time limit, and the JSON is complete after
+each. Commit the file: README's table of what ran on which GPU is made of it (`python tools/status_table.py`).
+
+Exit status: 0 where everything ran and passed, 1 where something failed, ran out of time or could not be run, 2 where
+there is no GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from datetime import date
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from gpu_check_parts import machine, process
+from gpu_check_parts.process import Done
+from gpu_check_parts.report import Report
+from gpu_check_parts.stages import NotRunError, Setup, Stage, Verdict, all_stages
+
+Runner = Callable[..., Done]
+NO_GPU = (
+    "no NVIDIA GPU: nvidia-smi is missing or lists none. On a machine with one install its driver (580 or newer); in a "
+    "container pass the GPUs through (--gpus all). Without a GPU, `pytest` runs every kernel on the CPU executor."
+)
+
+
+def limit_of(stages: Sequence[Stage], number: int, minutes: float, spent: float) -> float:
+    """Return the seconds that a stage may take: all that is left but the shares of those after it."""
+    later = sum(stage.share for stage in stages[number + 1 :])
+    return minutes * 60 - spent - later * minutes * 6
+
+
+def run_stage(stage: Stage, setup: Setup, report: Report, limit: float, runner: Runner) -> None:
+    """Run one stage and record it."""
+    lacking = [name for name in stage.needs if report.stage(name)["status"] != "passed"]
+    try:
+        if lacking:
+            raise NotRunError(f"{lacking[0]} did not pass")
+        if limit < 1:
+            raise NotRunError("no time was left")
+        command = stage.command(setup)
+    except NotRunError as error:
+        report.not_run(stage, str(error))
+        return
+    report.begin(stage, limit)
+    log = setup.work / f"{stage.name.replace(' ', '-')}.log"
+    done = runner(command, setup.child_environment(), limit, machine.ROOT, log)
+    try:
+        verdict = stage.judge(setup, done)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        verdict = Verdict(False, f"what it left cannot be read: {type(error).__name__}: {error}")
+    report.end(stage, done, verdict)
+
+
+def check(setup: Setup, stages: Sequence[Stage], report: Report, minutes: float, runner: Runner = process.run) -> int:
+    """Run the stages in turn, the report written before and after each; returns the exit status."""
+    report.write()
+    for number, stage in enumerate(stages):
+        print(f"{stage.name} ...", end=" ", flush=True)
+        try:
+            run_stage(stage, setup, report, limit_of(stages, number, minutes, report.elapsed()), runner)
+        finally:
+            report.write()
+        entry = report.stage(stage.name)
+        print(f"{entry['status']} ({entry.get('seconds', 0):.0f} s) {entry['reason']}".rstrip(), flush=True)
+    return 0 if report.data["passed"] else 1
+
+
+def default_output(gpu: str) -> Path:
+    """Return the file that a check of a GPU goes to today."""
+    name = re.sub(r"[^a-z0-9]+", "-", gpu.lower().replace("nvidia", "")).strip("-")
+    return machine.ROOT / "benchmarks" / "results" / f"gpu-check-{name}-{date.today().isoformat()}.json"
+
+
+def main(arguments: Sequence[str] | None = None, runner: Runner = process.run) -> int:
+    """Find the GPU, run the stages, say where the report is."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--output", type=Path, help="default: benchmarks/results/gpu-check-GPU-DATE.json")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for everything together (default: 10)")
+    parser.add_argument("--no-build", action="store_true", help="use the installed package; README does not count it")
+    parser.add_argument("--keep", type=Path, help="a new folder for build, logs and results")
+    given = parser.parse_args(arguments)
+    if not given.minutes > 0:
+        parser.error(f"--minutes must be positive, got {given.minutes}")
+    if given.keep:
+        given.keep.mkdir(parents=True, exist_ok=True)
+        if any(given.keep.iterdir()):  # results of another run would be taken for this one's
+            parser.error(f"--keep {given.keep} is not empty; expected a new folder")
+    gpus = machine.find_gpus()
+    if not gpus:
+        print(NO_GPU, file=sys.stderr)
+        return 2
+    output = (given.output or default_output(gpus[0]["name"])).resolve()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with nullcontext(given.keep) if given.keep else tempfile.TemporaryDirectory() as work:
+        setup = Setup(Path(work).resolve(), not given.no_build, len(gpus))
+        stages = all_stages(setup)
+        report = Report(output, [stage.name for stage in stages], gpus, given.minutes, setup.build)
+        print(f"{gpus[0]['name']}, sm_{gpus[0]['capability'].replace('.', '')}, driver {gpus[0]['driver']}")
+        status = check(setup, stages, report, given.minutes, runner)
+    print(f"{'passed' if status == 0 else 'NOT PASSED'}: {output}")
+    return status
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the stage under way ends, too
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""The published network at 227 x 227 on the kernels: every stage of a training step against NumPy in float64.
+
+Each stage is held against float64 on the very numbers that the kernels gave it, forward and backward: so every bound
+is that of one operation, and no ReLU or maximum that a rounding decided otherwise spreads. Then the step as a whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from alexnet_cuda import Model, ops
+from alexnet_cuda.layers import layer
+from alexnet_cuda.layers.dropout import mask_of
+from alexnet_cuda.stages import Stage
+from alexnet_cuda.towers import Kept, Pass, Tower
+from tests.model.places import ONE, PLACES
+from tests.ops.tolerance import TENSOR_CORES, Precision, assert_close
+
+Array = npt.NDArray[Any]
+IMAGES = np.random.default_rng(1).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
+LABELS = [3, 777]
+OPTIONS: dict[str, Any] = {"init": "he", "std": (58.0, 58.0, 58.0)}
+
+
+@dataclass
+class Seen:
+    """What a stage was given and gave, as float64 (an argmax as it is)."""
+
+    kept: Kept
+    y: Array
+    dy: Array | None = None
+    dx: Array | None = None
+
+
+class Recorder:
+    """Follows a model's only tower through a training step."""
+
+    def __init__(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: dict[str, Seen] = {}
+        (self.tower,) = model.towers
+        forward, backward = Tower.forward, Tower.backward
+
+        def follow_forward(tower: Tower, number: int, stage: Stage, x: Any, arrival: None, run: Pass) -> Any:
+            y = forward(tower, number, stage, x, arrival, run)
+            kept = tower._kept[stage.name]
+            own = kept.own
+            own = tuple(map(self.down, own)) if isinstance(own, tuple) else self.down(own)
+            self.seen[stage.name] = Seen(Kept(self.down(x), None, own), self.down(y))
+            return y
+
+        def follow_backward(tower: Tower, number: int, stage: Stage, dy: Any, arrival: None, run: Pass) -> Any:
+            self.seen[stage.name].dy = self.down(dy)
+            dx = backward(tower, number, stage, dy, arrival, run)
+            self.seen[stage.name].dx = self.down(dx)
+            return dx
+
+        monkeypatch.setattr(Tower, "forward", follow_forward)
+        monkeypatch.setattr(Tower, "backward", follow_backward)
+
+    def down(self, array: Any) -> Any:
+        if array is None:
+            return None
+        host = self.tower.device.download(array)
+        return host if host.dtype == np.uint8 else host.astype(np.float64)
+
+
+@dataclass
+class Reference:
+    """NumPy in float64: what it says of the step, and its tower, whose stages are run by hand."""
+
+    loss: float
+    gradients: dict[str, Array]
+    tower: Tower
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    model = Model(devices="cpu", precision="float64", **OPTIONS)
+    model.forward(IMAGES, train=True)
+    loss = model.backward(LABELS)
+    return Reference(loss, dict(model.gradients), model.towers[0])
+
+
+def product_options(stage: Stage) -> dict[str, Any]:
+    step = stage.step
+    if stage.op == "linear":
+        return {}
+    return {"stride": step.stride, "padding": step.padding, "groups": step.groups}
+
+
+def check_product(
+    tower: Tower, plain: Tower, stage: Stage, seen: Seen, recorder: Recorder, precision: Precision
+) -> None:
+    """A convolution or FC layer: output, and the gradients of input, weight and bias."""
+    op, options = getattr(ops, stage.op), product_options(stage)
+    x = seen.kept.x if stage.op == "conv2d" else seen.kept.x.reshape(len(seen.kept.x), -1)
+    weight, bias = recorder.down(tower.weight(stage.name)), recorder.down(tower.parameters[f"{stage.name}.bias"])
+    dropout = mask_of(plain, stage.dropout) if stage.dropout else None
+    scale = 1 / (1 - plain.config.dropout)
+    depth = weight[0].size
+    wide = precision.sums
+
+    expected = op.fprop(x, weight, bias, activation=stage.step.activation, dropout=dropout, **options)
+    terms = precision.dot(depth + 1, op.fprop(x**2, weight**2, bias**2, **options)) * (scale if dropout else 1)
+    own = wide if stage.name == "fc8" else precision
+    assert_close(seen.y, expected, own.bound(expected, terms), np.float64)
+
+    if seen.dx is not None:
+        mask = x if stage.undoes_relu else None
+        factor = scale if stage.undoes_dropout else 1.0
+        shape = () if stage.op == "linear" else (x.shape,)
+        expected = op.dgrad(seen.dy, weight, *shape, mask=mask, mask_scale=factor, **options)
+        terms = factor * precision.dot(weight[..., 0].size, op.dgrad(seen.dy**2, weight**2, *shape, **options))
+        assert_close(seen.dx.reshape(x.shape), expected, precision.bound(expected, terms), np.float64)
+
+    kernel = () if stage.op == "linear" else (weight.shape[1:3],)
+    gradients = op.wgrad(x, seen.dy, *kernel, **options)
+    squares = op.wgrad(x**2, seen.dy**2, *kernel, **options)
+    for kind, expected, square in zip(("weight", "bias"), gradients, squares, strict=True):
+        actual = recorder.down(tower.gradients[f"{stage.name}.{kind}"])
+        positions = seen.dy[..., 0].size
+        assert_close(actual, expected, wide.bound(expected, precision.dot(positions, square)), np.float64)
+
+
+def check_other(plain: Tower, number: int, stage: Stage, seen: Seen, precision: Precision) -> None:
+    """LRN and pools: a few roundings of each number, and of the largest in a window."""
+    y, dx = np.empty_like(seen.y), np.empty_like(seen.kept.x)
+    layer(stage.op).forward(plain, stage, seen.kept.x, None, y, Pass(train=True))
+    assert_close(seen.y, y, precision.bound(y, 64 * np.abs(y)), np.float64)
+    kept = Kept(seen.kept.x, None, seen.kept.own)
+    layer(stage.op).backward(plain, stage, kept, seen.dy, dx, None, Pass(train=True))
+    assert_close(seen.dx, dx, precision.bound(dx, np.full(dx.shape, 64 * np.abs(dx).max())), np.float64)
+
+
+def distance(actual: Array, expected: Array) -> float:
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("device", ONE.values(), ids=ONE)
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_every_stage_of_a_training_step(
+    reference: Reference, monkeypatch: pytest.MonkeyPatch, name: str, device: str
+) -> None:
+    precision = TENSOR_CORES[name]
+    model = Model(devices=device, precision=name, **OPTIONS)
+    with monkeypatch.context() as patch:
+        recorder = Recorder(model, patch)
+        model.forward(IMAGES, train=True)
+        loss = model.backward(LABELS)
+    (tower,), plain = model.towers, reference.tower
+    stages = model._network.stages
+    assert [stage.name for stage in stages] == [*recorder.seen]
+    for number, stage in enumerate(stages):
+        seen = recorder.seen[stage.name]
+        if stage.op in ("conv2d", "linear"):
+            check_product(tower, plain, stage, seen, recorder, precision)
+        else:
+            check_other(plain, number, stage, seen, precision)
+        # What one stage gives is what the next one takes.
+        if number:
+            before = recorder.seen[stages[number - 1].name]
+            np.testing.assert_array_equal(seen.kept.x, before.y)
+            np.testing.assert_array_equal(seen.dx, before.dy)
+
+    # As a whole: in float32 roundings alone; in 16 bits also the ReLUs and maxima that they decide otherwise.
+    allowed = {"float32": 1e-5, "bfloat16": 0.5}[name]
+    assert loss == pytest.approx(reference.loss, rel=allowed / 20)
+    for key, value in reference.gradients.items():
+        assert distance(model.gradients[key], value) < allowed, key
+
+
+@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
+def test_two_towers(reference: Reference, places: tuple[str, tuple[str, str]]) -> None:
+    model = Model(devices=places[1], **OPTIONS)
+    model.forward(IMAGES, train=True)
+    assert model.backward(LABELS) == pytest.approx(reference.loss, rel=1e-6)
+    for key, value in reference.gradients.items():
+        assert distance(model.gradients[key], value) < 1e-5, key
+    assert model.link is not None
+    moved = {e.before: 2 * e.floats for e in model.plan.exchanges}
+    assert moved.items() <= model.link.moved.items()
