@@ -11,6 +11,7 @@ from . import ops, views
 from .backends.cpu.augment import Views
 from .backends.kernels._runtime import array_kind
 from .config import Config
+from .layers.product import input_layout
 from .towers import Tower
 
 Array = Any
@@ -69,7 +70,10 @@ class Inputs:
         *,
         train: bool,
     ) -> list[Array]:
-        """Each tower's input of conv1 [N, size, size, 3]; `chosen` are the views of uint8 images, None: the centre."""
+        """Each tower's input of conv1, [N, size, size, 3] or folded as `input_layout` says.
+
+        `chosen` are the views of uint8 images, None: the centre.
+        """
         if images.dtype == np.uint8 and chosen is None:
             chosen = views.fixed_views(images.shape, self._config, "centre", False)
         on_host = labels if labels is not None and array_kind(labels) == "cpu" else None
@@ -107,21 +111,25 @@ class Inputs:
         self, tower: Tower, images: Array, there: Array | None, parts: dict[str, Array] | None, train: bool
     ) -> Array:
         """`there` are the images on the tower's device, None if they are on the host."""
-        c = self._config
-        if parts is None and there is not None and there.dtype == tower.dtype and not train:
-            return there
-        x = tower.buffer("input", (len(images), c.image_size, c.image_size, 3))
+        c, layout = self._config, input_layout(tower)
+        unfolded = (len(images), c.image_size, c.image_size, 3)
+        shape = unfolded if layout is None else (len(images), *layout.shape)
         if parts is not None:
+            x = tower.buffer("input", shape)
             if there is None:
                 there = tower.buffer("images", images.shape, np.uint8)
                 tower.device.upload(there, np.ascontiguousarray(images))
             chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
-            ops.augment.fprop(there, chosen, mean=c.mean, std=c.std, channel_order=c.channel_order, out=x)
-        elif there is None:
-            tower.device.upload(x, images)
-        else:
-            ops.copy.cast(there, out=x)
-        return x
+            colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
+            return ops.augment.fprop(there, chosen, out=x, folded=layout, **colours)
+        if there is None or there.dtype != tower.dtype or not there.flags.c_contiguous or (layout is None and train):
+            x = tower.buffer("input" if layout is None else "unfolded", unfolded)
+            if there is None:
+                tower.device.upload(x, images)
+            else:
+                ops.copy.cast(there, out=x)
+            there = x
+        return there if layout is None else ops.conv2d.fold(there, layout, out=tower.buffer("input", shape))
 
     def _adopted(self, tower: Tower, name: str, array: Array) -> Array | None:
         """An array that lies on one of the towers' devices, on this one's; None for one on the host."""

@@ -25,6 +25,8 @@ class CpuDevice:
     precisions : tuple of str
     fuses_update : bool
         Whether the weights' gradient and their update are one operation, so that the gradient need not be stored.
+    folds_input : bool
+        Whether the first convolution wants the images folded: `alexnet_cuda.ops.conv2d.folded_layout`.
     allocations : int
         How many arrays were made so far.
     """
@@ -32,6 +34,7 @@ class CpuDevice:
     kind = "cpu"
     precisions = ("float32", "float64")
     fuses_update = False
+    folds_input = False
 
     def __init__(self, name: str = "cpu") -> None:
         self.name = name

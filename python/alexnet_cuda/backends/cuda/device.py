@@ -38,6 +38,7 @@ class CudaDevice(CudaRuntime):
 
     precisions = KERNEL_PRECISIONS
     fuses_update = True
+    folds_input = True
 
     def __init__(self, number: int, graphs: bool = True) -> None:
         import cupy

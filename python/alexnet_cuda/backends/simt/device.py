@@ -32,6 +32,7 @@ class SimtDevice(SimtRuntime):
 
     precisions = KERNEL_PRECISIONS
     fuses_update = True
+    folds_input = True
 
     def __init__(self, name: str = "simt", memory_limit: int | None = None) -> None:
         self.name, self.memory_limit = name, memory_limit
