@@ -70,6 +70,13 @@ class CpuDevice:
         """A foreign array on this device as one of its own, without a copy; None where it is elsewhere."""
         return None
 
+    def hand_back(self, array: Array, event: Any) -> None:
+        """Let the owner of an adopted array go on with it after the mark."""
+
+    def rehearsal(self) -> AbstractContextManager[None]:
+        """A context in which work is only gone through, to make its arrays; here nothing is to be gained by that."""
+        raise NotImplementedError("work on the CPU is not rehearsed")
+
     def copy(self, target: Array, source: Array) -> None:
         """Copy within this device."""
         np.copyto(target, source)
