@@ -176,7 +176,7 @@ class Driver:
             self.devices.pop()
         self.entered: list[Stream] = []
         self.chosen: dict[int, Stream] = dict(enumerate(self.default))
-        self.pool: dict[tuple[int, int], list[int]] = {}  # stream and size: addresses
+        self.pool: dict[int, list[tuple[int, int]]] = {}  # of a stream: sizes and addresses
         self.pinned: dict[int, int] = {}
         self.graphs: list[Capture] = []
         self.launches: list[str] = []
@@ -203,15 +203,20 @@ class Driver:
         if self.limit is not None and self.allocated[device] + size > self.limit:
             raise cupy.cuda.memory.OutOfMemoryError(size, self.allocated[device], self.limit)
         self.allocated[device] += size
-        # As CuPy's pool: what was given back is handed out again at once, to the stream that was current when it was
-        # asked for the first time; the work that still uses it comes before on that stream, and on no other.
-        free = self.pool.setdefault((self.stream().ptr, size), [])
-        address = free.pop() if free else _simt.allocate(bytes=size, label="device")
+        # As CuPy's pool: what was given back is handed out again at once, the smallest that is large enough, to the
+        # stream that it was made for: the work that still uses it comes before on that one, and on no other.
+        free = self.pool.setdefault(self.stream().ptr, [])
+        fitting = [block for block in free if block[0] >= size]
+        if fitting:
+            free.remove(block := min(fitting))
+        else:
+            block = (size, _simt.allocate(bytes=size, label="device"))
+        address = block[1]
         owner = (ctypes.c_char * max(1, size)).from_address(address)
 
         def give_back() -> None:
             self.allocated[device] -= size
-            free.append(address)
+            free.append(block)
 
         weakref.finalize(owner, give_back)
         memory = cupy.cuda.UnownedMemory(address, size, owner, device_id=device)
@@ -254,9 +259,9 @@ class Driver:
 
     def close(self) -> None:
         """Give all memory back."""
-        for addresses in self.pool.values():
-            while addresses:
-                _simt.release(address=addresses.pop())
+        for free in self.pool.values():
+            while free:
+                _simt.release(address=free.pop()[1])
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put this in the place of CuPy's driver and of `_cuda`."""
