@@ -97,6 +97,16 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         avg_pool.bprop(zeros(1, 4, 3, 2), (1, 7, 9, 2))
 
 
+def test_overlap_is_named(kernels: Backend, precision: Precision) -> None:
+    x = kernels.to_device(precision.array(np.ones((1, 7, 9, 2))))
+    before, y = kernels.bits(x), x.reshape(-1)[:24].reshape(1, 3, 4, 2)
+    with pytest.raises(ValueError, match="out overlaps x; expected memory of its own"):
+        avg_pool.fprop(x, out=y)
+    with pytest.raises(ValueError, match="out overlaps dy; expected memory of its own"):
+        avg_pool.bprop(y, x.shape, out=x)
+    assert kernels.bits(x) == before
+
+
 def test_repeats_to_the_bit(backend: Backend) -> None:
     x, dy = (PRECISIONS["float32"].array(a) for a in arrays((2, 7, 9, 24), 3, 2))
 

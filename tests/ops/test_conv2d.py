@@ -507,6 +507,23 @@ def test_tf32_rounds_to_nearest(kernels: Backend) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("activation", ["none", "relu", "tanh"])
+def test_nan_is_seen_behind_every_activation(backend: Backend, product: Precision, activation: str) -> None:
+    for name in ("vectors", "lopsided"):
+        case, _ = FUSED[name]
+        x, weight, dy = rounded(case, product.name)
+        x = x.copy()
+        x[1, 3, 2, -1] = np.nan
+        options = {**case.options, "activation": activation, "precision": product.option}
+        y = backend.to_host(conv2d.fprop(*map(backend.to_device, (x, weight)), **options))
+        # The last group of every position whose patch holds it.
+        with np.errstate(invalid="ignore"):
+            holds = np.isnan(conv2d.fprop(x.astype(np.float64), weight.astype(np.float64), **case.options))
+        assert 0 < holds.sum() < dy.size
+        assert np.array_equal(np.isnan(y), holds)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_nothing_passes_where_the_mask_is_closed(backend: Backend, product: Precision) -> None:
     for name in ("vectors", "lopsided"):
         case, _ = FUSED[name]

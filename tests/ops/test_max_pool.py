@@ -217,6 +217,20 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         max_pool.bprop(zeros((1, 3, 4, 2)), zeros((1, 3, 4, 2), np.uint8), (1, 7, 9, 2), y=zeros((1, 4, 3, 2)))
 
 
+def test_overlap_is_named(kernels: Backend, precision: Precision) -> None:
+    x = kernels.to_device(precision.array(np.ones((1, 7, 9, 2))))
+    y, argmax = max_pool.fprop(x)
+    before = [kernels.bits(a) for a in (x, y)]
+    with pytest.raises(ValueError, match="out overlaps x; expected memory of its own"):
+        max_pool.fprop(x, out=x.reshape(-1)[x.size - y.size :].reshape(y.shape))
+    dy = x.reshape(-1)[: y.size].reshape(y.shape)
+    with pytest.raises(ValueError, match="out overlaps dy; expected memory of its own"):
+        max_pool.bprop(dy, argmax, x.shape, out=x)
+    with pytest.raises(ValueError, match="out overlaps y; expected memory of its own"):
+        max_pool.bprop(y, argmax, x.shape, y=dy, out=x)
+    assert [kernels.bits(a) for a in (x, y)] == before
+
+
 def test_repeats_to_the_bit(backend: Backend) -> None:
     x = PRECISIONS["float32"].array(np.random.default_rng(8).standard_normal((2, 7, 9, 24)))
 
