@@ -106,6 +106,9 @@ def test_more_numbers_than_a_grid_has_threads(kernels: Backend) -> None:
     x = np.random.default_rng(19).standard_normal((77236, 7)).astype(np.float32)  # 2112 blocks of 256 threads, and 20
     out = kernels.poisoned(x.shape, np.float16)
     assert_equal(kernels.to_host(copy.cast(kernels.to_device(x), out=out)), x.astype(np.float16))
+    there = kernels.to_device(x)
+    copy.cast(there, out=there, addend=there)  # in place what is done twice shows
+    assert_equal(kernels.to_host(there), x + x)
 
 
 def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
