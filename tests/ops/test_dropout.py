@@ -11,7 +11,7 @@ import pytest
 from alexnet_cuda import philox
 from alexnet_cuda.ops import dropout
 
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .tolerance import Precision, assert_equal
 
 Array = npt.NDArray[Any]
@@ -137,6 +137,11 @@ def test_results_go_to_the_array_given_or_in_place(backend: Backend, precision: 
     assert_equal(backend.to_host(out), expected)
     assert dropout.apply(x, p, out=x) is x
     assert_equal(backend.to_host(x), expected)
+
+
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:
+    arrays = {name: precision.array(np.random.default_rng(14).standard_normal((5, 32))) for name in ("x", "out")}
+    assert_alignment_changes_nothing(backend, arrays, lambda x, out: [dropout.apply(x, parameters(0.5, 32), out=out)])
 
 
 def test_repeats_to_the_bit(backend: Backend) -> None:
