@@ -44,7 +44,7 @@ CONVOLUTIONS = {
 # rows, in, out
 LINEARS = {"lopsided": (5, 19, 11), "fc6": (3, 1152, 264), "full batch": (130, 264, 200)}
 # Each pins a tile or the splits, where the operands are whole chunks, so that every variant of the kernels runs.
-FORCED = ("tile=128x128", "tile=128x96", "tile=64x64", "tile=16x128", "splits=3")
+FORCED = ("tile=128x128", "tile=128x96", "tile=192x48", "tile=64x64", "tile=16x128", "splits=3")
 FORCED_CASES = ("whole chunks", "fc6")
 FUSED_CASES = ("lopsided", *FORCED_CASES)
 KEY: dict[str, Any] = {"seed": 0x123456789ABCDEF0, "purpose": 77, "step": 2**33 + 5}

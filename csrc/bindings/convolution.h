@@ -35,6 +35,11 @@ class Conv2dArguments {
   explicit Conv2dArguments(const Conv2dProblem& problem)
       : problem_(problem), bytes_(precision_bytes(problem.precision)) {}
 
+  // The input as the problem has it, folded or not.
+  const void* input(uintptr_t address) const {
+    if (!problem_.x_folded) return x("x", address);
+    return check_pointer<void>("x", address, x_fold_shape(problem_).folded_count(), bytes_, 16);
+  }
   void* x(const char* name, uintptr_t address, bool is_float = false) const {
     return check_pointer<void>(name, address, span(problem_.input_positions(), problem_.xp(), problem_.C),
                                is_float ? 4 : bytes_);
@@ -130,6 +135,7 @@ inline pybind11::dict describe_choice(const Conv2dProblem& problem, Direction di
   result["splits"] = plan.config.splits;
   result["blocks"] =
       plan.config.tiles_m(plan.gemm) * plan.config.tiles_n(plan.gemm) * plan.gemm.groups * plan.config.splits;
+  result["x_shape"] = pybind11::make_tuple(plan.problem.N, plan.problem.H, plan.problem.W, plan.problem.C);
   result["workspace_bytes"] = plan.workspace_bytes;
   result["microseconds"] = plan.config.microseconds;
   result["reason"] = plan.config.reason;

@@ -13,7 +13,7 @@
 namespace alexnet {
 
 // The shapes of blocks that exist; conv2d_gemm.cuh says why these.
-enum class GemmTile : int { k128x128, k128x96, k64x64, k16x128 };
+enum class GemmTile : int { k128x128, k128x96, k192x48, k64x64, k16x128 };
 
 struct GemmTileSize {
   const char* name;
@@ -22,11 +22,12 @@ struct GemmTileSize {
 
 inline GemmTileSize tile_size(GemmTile tile) {
   constexpr GemmTileSize kSizes[] = {
-      {"128x128", 128, 128}, {"128x96", 128, 96}, {"64x64", 64, 64}, {"16x128", 16, 128}};
+      {"128x128", 128, 128}, {"128x96", 128, 96}, {"192x48", 192, 48}, {"64x64", 64, 64}, {"16x128", 16, 128}};
   return kSizes[static_cast<int>(tile)];
 }
 
-inline constexpr GemmTile kGemmTiles[] = {GemmTile::k128x128, GemmTile::k128x96, GemmTile::k64x64, GemmTile::k16x128};
+inline constexpr GemmTile kGemmTiles[] = {GemmTile::k128x128, GemmTile::k128x96, GemmTile::k192x48, GemmTile::k64x64,
+                                          GemmTile::k16x128};
 
 struct GemmProblem {
   int64_t m, n, k;  // of one group: C is m x n, the reduction k long
@@ -62,10 +63,11 @@ inline double gemm_microseconds(const GemmProblem& problem, const GemmConfig& co
   const double rate = problem.precision == Precision::kFloat32 ? 0.55e6
                       : problem.precision == Precision::kTf32  ? 1.65e6
                                                                : 3.3e6;
-  // Reads of shared memory bound the smaller ones: a warp's 64 x 32 products take 96 numbers a step, its 32 x 32 take
-  // 64 for half of the products, its 16 x 32 take 48 for a quarter.
+  // Reads of shared memory bound the smaller ones: a warp's 64 x 32 products take 96 numbers a step, its 32 x 48 take
+  // 80 for three quarters of the products, its 32 x 32 take 64 for half, its 16 x 32 take 48 for a quarter.
   const double efficiency = config.tile == GemmTile::k16x128   ? 0.4
                             : config.tile == GemmTile::k64x64  ? 0.7
+                            : config.tile == GemmTile::k192x48 ? 0.8
                             : config.tile == GemmTile::k128x96 ? 0.95
                                                                : 1.0;
   // Pipeline fill, epilogue and the start of a block.
@@ -147,10 +149,11 @@ inline std::string gemm_reason(const GemmProblem& problem, const GemmConfig& con
 }
 
 // Whether a tile can compute a problem. The path without vectors serves shapes of no importance to speed, and few rows
-// are a matter of small batches, which are not rows of wgrad: both have one kernel less to compile.
+// or columns are a matter of small batches and of one group's channels, which are not what wgrad is long in: each has
+// one kernel less to compile.
 inline bool fits(GemmTile tile, const GemmProblem& problem) {
   if (!problem.vector) return tile == GemmTile::k64x64;
-  return tile != GemmTile::k16x128 || problem.depth_rows;
+  return (tile != GemmTile::k16x128 && tile != GemmTile::k192x48) || problem.depth_rows;
 }
 
 // The choice with the least modelled time; of equals the one with fewer splits, then the larger tile. A pinned tile

@@ -8,9 +8,10 @@
 namespace alexnet {
 
 void launch_augment(const AugmentParams& params, cudaStream_t stream) {
-  if (params.count == 0) return;
-  const AugmentConfig config =
-      augment_config({params.count, params.size, params.channels, dtype_bytes(params.dtype), aligned16({params.y})});
+  const FoldShape& shape = params.shape;
+  if (shape.n == 0) return;
+  const int64_t elements = shape.folded_count() / shape.n;
+  const AugmentConfig config = augment_config({shape.n, elements, dtype_bytes(params.dtype), aligned16({params.y})});
   const AugmentViews views{params.top, params.left, params.mirrored, params.shift};
   AugmentColours colours{};
   for (int i = 0; i < 3; ++i) {
@@ -18,13 +19,23 @@ void launch_augment(const AugmentParams& params, cudaStream_t stream) {
     colours.scale[i] = static_cast<float>(1.0 / params.std[i]);
   }
   colours.reverse = params.reverse_channels;
-  const AugmentSize extent{params.height, params.width, FastDivmod(params.size)};
+  const AugmentExtent extent{params.height,
+                             params.width,
+                             shape.h,
+                             shape.stride_h,
+                             shape.stride_w,
+                             shape.padding_h,
+                             shape.padding_w,
+                             static_cast<int>(elements),
+                             FastDivmod(shape.folded_c),
+                             FastDivmod(shape.folded_w),
+                             FastDivmod(shape.stride_w * params.channels)};
   const RowGrid grid(config.packs, config.row);
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {
       const auto start = [&](auto kernel) {
-        launch(kernel, config.row.grid, config.row.block, 8 * sizeof(float), stream, params.images,
+        launch(kernel, config.row.grid, config.row.block, 6 * sizeof(float), stream, params.images,
                static_cast<T*>(params.y), views, colours, extent, grid);
       };
       if (params.channels == 3) {

@@ -21,29 +21,61 @@ struct AugmentColours {
   bool reverse;
 };
 
-struct AugmentSize {
+// Of images and views, and of the cells that y consists of: FoldShape.
+struct AugmentExtent {
   int height, width;  // of an image
-  FastDivmod size;    // of a view
+  int size;           // of a view
+  int stride_h, stride_w, padding_h, padding_w;
+  int elements;          // of an image's y
+  FastDivmod cell;       // elements of a cell
+  FastDivmod cells_row;  // cells in a row
+  FastDivmod run;        // elements of a row of a cell
 };
 
-// Walks the elements of a view and reads the pixels that they come from.
+// Walks the elements of a cell and reads the pixels that they come from.
 template <int kChannels>
 struct AugmentCursor {
   const uint8_t* corner;  // of the crop
   int width, size;
+  int stride_w, row_end, column_end;  // of the cell; no row from row_end on is in the view
   bool mirrored, reverse;
   int row, column, channel;
 
+  // At element `first` of an image's y.
+  __device__ AugmentCursor(const uint8_t* corner_, bool mirrored_, bool reverse_, const AugmentExtent& extent,
+                           int first)
+      : corner(corner_),
+        width(extent.width),
+        size(extent.size),
+        stride_w(extent.stride_w),
+        mirrored(mirrored_),
+        reverse(reverse_) {
+    const int cell = extent.cell.quotient(first);
+    const int cell_y = extent.cells_row.quotient(cell), cell_x = extent.cells_row.remainder(cell, cell_y);
+    const int within = extent.cell.remainder(first, cell);
+    const int i = extent.run.quotient(within), rest = extent.run.remainder(within, i);
+    const int cell_row = cell_y * extent.stride_h - extent.padding_h;
+    const int cell_column = cell_x * stride_w - extent.padding_w;
+    row_end = max(0, min(cell_row + extent.stride_h, size));
+    column_end = cell_column + stride_w;
+    row = cell_row + i;
+    column = cell_column + rest / kChannels;
+    channel = rest % kChannels;
+  }
+
+  __device__ bool inside() const {
+    return static_cast<unsigned>(row) < static_cast<unsigned>(row_end) &&
+           static_cast<unsigned>(column) < static_cast<unsigned>(size) && channel < 3;
+  }
   __device__ float pixel() const {
-    if (channel >= 3) return 0.0f;
     const int source = row * width + (mirrored ? size - 1 - column : column);
     return static_cast<float>(corner[3 * source + (reverse ? 2 - channel : channel)]);
   }
   __device__ void advance() {
     if (++channel < kChannels) return;
     channel = 0;
-    if (++column < size) return;
-    column = 0;
+    if (++column < column_end) return;
+    column -= stride_w;
     ++row;
   }
 };
@@ -54,57 +86,47 @@ __device__ V one_of(const V (&values)[3], int index) {
   return index == 0 ? values[0] : index == 1 ? values[1] : values[2];
 }
 
-// y[n, i, j, c] = (x[n, top + i, left + j', c'] + shift[n, c'] - mean[c']) / std[c'], and 0 for c = 3
-// with j' = size - 1 - j where mirrored[n], else j; c' = 2 - c where reverse, else c
+// view[n, i, j, c] = (x[n, top + i, left + j', c'] + shift[n, c'] - mean[c']) / std[c'], and 0 for c = 3
+// with j' = size - 1 - j where mirrored[n], else j; c' = 2 - c where reverse, else c; y: the views, or these folded
 //
-// images: [N, H, W, 3] uint8; y: [N, size, size, kChannels] of T, overwritten; the views' corners must lie in the
-// images, 0 <= top <= H - size and 0 <= left <= W - size. Computed as pixel * (1 / std) + (shift - mean) / std, rounded
-// after each operation: the bits of the NumPy backend in float32.
-// Grid and block: augment_config, a block within one image; 32 bytes of shared memory. kVector > 1 needs y on 16 bytes.
-// Floor: size^2 * N * (3 + kChannels * sizeof(T)) bytes, 2 FLOPs an element. Deterministic.
+// images: [N, H, W, 3] uint8; y: [N, size, size, kChannels] or, as FoldShape says, [N, folded_h, folded_w, folded_c] of
+// T, overwritten; the views' corners must lie in the images, 0 <= top <= H - size and 0 <= left <= W - size. Computed
+// as pixel * (1 / std) + (shift - mean) / std, rounded after each operation: the bits of the NumPy backend in float32.
+// Grid and block: augment_config, a block within one image; 24 bytes of shared memory. kVector > 1 needs y on 16 bytes,
+// and cells of whole vectors unless there is only one.
+// Floor: N * (3 * size^2 + elements of an image's y * sizeof(T)) bytes, 2 FLOPs an element. Deterministic.
 template <typename T, int kVector, int kChannels>
 __global__ void __launch_bounds__(256, 4) augment_kernel(const uint8_t* images, T* y, AugmentViews views,
-                                                         AugmentColours colours, AugmentSize extent, RowGrid grid) {
-  ALEXNET_DYNAMIC_SHARED(float, table);  // [2, 4]: factors and summands of the channels of y
+                                                         AugmentColours colours, AugmentExtent extent, RowGrid grid) {
+  ALEXNET_DYNAMIC_SHARED(float, table);  // [2, 3]: factors and summands of the channels of y
   const RowPlace place = row_place(grid);
-  if (threadIdx.x < 4) {
+  if (threadIdx.x < 3) {
     const int channel = static_cast<int>(threadIdx.x);
     const int source = colours.reverse ? 2 - channel : channel;
-    float factor = 0.0f, summand = 0.0f;
-    if (channel < 3) {
-      const double shifted = static_cast<double>(views.shift[place.row * 3 + source]) - one_of(colours.mean, source);
-      factor = one_of(colours.scale, source);
-      summand = static_cast<float>(shifted) * factor;
-    }
+    const double shifted = static_cast<double>(views.shift[place.row * 3 + source]) - one_of(colours.mean, source);
+    const float factor = one_of(colours.scale, source);
     table[channel] = factor;
-    table[4 + channel] = summand;
+    table[3 + channel] = static_cast<float>(shifted) * factor;
   }
   __syncthreads();
 
-  const int size = extent.size.divisor;
-  const int elements = size * size * kChannels;
+  const int elements = extent.elements;
   T* const view = y + place.row * elements;
   // The vector's start, before the view's own start by what keeps it on 16 bytes.
   const int start = place.pack * kVector - static_cast<int>(place.row * elements % kVector);
   if (!place.inside || start >= elements) return;
 
-  const int first = max(start, 0);
-  const int pixel = first / kChannels, row = extent.size.quotient(pixel);
   const int64_t corner = (place.row * extent.height + views.top[place.row]) * extent.width + views.left[place.row];
-  AugmentCursor<kChannels> cursor{images + 3 * corner,
-                                  extent.width,
-                                  size,
-                                  views.mirrored[place.row] != 0,
-                                  colours.reverse,
-                                  row,
-                                  extent.size.remainder(pixel, row),
-                                  first - pixel * kChannels};
+  AugmentCursor<kChannels> cursor(images + 3 * corner, views.mirrored[place.row] != 0, colours.reverse, extent,
+                                  max(start, 0));
   float value[kVector];
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
     value[i] = 0.0f;
     if (start + i < 0 || start + i >= elements) continue;
-    value[i] = __fadd_rn(__fmul_rn(cursor.pixel(), table[cursor.channel]), table[4 + cursor.channel]);
+    if (cursor.inside()) {
+      value[i] = __fadd_rn(__fmul_rn(cursor.pixel(), table[cursor.channel]), table[3 + cursor.channel]);
+    }
     cursor.advance();
   }
   if (start >= 0 && start + kVector <= elements) {

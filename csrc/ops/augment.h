@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 
 #include "common/cuda_runtime.h"
 #include "common/dtype.h"
 #include "common/row_grid.h"
+#include "ops/conv2d_fold.h"
 
 namespace alexnet {
 
@@ -16,20 +18,23 @@ struct AugmentParams {
   const int64_t* left;      // [N]
   const uint8_t* mirrored;  // [N], 0 or 1
   const float* shift;       // [N, 3], added to the RGB values
-  void* y;                  // [N, size, size, channels]
-  int64_t count;            // N
-  int height, width;
-  int size;
-  int channels;            // 3, or 4 with a last one of zeros
-  double mean[3], std[3];  // RGB
-  bool reverse_channels;   // BGR
+  void* y;                  // [N, size, size, channels], or folded: [N, folded_h, folded_w, folded_c] on 16 bytes
+  int height, width;        // of an image
+  int channels;             // 3, or 4 with a last one of zeros, not folded
+  FoldShape shape;          // of y: unfolded_view, or what the convolution takes
+  double mean[3], std[3];   // RGB
+  bool reverse_channels;    // BGR
   DType dtype;
 };
 
+// Views [count, size, size, channels] as they are: of one cell each, as large as the view.
+inline FoldShape unfolded_view(int count, int size, int channels) {
+  return {count, size, size, 3, size, size, 0, 0, 1, 1, size * size * channels};
+}
+
 struct AugmentProblem {
   int64_t images;
-  int size;
-  int channels;
+  int64_t elements;  // of y, an image
   int element_bytes;
   bool aligned;  // y is a multiple of 16 bytes
 };
@@ -43,9 +48,10 @@ struct AugmentConfig {
 inline AugmentConfig augment_config(const AugmentProblem& problem) {
   AugmentConfig config{};
   config.vector = problem.aligned ? 16 / problem.element_bytes : 1;
-  const int64_t elements = int64_t{problem.size} * problem.size * problem.channels;
-  // Vectors lie on multiples of 16 bytes of the whole tensor, so an image's first may begin in the image before.
-  config.packs = (elements + 2 * (config.vector - 1)) / config.vector;
+  // Vectors lie on multiples of 16 bytes of the whole tensor: where images are no whole vectors, an image's first may
+  // begin in the image before.
+  const int64_t before = config.vector - std::gcd(problem.elements, int64_t{config.vector});
+  config.packs = (problem.elements + before + config.vector - 1) / config.vector;
   config.row = row_config({problem.images, config.packs});
   return config;
 }

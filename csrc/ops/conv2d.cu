@@ -35,24 +35,13 @@ Conv2dPlan environment_plan(const Conv2dProblem& problem, Direction direction, b
   return plan;
 }
 
-FoldShape x_fold_shape(const Conv2dProblem& p, const Conv2dProblem& folded) {
-  return {p.N, p.H, p.W, p.C, p.stride_h, p.stride_w, p.padding_h, p.padding_w, folded.H, folded.W, folded.C};
-}
-
-FoldShape weight_fold_shape(const Conv2dProblem& p, const Conv2dProblem& folded) {
-  return {p.K, p.R, p.S, p.C, p.stride_h, p.stride_w, 0, 0, folded.R, folded.S, folded.C};
-}
-
-void launch_fold(const void* tensor, void* folded, const FoldShape& shape, Precision precision, cudaStream_t stream) {
-  dispatch_dtype(precision_dtype(precision), [&](auto type) {
-    using T = typename decltype(type)::type;
-    constexpr int kVector = 16 / sizeof(T);
-    const ElementwiseConfig config = elementwise_config({shape.folded_count(), static_cast<int>(sizeof(T)), true});
-    launch(conv2d_fold_kernel<T, kVector>, config.grid, config.block, 0, stream, static_cast<const T*>(tensor),
-           static_cast<T*>(folded), shape, FastDivmod(shape.stride_w * shape.c), FastDivmod(shape.folded_w),
-           FastDivmod(shape.folded_h * shape.folded_w));
-  });
-  check_launch("conv2d_fold_kernel");
+// x as the product takes it, folded to the workspace unless it is.
+const void* folded_x(const Conv2dPlan& plan, const Conv2dProblem& problem, const void* x, void* workspace,
+                     cudaStream_t stream) {
+  if (problem.x_folded) return x;
+  void* const folded = at_offset<void>(workspace, plan.x_offset);
+  launch_conv2d_fold({x_fold_shape(problem), x, folded, precision_dtype(problem.precision)}, stream);
+  return folded;
 }
 
 void launch_unfold(const float* folded, const Conv2dWgradParams& params, const FoldShape& shape, cudaStream_t stream) {
@@ -88,17 +77,29 @@ int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction
                   conv2d_plan(problem, direction, false, force).workspace_bytes);
 }
 
+void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream) {
+  const FoldShape& shape = params.shape;
+  if (shape.n == 0) return;
+  dispatch_dtype(params.dtype, [&](auto type) {
+    using T = typename decltype(type)::type;
+    constexpr int kVector = 16 / sizeof(T);
+    const ElementwiseConfig config = elementwise_config({shape.folded_count(), static_cast<int>(sizeof(T)), true});
+    launch(conv2d_fold_kernel<T, kVector>, config.grid, config.block, 0, stream, static_cast<const T*>(params.tensor),
+           static_cast<T*>(params.folded), shape, FastDivmod(shape.stride_w * shape.c), FastDivmod(shape.folded_w),
+           FastDivmod(shape.folded_h * shape.folded_w));
+  });
+  check_launch("conv2d_fold_kernel");
+}
+
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
   const Conv2dProblem& problem = params.problem;
   const Conv2dPlan plan = environment_plan(problem, Direction::kFprop, aligned16({params.x, params.weight}));
   if (problem.N == 0) return;
   Conv2dFpropParams product = params;
   if (plan.fold) {
-    void* const x = at_offset<void>(params.workspace, plan.x_offset);
     void* const weight = at_offset<void>(params.workspace, plan.weight_offset);
-    launch_fold(params.x, x, x_fold_shape(problem, plan.problem), problem.precision, stream);
-    launch_fold(params.weight, weight, weight_fold_shape(problem, plan.problem), problem.precision, stream);
-    product.x = x;
+    product.x = folded_x(plan, problem, params.x, params.workspace, stream);
+    launch_conv2d_fold({weight_fold_shape(problem), params.weight, weight, precision_dtype(problem.precision)}, stream);
     product.weight = weight;
   }
   dispatch_precision(problem.precision, [&](auto gemm) { gemm.fprop(plan, product, stream); });
@@ -115,16 +116,14 @@ void launch_conv2d_wgrad(const Conv2dWgradParams& params, cudaStream_t stream) {
   const Conv2dPlan plan = environment_plan(problem, Direction::kWgrad, aligned16({params.x, params.dy}));
   Conv2dWgradParams product = params;
   if (plan.fold) {
-    void* const x = at_offset<void>(params.workspace, plan.x_offset);
-    launch_fold(params.x, x, x_fold_shape(problem, plan.problem), problem.precision, stream);
-    product.x = x;
+    product.x = folded_x(plan, problem, params.x, params.workspace, stream);
     // Unfolding does the rest.
     product.dweight = at_offset<float>(params.workspace, plan.weight_offset);
     product.accumulate = false;
     product.sgd = {};
   }
   dispatch_precision(problem.precision, [&](auto gemm) { gemm.wgrad(plan, product, stream); });
-  if (plan.fold) launch_unfold(product.dweight, params, weight_fold_shape(problem, plan.problem), stream);
+  if (plan.fold) launch_unfold(product.dweight, params, weight_fold_shape(problem), stream);
   if (params.dbias != nullptr) {
     // After the product, whose partial sums its own may overwrite.
     float* const partial = at_offset<float>(params.workspace, plan.partial_offset);

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "common/cuda_runtime.h"
+#include "common/dtype.h"
 #include "gemm/activation.h"
 #include "ops/conv2d_plan.h"
 #include "ops/dropout.h"
@@ -17,9 +18,16 @@
 
 namespace alexnet {
 
+struct Conv2dFoldParams {
+  FoldShape shape;
+  const void* tensor;  // [N, H, W, C]
+  void* folded;        // [N, folded_h, folded_w, folded_c] on 16 bytes, folded_c whole 16 bytes
+  DType dtype;
+};
+
 struct Conv2dFpropParams {
   Conv2dProblem problem;
-  const void* x;       // [N, H, W, C]
+  const void* x;       // [N, H, W, C], or folded: x_fold_shape, on 16 bytes
   const void* weight;  // [K, R, S, C / groups]
   const float* bias;   // [K]; null: none
   // [N, P, Q, K] float32, added before the activation; null: none. With y_float and y as the next call's addend the
@@ -48,7 +56,7 @@ struct Conv2dDgradParams {
 
 struct Conv2dWgradParams {
   Conv2dProblem problem;
-  const void* x;    // [N, H, W, C]
+  const void* x;    // as in fprop
   const void* dy;   // [N, P, Q, K]
   float* dweight;   // [K, R, S, C / groups]; null: not wanted, where sgd has weights
   float* dbias;     // [K]; null: not wanted; needs dy dense and on 16 bytes
@@ -60,6 +68,7 @@ struct Conv2dWgradParams {
 // For every alignment of the tensors.
 int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction);
 
+void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream);
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream);
 void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream);
 void launch_conv2d_wgrad(const Conv2dWgradParams& params, cudaStream_t stream);

@@ -6,24 +6,15 @@
 #include "common/elementwise.cuh"
 #include "gemm/fast_divmod.h"
 #include "ops/conv2d_epilogue.cuh"
+#include "ops/conv2d_fold.h"
 
 namespace alexnet {
 
-// A tensor [N, H, W, C] and its folded form [N, folded_h, folded_w, folded_c]. Weights [K, R, S, C] fold the same way,
-// with K for N and no padding.
-struct FoldShape {
-  int32_t n, h, w, c;
-  int32_t stride_h, stride_w, padding_h, padding_w;
-  int32_t folded_h, folded_w, folded_c;
-
-  __host__ __device__ int64_t folded_count() const { return int64_t{n} * folded_h * folded_w * folded_c; }
-};
-
 // folded[n, y, x, (i, j, c)] = tensor[n, y stride_h + i - padding_h, x stride_w + j - padding_w, c], 0 outside.
 //
-// tensor: [N, H, W, C] of T; folded: [N, folded_h, folded_w, folded_c] of T, overwritten, on 16 bytes; folded_c is a
-// multiple of kVector, and what (i, j, c) leaves of it is zero. chunks: folded_c / kVector; row, image: folded_w,
-// folded_h * folded_w; run: stride_w * C, the numbers that lie next to each other in tensor.
+// tensor: [N, H, W, C] of T; folded: [N, folded_h, folded_w, folded_c] of T as FoldShape says, overwritten, on 16
+// bytes; folded_c is a multiple of kVector. row, image: folded_w, folded_h * folded_w; run: stride_w * C, the numbers
+// that lie next to each other in tensor.
 // Grid: elementwise_config of the folded elements; block 256; no shared memory.
 // Floor: (tensor + folded) bytes once; no FLOP. Deterministic.
 template <typename T, int kVector>

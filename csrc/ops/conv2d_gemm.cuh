@@ -30,6 +30,8 @@ struct Conv2dGemm {
   using Tile128x128 = TileShape<128, 128, 2, 4, 3>;
   // 96 columns are conv1 whole and half of conv4's 192, which 128 would leave a quarter empty.
   using Tile128x96 = TileShape<128, 96, 2, 3, 3>;
+  // 48 columns are one of conv2's groups in dgrad and one tower's conv1; 64 would leave a quarter empty.
+  using Tile192x48 = TileShape<192, 48, 6, 1, 3>;
   // Small problems: four times the blocks; 64 KiB let three of them share an SM.
   using Tile64x64 = TileShape<64, 64, 2, 2, 4>;
   // Fully connected layers on a few images: all of the block's reads are weights.
@@ -56,6 +58,9 @@ struct Conv2dGemm {
         return function(Tile128x128{}, std::true_type{});
       case GemmTile::k128x96:
         return function(Tile128x96{}, std::true_type{});
+      case GemmTile::k192x48:
+        if constexpr (kDepthRows) return function(Tile192x48{}, std::true_type{});
+        break;
       case GemmTile::k64x64:
         return function(Tile64x64{}, std::true_type{});
       case GemmTile::k16x128:

@@ -10,6 +10,7 @@
 #include "gemm/config.h"
 #include "gemm/precision.h"
 #include "ops/bias.h"
+#include "ops/conv2d_fold.h"
 
 namespace alexnet {
 
@@ -23,6 +24,7 @@ struct Conv2dProblem {
   int groups;
   int x_pitch, y_pitch, weight_pitch;
   Precision precision;
+  bool x_folded;  // whether x is given as x_fold_shape has it; of no account to dgrad
 
   int P() const { return (H + 2 * padding_h - R) / stride_h + 1; }
   int Q() const { return (W + 2 * padding_w - S) / stride_w + 1; }
@@ -37,11 +39,11 @@ struct Conv2dProblem {
 
 // What one direction of a problem takes. Offsets are bytes into the workspace, which lies on 16 bytes.
 struct Conv2dPlan {
-  bool fold;              // whether input and weights are folded first: conv2d_fold_kernel
+  bool fold;              // whether the product takes input and weights folded: conv2d_fold_kernel, unless x_folded
   Conv2dProblem problem;  // that the matrix product solves: the given one, or the folded one
   GemmProblem gemm;
   GemmConfig config;
-  int64_t x_offset;       // of the folded input
+  int64_t x_offset;       // of the folded input, unless x_folded
   int64_t weight_offset;  // of the folded weights, or of their gradient in float32
   int64_t partial_offset;
   int64_t workspace_bytes;
@@ -65,16 +67,32 @@ inline Conv2dProblem fold_problem(const Conv2dProblem& problem) {
   folded.stride_h = folded.stride_w = 1;
   folded.padding_h = folded.padding_w = 0;
   folded.x_pitch = folded.weight_pitch = 0;
+  folded.x_folded = false;
   return folded;
 }
 
-// Channels that are no whole chunks can only be folded where they are one dense group, and it pays only where the other
-// operand has whole chunks too.
+inline FoldShape x_fold_shape(const Conv2dProblem& p) {
+  const Conv2dProblem folded = fold_problem(p);
+  return {p.N, p.H, p.W, p.C, p.stride_h, p.stride_w, p.padding_h, p.padding_w, folded.H, folded.W, folded.C};
+}
+
+inline FoldShape weight_fold_shape(const Conv2dProblem& p) {
+  const Conv2dProblem folded = fold_problem(p);
+  return {p.K, p.R, p.S, p.C, p.stride_h, p.stride_w, 0, 0, folded.R, folded.S, folded.C};
+}
+
+// Channels that are no whole chunks can only be folded where they are one dense group.
+inline bool can_fold(const Conv2dProblem& problem) {
+  return problem.groups == 1 && problem.C % chunk_elements(problem.precision) != 0 && problem.xp() == problem.C &&
+         problem.wp() == problem.C;
+}
+
+// Folding x pays only where the other operand has whole chunks too.
 inline bool should_fold(const Conv2dProblem& problem, Direction direction, bool aligned) {
   const int chunk = chunk_elements(problem.precision);
-  if (direction == Direction::kDgrad || problem.groups != 1 || problem.C % chunk == 0) return false;
-  if (problem.xp() != problem.C || problem.wp() != problem.C) return false;
-  return direction == Direction::kFprop || (aligned && problem.K % chunk == 0 && problem.yp() % chunk == 0);
+  if (direction == Direction::kDgrad || !can_fold(problem)) return false;
+  return direction == Direction::kFprop || problem.x_folded ||
+         (aligned && problem.K % chunk == 0 && problem.yp() % chunk == 0);
 }
 
 inline GemmProblem conv2d_gemm(const Conv2dProblem& p, Direction direction, bool aligned) {
@@ -128,6 +146,10 @@ inline void check_conv2d(const Conv2dProblem& p) {
           "the filter is " + text(p.R) + " x " + text(p.S), "one that fits the padded input");
   require(p.xp() >= p.C && p.yp() >= p.K && p.wp() >= p.group_c(), "a pitch is less than its channels",
           "at least as much");
+  require(!can_fold(p) || p.stride_h <= kMostSide / p.stride_w / p.C, "a stride is too large",
+          "cells of at most 2^28 numbers");
+  require(!p.x_folded || can_fold(p), "x is folded, of " + text(p.groups) + " groups and " + text(p.C) + " channels",
+          "one dense group of channels that are no whole 16 bytes");
   require(p.input_positions() <= kMost && p.output_positions() <= kMost,
           "there are " + text(p.input_positions()) + " input positions", "fewer than 2^31 of input and output");
   require((int64_t{p.H} + 2 * p.padding_h) * (p.W + 2 * p.padding_w) <= kMost / p.xp(), "an image is too large",
@@ -160,7 +182,7 @@ inline Conv2dPlan conv2d_plan(const Conv2dProblem& problem, Direction direction,
     const Conv2dProblem& folded = plan.problem;
     const int bytes = precision_bytes(problem.precision);
     const int64_t weights = int64_t{folded.K} * folded.R * folded.S * folded.C;
-    plan.x_offset = reserve(folded.input_positions() * folded.C * bytes);
+    if (!problem.x_folded) plan.x_offset = reserve(folded.input_positions() * folded.C * bytes);
     plan.weight_offset = reserve(weights * (direction == Direction::kWgrad ? 4 : bytes));
   }
   // The bias gradient's partial sums come after the product's and take their room.

@@ -70,7 +70,8 @@ inline Conv2dProblem linear_as_conv2d(const LinearProblem& problem) {
           problem.x_pitch,
           problem.y_pitch,
           problem.weight_pitch,
-          problem.precision};
+          problem.precision,
+          false};
 }
 
 int64_t linear_workspace_bytes(const LinearProblem& problem, Direction direction);

@@ -63,6 +63,7 @@ class GemmConfig(TypedDict):
     tile: tuple[int, int, int]
     splits: int
     blocks: int
+    x_shape: tuple[int, int, int, int]
     workspace_bytes: int
     microseconds: float
     reason: str
@@ -361,15 +362,28 @@ def augment(
     reverse_channels: bool,
     dtype: str,
     stream: int,
+    fold_stride: Sequence[int] = [1, 1],
+    fold_padding: Sequence[int] = [0, 0],
+    fold_shape: Sequence[int] = [0, 0, 0],
 ) -> None: ...
 def augment_config(
     *,
     images: int,
-    size: int,
-    channels: int,
+    elements: int,
     dtype: str,
     aligned: bool,
 ) -> AugmentConfig: ...
+def conv2d_fold(
+    *,
+    x: int,
+    folded: int,
+    shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    fold_shape: Sequence[int],
+    dtype: str,
+    stream: int,
+) -> None: ...
 def conv2d_fprop(
     *,
     x: int,
@@ -394,6 +408,7 @@ def conv2d_fprop(
     dropout_step: int = 0,
     dropout_start: int = 0,
     dropout_row_stride: int = 0,
+    x_folded: bool = False,
 ) -> None: ...
 def conv2d_dgrad(
     *,
@@ -438,6 +453,7 @@ def conv2d_wgrad(
     sgd_momentum: float = 0.0,
     sgd_weight_decay: float = 0.0,
     sgd_gradient_scale: float = 1.0,
+    x_folded: bool = False,
 ) -> None: ...
 def conv2d_workspace_bytes(
     *,
@@ -448,6 +464,7 @@ def conv2d_workspace_bytes(
     groups: int,
     pitch: Sequence[int],
     precision: str,
+    x_folded: bool = False,
 ) -> int: ...
 def conv2d_config(
     *,
@@ -460,6 +477,7 @@ def conv2d_config(
     groups: int,
     pitch: Sequence[int],
     precision: str,
+    x_folded: bool = False,
 ) -> GemmConfig: ...
 def linear_fprop(
     *,

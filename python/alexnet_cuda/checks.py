@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ def check_images(images: Any, config: Config) -> Array:
         raise ValueError(f"images must have shape [N, H, W, 3], got {list(array.shape)}")
     if len(array) == 0:
         raise ValueError("images is an empty batch; at least one image is needed")
+    if not isinstance(array, np.ndarray):
+        _check_on_gpu("images", array, ("uint8", "float32", "bfloat16", "float16"))
     size = config.image_size
     if array.dtype == np.uint8:
         if min(array.shape[1:3]) < size:
@@ -48,8 +51,7 @@ def check_labels(labels: Any, count: int, num_classes: int) -> Any:
     if array.shape != (count,):
         raise ValueError(f"labels must have shape [{count}], one an image, got {list(array.shape)}")
     if not isinstance(array, np.ndarray):
-        if array.dtype != np.int64:
-            raise TypeError(f"labels on a GPU must be of dtype int64, got {array.dtype}")
+        _check_on_gpu("labels", array, ("int64",))
         return array
     if count and not (array.min() >= 0 and array.max() < num_classes):
         wrong = int(array[(array < 0) | (array >= num_classes)][0])
@@ -57,13 +59,57 @@ def check_labels(labels: Any, count: int, num_classes: int) -> Any:
     return array.astype(np.int64)
 
 
-def check_tensors(kind: str, mapping: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Require exactly these names and shapes; ValueError names the first that is wrong."""
+def _check_on_gpu(name: str, array: Any, dtypes: tuple[str, ...]) -> None:
+    """Require of an array on a GPU what no copy on the way to the kernels can mend."""
+    if array.dtype.name not in dtypes:
+        raise TypeError(f"{name} on a GPU must be of dtype {' or '.join(dtypes)}, got {array.dtype}")
+    if not array.flags.c_contiguous:
+        raise ValueError(
+            f"{name} on a GPU must be C-contiguous, got strides {array.strides} for shape {list(array.shape)}: make "
+            "them so with .contiguous() of PyTorch or cupy.ascontiguousarray"
+        )
+
+
+def check_update(learning_rate: Any, momentum: Any, weight_decay: Any, bias_rate: Any) -> tuple[float, ...]:
+    """The four numbers of an update as floats: finite, none negative, momentum below 1."""
+    values = {
+        "learning_rate": learning_rate,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "bias_rate": bias_rate,
+    }
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+        most = 1.0 if name == "momentum" else math.inf
+        if not 0 <= value < most:
+            expected = "in [0, 1)" if name == "momentum" else "finite and not negative"
+            raise ValueError(f"{name} must be {expected}, got {value!r}")
+    return tuple(float(value) for value in values.values())
+
+
+def check_tensors(
+    kind: str, mapping: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, npt.NDArray[Any]]:
+    """The tensors as arrays: exactly these names and shapes, of numbers.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the first that is wrong.
+    """
     if missing := [name for name in shapes if name not in mapping]:
         raise ValueError(f"{kind} lack {missing[0]!r}")
     if unknown := [name for name in mapping if name not in shapes]:
         raise ValueError(f"{kind} hold {unknown[0]!r}, which the network does not have")
+    arrays = {}
     for name, shape in shapes.items():
         given = tuple(np.shape(mapping[name]))
         if given != shape:
             raise ValueError(f"{name} must have shape {list(shape)}, got {list(given)}")
+        if type(mapping[name]).__module__.partition(".")[0] == "cupy":
+            raise TypeError(f"{name} must be on the host, got a CuPy array: take its .get()")
+        arrays[name] = np.asarray(mapping[name])
+        if arrays[name].dtype.kind not in "fiu" and arrays[name].dtype.name != "bfloat16":
+            raise TypeError(f"{name} must hold real numbers, got {arrays[name].dtype}")
+    return arrays

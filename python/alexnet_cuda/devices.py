@@ -25,6 +25,8 @@ def open_devices(
 
     Raises
     ------
+    TypeError
+        A device that is no text.
     ValueError
         An unknown device, more than two, two of different kinds, or a precision that one of them does not offer.
     RuntimeError
@@ -52,7 +54,13 @@ def offers(devices: str | tuple[str, ...] | list[str] | None, precision: str) ->
 def _names(devices: str | tuple[str, ...] | list[str] | None, precision: str) -> list[str]:
     if devices is None:
         return [default_device(precision)]
-    return [devices] if isinstance(devices, str) else list(devices)
+    names = (
+        [devices] if isinstance(devices, str) else list(devices) if isinstance(devices, (tuple, list)) else [devices]
+    )
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"a device is a name such as 'cuda:0', got {name!r}")
+    return names
 
 
 def default_device(precision: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from . import ops, views
 from .backends.cpu.augment import Views
 from .backends.kernels._runtime import array_kind
 from .config import Config
+from .layers.product import input_layout
 from .towers import Tower
 
 Array = Any
@@ -33,17 +36,18 @@ def as_array(thing: Any) -> Array:
     device = getattr(thing, "__dlpack_device__", None)
     if device is None:
         return np.asarray(thing)
-    kind = int(device()[0])
-    if kind == _DLPACK_CUDA:
-        import cupy
-
-        with cupy.cuda.Device(int(device()[1])):
-            return cupy.from_dlpack(thing)
-    if kind not in _DLPACK_HOSTS:
+    kind, number = map(int, device())
+    if kind != _DLPACK_CUDA and kind not in _DLPACK_HOSTS:
         raise TypeError(f"expected an array on the host or on an NVIDIA GPU, got one on DLPack's device type {kind}")
     try:
-        return np.from_dlpack(thing)
-    except (BufferError, RuntimeError, ValueError) as error:
+        if kind in _DLPACK_HOSTS:
+            return np.from_dlpack(thing)
+        import cupy
+
+        with cupy.cuda.Device(number):
+            return cupy.from_dlpack(thing)
+    except (BufferError, ImportError, RuntimeError, TypeError, ValueError) as error:
+        # Of PyTorch: a tensor that requires its gradient, or of a dtype that the other side does not know.
         raise TypeError(f"cannot take the {type(thing).__name__} as an array: {error}") from error
 
 
@@ -66,27 +70,29 @@ class Inputs:
         step: int,
         labels: Array | None = None,
         learning_rate: float = 0.0,
-        *,
-        train: bool,
     ) -> list[Array]:
-        """Each tower's input of conv1 [N, size, size, 3]; `chosen` are the views of uint8 images, None: the centre."""
+        """Each tower's input of conv1, [N, size, size, 3] or folded as `input_layout` says.
+
+        `chosen` are the views of uint8 images, None: the centre.
+        """
         if images.dtype == np.uint8 and chosen is None:
             chosen = views.fixed_views(images.shape, self._config, "centre", False)
         on_host = labels if labels is not None and array_kind(labels) == "cpu" else None
         block = self._pack(len(images), chosen, step, on_host, learning_rate)
         inputs: list[Array] = []
         for tower in self._towers:
-            # Before the tower's stream becomes the current one: it waits for that of the arrays' owner.
-            images_there = self._adopted(tower, "images", images)
-            labels_there = None if labels is None else self._adopted(tower, "labels", labels)
-            with tower.device.active():
+            with (
+                self._borrowed(tower, "images", images) as images_there,
+                self._borrowed(tower, "labels", labels) as labels_there,
+                tower.device.active(),
+            ):
                 there = tower.buffer("block", block.shape, np.uint8)
                 tower.device.upload(there, block)
                 parts = _parts(there, len(images), tower.sums)
                 tower.step_counter, tower.learning_rate = parts["step"], parts["learning_rate"]
-                if labels is not None and on_host is None:
+                if labels_there is not None:
                     tower.device.copy(parts["labels"], labels_there)
-                inputs.append(self._input(tower, images, images_there, None if chosen is None else parts, train))
+                inputs.append(self._input(tower, images, images_there, None if chosen is None else parts))
         return inputs
 
     def _pack(
@@ -103,45 +109,61 @@ class Inputs:
                 parts[name][...] = getattr(chosen, name)
         return block
 
-    def _input(
-        self, tower: Tower, images: Array, there: Array | None, parts: dict[str, Array] | None, train: bool
-    ) -> Array:
-        """`there` are the images on the tower's device, None if they are on the host."""
-        c = self._config
-        if parts is None and there is not None and there.dtype == tower.dtype and not train:
-            return there
-        x = tower.buffer("input", (len(images), c.image_size, c.image_size, 3))
+    def _input(self, tower: Tower, images: Array, there: Array | None, parts: dict[str, Array] | None) -> Array:
+        """`there` are the images on the tower's device, None if they are on the host.
+
+        They are read here alone: the result is the tower's own.
+        """
+        c, layout = self._config, input_layout(tower)
+        unfolded = (len(images), c.image_size, c.image_size, 3)
+        shape = unfolded if layout is None else (len(images), *layout.shape)
         if parts is not None:
+            x = tower.buffer("input", shape)
             if there is None:
                 there = tower.buffer("images", images.shape, np.uint8)
                 tower.device.upload(there, np.ascontiguousarray(images))
             chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
-            ops.augment.fprop(there, chosen, mean=c.mean, std=c.std, channel_order=c.channel_order, out=x)
-        elif there is None:
-            tower.device.upload(x, images)
-        else:
-            ops.copy.cast(there, out=x)
-        return x
+            colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
+            return ops.augment.fprop(there, chosen, out=x, folded=layout, **colours)
+        if there is None or there.dtype != tower.dtype or not there.flags.c_contiguous or layout is None:
+            x = tower.buffer("input" if layout is None else "unfolded", unfolded)
+            if there is None:
+                tower.device.upload(x, images)
+            else:
+                ops.copy.cast(there, out=x)
+            there = x
+        return there if layout is None else ops.conv2d.fold(there, layout, out=tower.buffer("input", shape))
 
-    def _adopted(self, tower: Tower, name: str, array: Array) -> Array | None:
-        """An array that lies on one of the towers' devices, on this one's; None for one on the host."""
-        adopted = tower.device.adopt(array)
-        if adopted is not None or array_kind(array) == "cpu":
-            return adopted
+    @contextmanager
+    def _borrowed(self, tower: Tower, name: str, array: Array | None) -> Iterator[Array | None]:
+        """An array of one of the towers' devices, on this one's, while the context lasts; None for one on the host.
+
+        Not to be entered while a device is active: the tower's stream waits for the current one, its owner's, and that
+        one, at the end, for what the tower still does with the array.
+        """
+        if array is None or array_kind(array) == "cpu":
+            yield None
+            return
+        if (own := tower.device.adopt(array)) is not None:
+            yield own
+            tower.device.hand_back(own, tower.device.record())
+            return
         for owner in self._towers:
-            source = owner.device.adopt(array)
-            if source is not None:
+            if (source := owner.device.adopt(array)) is not None:
                 target = tower.buffer(f"{name}.received", array.shape, array.dtype)
-                tower.device.wait(owner.device.send(target, source, [owner.device.record(), tower.device.record()]))
-                return target
+                sent = owner.device.send(target, source, [owner.device.record(), tower.device.record()])
+                owner.device.hand_back(source, sent)
+                tower.device.wait(sent)
+                yield target
+                return
         where = " and ".join(t.device.name for t in self._towers)
         raise TypeError(f"{name} must be on the host or on {where}, got an array on {array.device}")
 
     def load_labels(self, labels: Array) -> None:
         """Labels alone, for the batch that was loaded last."""
         for tower in self._towers:
-            target, there = label_buffer(tower, len(labels)), self._adopted(tower, "labels", labels)
-            with tower.device.active():
+            target = label_buffer(tower, len(labels))
+            with self._borrowed(tower, "labels", labels) as there, tower.device.active():
                 if there is None:
                     tower.device.upload(target, labels)
                 else:

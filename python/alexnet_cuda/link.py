@@ -32,8 +32,13 @@ class Link:
         arrivals: list[Arrival] = []
         for receiver, sender in zip(self.towers, reversed(self.towers), strict=True):
             half = halves[sender.index]
+            made = receiver.device.allocations
             target = receiver.buffer(f"{name}.received", half.shape, half.dtype)
-            event = sender.device.send(target, half, [sender.device.record(), *self._begun])
+            after = [sender.device.record(), *self._begun]
+            if receiver.device.allocations != made:
+                # Its memory may be what the receiver's kernels gave up in this pass and still work on.
+                after.append(receiver.device.record())
+            event = sender.device.send(target, half, after)
             arrivals.append(Arrival(target, event))
         self.moved[name] = math.prod(halves[1].shape)
         return arrivals

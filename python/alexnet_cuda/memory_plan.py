@@ -53,39 +53,44 @@ class PlanningDevice(SimtDevice):
 
 
 @lru_cache(maxsize=64)
-def memory_needed(config: Config, towers: int, batch: int, train: bool) -> int:
-    """Bytes that the larger tower of a model takes after a training step, or a forward pass, on so many images."""
+def memory_needed(config: Config, towers: int, shape: tuple[int, ...], dtype: str, train: bool) -> int:
+    """Bytes that the larger tower of a model takes for a training step, or a forward pass, on images [N, H, W, 3]."""
     from .model import Model
 
     devices = [PlanningDevice(f"tower {i}") for i in range(towers)]
     model = Model.__new__(Model)
     model._build(config, devices)
-    side = config.resize
-    images = np.broadcast_to(np.zeros((), np.uint8), (batch, side, side, 3))
+    images = np.broadcast_to(np.zeros((), np.uint8 if dtype == "uint8" else np.float32), shape)
     if train:
-        model.train_step(images, np.zeros(batch, np.int64))
+        model.train_step(images, np.zeros(shape[0], np.int64))
     else:
         model.forward(images)
     return max(device.allocated_bytes for device in devices)
 
 
-def advice(config: Config, towers: Sequence[Any], batch: int, train: bool) -> str:
+def advice(config: Config, towers: Sequence[Any], shape: tuple[int, ...], dtype: str, train: bool) -> str:
     """What to say when a batch does not fit: what it needs, what there is, and the largest batch that fits."""
     tower = min(towers, key=lambda t: (t.device.memory() or (1 << 62, 0))[0])
     free, total = tower.device.memory() or (0, 0)
     held = sum(array.nbytes for array in tower.held())
-    need, available = memory_needed(config, len(towers), batch, train), free + held
+    batch, available = shape[0], free + held
+
+    def needed(images: int) -> int:
+        return memory_needed(config, len(towers), (images, *shape[1:]), dtype, train)
+
     low, high = 0, batch
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if memory_needed(config, len(towers), middle, train) <= available else (low, middle)
+        low, high = (middle, high) if needed(middle) <= available else (low, middle)
     fits = f"a batch of {low} would fit" if low else "not even one image would fit"
+    if needed(batch) <= available:
+        fits = "that would fit, but lies in pieces that are too small: begin anew with a smaller batch"
     what = "training on" if train else "a forward pass on"
     return (
-        f"{what} a batch of {batch} needs {_gib(need)} on {tower.device.name}, of whose {_gib(total)} there are "
-        f"{_gib(available)} for this model; {fits}"
+        f"{what} a batch of {batch} needs {_amount(needed(batch))} on {tower.device.name}, of whose {_amount(total)} "
+        f"there are {_amount(available)} for this model; {fits}"
     )
 
 
-def _gib(size: int) -> str:
-    return f"{size / 2**30:.2f} GiB"
+def _amount(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"

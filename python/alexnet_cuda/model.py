@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -114,14 +114,18 @@ class Model:
 
     @classmethod
     def from_config(
-        cls, config: Config, devices: Devices = None, parameters: Mapping[str, Array] | None = None
+        cls,
+        config: Config,
+        devices: Devices = None,
+        parameters: Mapping[str, Array] | None = None,
+        cuda_graph: bool = True,
     ) -> Model:
         """A model of a configuration, with the given parameters instead of the initial ones if there are any."""
         if parameters is None:
             fields = config.to_dict()
-            return cls(devices=devices, **fields)
+            return cls(devices=devices, cuda_graph=cuda_graph, **fields)
         model = cls.__new__(cls)
-        model._build(config, open_devices(devices, config.precision))
+        model._build(config, open_devices(devices, config.precision, cuda_graph))
         model.set_parameters(parameters)
         return model
 
@@ -133,8 +137,10 @@ class Model:
         self._network = Network(config, self.plan, opened)
         self.towers, self.link = self._network.towers, self._network.link
         self._inputs = Inputs(config, self.towers)
-        self._batch: int | None = None  # of a forward pass for training that no backward pass took yet
+        self._seen: tuple[int, ...] | None = None  # shape of the images that a backward pass may follow
+        self._rehearsed: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
         self._gradient_scale = 1.0
+        self._has_gradients = False
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -152,7 +158,7 @@ class Model:
 
         `train_step` on the kernels updates each weight where its gradient is computed and leaves none here.
         """
-        return Tensors(self.towers, "gradients", self._gradient_scale)
+        return Tensors(self.towers, "gradients", self._gradient_scale) if self._has_gradients else {}
 
     @property
     def velocity(self) -> Mapping[str, Array]:
@@ -164,22 +170,22 @@ class Model:
 
         Raises
         ------
-        ValueError
-            A name missing or unknown, or a wrong shape; nothing is changed then.
+        ValueError, TypeError
+            A name missing or unknown, a wrong shape, no real numbers, an array on a GPU; nothing is changed then.
         """
         self._set("parameters", mapping)
 
     def set_velocity(self, mapping: Mapping[str, Array]) -> None:
         """Replace the momentum; errors as `set_parameters`."""
-        for tower in self.towers:
-            tower.start_training(gradients=False)
         self._set("velocity", mapping)
 
     def _set(self, kind: str, mapping: Mapping[str, Array]) -> None:
-        shapes = self.plan.parameter_shapes()
-        checks.check_tensors(kind, mapping, shapes)
-        for name in shapes:
-            self._assign(kind, name, np.asarray(mapping[name]))
+        arrays = checks.check_tensors(kind, mapping, self.plan.parameter_shapes())
+        for tower in self.towers:
+            if kind == "velocity":
+                tower.start_training(gradients=False)
+        for name, array in arrays.items():
+            self._assign(kind, name, array)
 
     def _assign(self, kind: str, name: str, value: Array) -> None:
         for tower in self.towers:
@@ -218,11 +224,11 @@ class Model:
         return self._forward(images, chosen, train)
 
     def _forward(self, images: Array, chosen: Views | None, train: bool) -> Array:
-        self._batch = None
-        with self._memory(len(images), train):
-            whole = self._network.forward(self._inputs.load(images, chosen, self.step, train=train), Pass(train))
+        self._seen = None
+        with self._memory(images.shape, images.dtype, train):
+            whole = self._network.forward(self._inputs.load(images, chosen, self.step), Pass(train))
         if train:
-            self._batch = len(images)
+            self._seen = tuple(images.shape)
         return self.towers[0].device.download(whole[0])  # type: ignore[no-any-return]
 
     def backward(self, labels: Any) -> float:
@@ -246,16 +252,17 @@ class Model:
         ValueError, TypeError
             Labels of another number, range or type.
         """
-        batch = self._batch
-        if batch is None:
+        if self._seen is None:
             raise RuntimeError("backward needs a forward(images, train=True) before it, and takes it only once")
+        shape, batch = self._seen, self._seen[0]
         self._inputs.load_labels(checks.check_labels(as_array(labels), batch, self.config.num_classes))
-        self._batch = None
-        with self._memory(batch, True):
+        self._seen, self._has_gradients = None, False
+        with self._memory(shape, np.dtype(np.uint8), True):
             for tower in self.towers:
                 tower.start_training(gradients=True)
             run = self._training_pass(batch, None)
             self._network.backward(batch, run)
+        self._has_gradients = True
         return self._network.result(batch).loss
 
     def _training_pass(self, batch: int, update: Update | None) -> Pass:
@@ -274,12 +281,15 @@ class Model:
         ------
         RuntimeError
             No gradients yet.
+        ValueError, TypeError
+            A rate that is negative, not finite or no number.
         """
-        if not self.gradients:
+        rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        if not self._has_gradients:
             raise RuntimeError("sgd_step needs gradients: call forward(images, train=True) and backward(labels) first")
-        self._inputs.load_learning_rate(learning_rate)
+        self._inputs.load_learning_rate(rate)
         for tower in self.towers:
-            tower.update(Update(momentum, weight_decay, bias_rate), self._gradient_scale)
+            tower.update(Update(*rates), self._gradient_scale)
         self.step += 1
 
     def train_step(
@@ -295,21 +305,31 @@ class Model:
         """Forward, backward and update on one batch; see `forward`, `backward` and `sgd_step`.
 
         On a GPU it returns when the work is queued, and the result waits for it when it is looked at. After the first
-        step with a batch size nothing is allocated; from the second on one GPU replays a graph of the step.
+        step with a batch size nothing is allocated; from the second on one GPU replays a graph of the step. Images and
+        labels on the GPU are read in the order of CuPy's current stream: what that does next may overwrite them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `forward` and `backward`; and a rate that is negative, not finite or no number.
+        MemoryError
+            As `forward`; no parameter has changed then.
         """
         images = checks.check_images(as_array(images), self.config)
         labels = checks.check_labels(as_array(labels), len(images), self.config.num_classes)
-        batch = len(images)
-        update = Update(momentum, weight_decay, bias_rate)
+        rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        batch, update = len(images), Update(*rates)
         random = images.dtype == np.uint8
         chosen = views.random_views(images.shape, self.config, self.step) if random else None
-        self._batch = None
-        with self._memory(batch, True):
-            fused = all(tower.device.fuses_update for tower in self.towers)
+        self._seen, self._has_gradients = None, False
+        fused = all(tower.device.fuses_update for tower in self.towers)
+        with self._memory(images.shape, images.dtype, True):
             for tower in self.towers:
                 tower.start_training(gradients=not fused)
-            halves = self._inputs.load(images, chosen, self.step, labels, learning_rate, train=True)
             run = self._training_pass(batch, update)
+            if fused:
+                self._rehearse(images, chosen, labels, run)
+            halves = self._inputs.load(images, chosen, self.step, labels, rate)
 
             def work() -> None:
                 self._network.forward(halves, run)
@@ -320,17 +340,30 @@ class Model:
 
             self.towers[0].device.run(("train_step", batch, update), work)
         self.step += 1
+        self._has_gradients = not fused
         return self._network.result(batch)
 
+    def _rehearse(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
+        """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
+        key = (tuple(images.shape), images.dtype.name)
+        if key in self._rehearsed:
+            return
+        with ExitStack() as devices:
+            for tower in self.towers:
+                devices.enter_context(tower.device.rehearsal())
+            self._network.forward(self._inputs.load(images, chosen, self.step, labels), run)
+            self._network.backward(len(images), run)
+        self._rehearsed.add(key)
+
     @contextmanager
-    def _memory(self, batch: int, train: bool) -> Iterator[None]:
-        """Say of a batch that does not fit a device which one would."""
+    def _memory(self, shape: tuple[int, ...], dtype: np.dtype[Any], train: bool) -> Iterator[None]:
+        """Say of images that do not fit a device how many would."""
         try:
             yield
         except DeviceMemoryError as error:
             from .memory_plan import advice
 
-            raise MemoryError(advice(self.config, self.towers, batch, train)) from error
+            raise MemoryError(advice(self.config, self.towers, tuple(shape), dtype.name, train)) from error
 
     def probabilities(self, images: Array, views: int = 1) -> npt.NDArray[np.float32]:
         """Softmax of the logits, float32 [N, num_classes].
@@ -361,6 +394,8 @@ class Model:
 
         Where there are fewer than `top` classes, all of them.
         """
+        if isinstance(top, bool) or not isinstance(top, (int, np.integer)):
+            raise TypeError(f"top must be an integer, got {top!r}")
         if top < 1:
             raise ValueError(f"top must be positive, got {top}")
         probabilities = self.probabilities(images, views)
@@ -375,7 +410,13 @@ class Model:
         save_checkpoint(path, self.parameters, metadata)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], devices: Devices = None, precision: str | None = None) -> Model:
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        devices: Devices = None,
+        precision: str | None = None,
+        cuda_graph: bool = True,
+    ) -> Model:
         """The model of a checkpoint, whatever wrote it: the file holds whole tensors in float32 or float64.
 
         Parameters
@@ -385,6 +426,8 @@ class Model:
             As in `Model`.
         precision : str, optional
             Its own by default; where the devices do not offer that, float32.
+        cuda_graph : bool
+            As in `Model`.
 
         Raises
         ------
@@ -407,7 +450,7 @@ class Model:
             precision = "float32"
         if precision is not None:
             config = dataclasses.replace(config, precision=precision)
-        model = cls.from_config(config, devices, checkpoint.parameters())
+        model = cls.from_config(config, devices, checkpoint.parameters(), cuda_graph)
         model.class_names = None if names is None else tuple(names)
         model.step = step
         return model

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -8,12 +8,16 @@ from .standin import Driver
 
 
 @pytest.fixture
-def install_driver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Driver]:
+def install_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Driver]]:
     """A function that puts a stand-in driver with so many GPUs in place, its streams in an order by seed."""
+    drivers = []
 
     def install(count: int = 2, order: int = 0) -> Driver:
         driver = Driver(count, order)
         driver.install(monkeypatch)
+        drivers.append(driver)
         return driver
 
-    return install
+    yield install
+    for driver in drivers:
+        driver.close()

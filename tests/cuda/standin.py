@@ -73,11 +73,18 @@ class Stream:
             self.queue.put(do)
 
     def __enter__(self) -> Stream:
-        self.driver.current_streams.append(self)
-        return self
+        self.driver.entered.append(self)
+        return self.use()
 
     def __exit__(self, *_: object) -> None:
-        assert self.driver.current_streams.pop() is self
+        assert self.driver.entered.pop() is self
+        # As CuPy: back to the last one entered on this device, a stream that was chosen by use() is forgotten.
+        here = [stream for stream in self.driver.entered if stream.device == self.device]
+        self.driver.chosen[self.device] = here[-1] if here else self.driver.default[self.device]
+
+    def use(self) -> Stream:
+        self.driver.chosen[self.device] = self
+        return self
 
     def record(self, event: Event | None = None) -> Event:
         event = Event() if event is None else event
@@ -167,7 +174,9 @@ class Driver:
             self.devices.append(number)
             self.default.append(Stream(null=True))
             self.devices.pop()
-        self.current_streams: list[Stream] = []
+        self.entered: list[Stream] = []
+        self.chosen: dict[int, Stream] = dict(enumerate(self.default))
+        self.pool: dict[tuple[int, int], list[int]] = {}  # stream and size: addresses
         self.pinned: dict[int, int] = {}
         self.graphs: list[Capture] = []
         self.launches: list[str] = []
@@ -181,8 +190,7 @@ class Driver:
         return self.devices[-1]
 
     def stream(self) -> Stream:
-        here = [stream for stream in self.current_streams if stream.device == self.device]
-        return here[-1] if here else self.default[self.device]
+        return self.chosen[self.device]
 
     def refuse_while_recording(self, what: str) -> None:
         assert not any(stream.recording for stream in self.streams.values()), f"{what} while a graph is recorded"
@@ -195,15 +203,15 @@ class Driver:
         if self.limit is not None and self.allocated[device] + size > self.limit:
             raise cupy.cuda.memory.OutOfMemoryError(size, self.allocated[device], self.limit)
         self.allocated[device] += size
-        address = _simt.allocate(bytes=size, label="device")
+        # As CuPy's pool: what was given back is handed out again at once, to the stream that was current when it was
+        # asked for the first time; the work that still uses it comes before on that stream, and on no other.
+        free = self.pool.setdefault((self.stream().ptr, size), [])
+        address = free.pop() if free else _simt.allocate(bytes=size, label="device")
         owner = (ctypes.c_char * max(1, size)).from_address(address)
-
-        # As CuPy's pool: what is given back is free for what its stream does next, not for what it does now.
-        stream = self.stream().queue
 
         def give_back() -> None:
             self.allocated[device] -= size
-            stream.put(lambda: _simt.release(address=address))
+            free.append(address)
 
         weakref.finalize(owner, give_back)
         memory = cupy.cuda.UnownedMemory(address, size, owner, device_id=device)
@@ -243,6 +251,12 @@ class Driver:
         if (self.device, peer) in self.peers:
             raise cupy.cuda.runtime.CUDARuntimeError(704)
         self.peers.add((self.device, peer))
+
+    def close(self) -> None:
+        """Give all memory back."""
+        for addresses in self.pool.values():
+            while addresses:
+                _simt.release(address=addresses.pop())
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put this in the place of CuPy's driver and of `_cuda`."""

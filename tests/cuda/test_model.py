@@ -14,7 +14,7 @@ from alexnet_cuda import Model
 from alexnet_cuda.devices import default_device
 from tests.model.tiny import tiny
 
-from .standin import Driver
+from .standin import Driver, Stream
 
 Array = npt.NDArray[Any]
 Install = Callable[..., Driver]
@@ -168,6 +168,64 @@ def test_dlpack(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> Non
         model.forward(on_gpu(IMAGES, 1))
 
 
+@pytest.mark.parametrize("place", ["one", "two"])
+def test_arrays_on_the_gpu_may_be_overwritten_at_once(install_driver: Install, place: str) -> None:
+    for order in (0, 1, 3, 5):
+        driver = install_driver(order=order)
+        model, reference = (tiny(devices=PLACES[place][0]) for _ in range(2))
+        images, labels = on_gpu(IMAGES), on_gpu(LABELS.astype(np.int64))
+        driver.default[0].synchronize()
+        mine = Stream(non_blocking=True).use()
+        results = []
+        for _ in range(2):
+            results.append(model.train_step(images, labels))
+            assert driver.stream() is mine, "the user's choice of a stream stays"
+            for array, value in ((images, IMAGES[::-1]), (labels, LABELS[::-1])):
+                there = np.ndarray(array.shape, array.dtype, _memory(array))
+                mine.put(lambda there=there, value=value: np.copyto(there, value))
+        expected = [reference.train_step(IMAGES[::turn].copy(), LABELS[::turn]) for turn in (1, -1)]
+        assert [r.loss for r in results] == [r.loss for r in expected], order
+
+
+def test_arrays_on_the_gpu_that_are_not_contiguous(install_driver: Install) -> None:
+    install_driver()
+    model = tiny(devices="cuda:0")
+    labels, images = on_gpu(np.stack([LABELS, LABELS[::-1]], axis=1)), on_gpu(IMAGES.transpose(0, 3, 1, 2).copy())
+    with pytest.raises(ValueError, match=r"labels on a GPU must be C-contiguous, got strides \(16,\)"):
+        model.train_step(IMAGES, labels[:, 0])
+    with pytest.raises(ValueError, match="images on a GPU must be C-contiguous, got strides"):
+        model.forward(images.transpose(0, 2, 3, 1))
+    with pytest.raises(TypeError, match=r"images on a GPU must be of dtype uint8 or .*, got float64"):
+        model.forward(on_gpu(np.zeros((1, 67, 67, 3))))
+
+
+def test_new_memory_for_what_arrives_is_not_the_receivers_own(install_driver: Install) -> None:
+    """Larger batches make buffers anew, from memory that the receiver's kernels still work on."""
+    for order in (0, 1, 3, 5, 9):
+        install_driver(order=order)
+        losses = []
+        for devices in (("cuda:0", "cuda:1"), ("simt", "simt")):
+            model = tiny(devices=devices)
+            steps = [model.train_step(IMAGES[:n], LABELS[:n]) for n in (2, 4)]
+            losses.append([step.loss for step in steps])
+        assert losses[0] == losses[1], order
+
+
+def test_an_error_while_recording_is_the_one_that_is_seen(install_driver: Install) -> None:
+    install_driver()
+    model = tiny(devices="cuda:0")
+    model.train_step(IMAGES, LABELS)
+    device = model.towers[0].device
+
+    def broken() -> None:
+        raise ValueError("what went wrong")
+
+    device.run(("key",), lambda: None)
+    with pytest.raises(ValueError, match="what went wrong"):
+        device.run(("key",), broken)
+    assert np.isfinite(model.train_step(IMAGES, LABELS).loss)
+
+
 def test_labels_on_the_gpu_must_be_int64(install_driver: Install) -> None:
     install_driver()
     model = tiny(devices="cuda:0")
@@ -198,8 +256,16 @@ def test_out_of_memory_names_a_batch_that_fits(install_driver: Install, place: s
     train(model, 1)
     driver.limit = max(driver.allocated) + (8 << 20)
     many = np.zeros((512, 76, 76, 3), np.uint8)
-    with pytest.raises(MemoryError, match=r"training on a batch of 512 needs .* GiB on cuda:.*; a batch of \d+ would"):
+    before = dict(model.parameters)
+    with pytest.raises(MemoryError, match=r"training on a batch of 512 needs .* MiB on cuda:.*; a batch of \d+ would"):
         model.train_step(many, np.zeros(512, int))
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, before[name])
+    large = np.zeros((8, 1200, 1200, 3), np.uint8)  # of which the images themselves take most
+    with pytest.raises(
+        MemoryError, match=r"batch of 8 needs [\d.]+ MiB .* there are [\d.]+ MiB .*; a batch of [1-7] would"
+    ):
+        model.train_step(large, np.zeros(8, int))
     try:
         model.train_step(many, np.zeros(512, int))
     except MemoryError as error:

@@ -148,13 +148,15 @@ def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(
 
 
 @pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
-@pytest.mark.parametrize(("size", "channels"), list(itertools.product([1, 2, 3, 32, 224, 227], [3, 4])))
+@pytest.mark.parametrize(
+    "elements", [*(side * side * c for side, c in itertools.product([1, 2, 3, 32, 224, 227], [3, 4])), 57 * 57 * 48]
+)
 @pytest.mark.parametrize("aligned", [True, False])
-def test_augment_launch_choice(extension: Any, dtype: str, width: int, size: int, channels: int, aligned: bool) -> None:
-    config = extension.augment_config(images=5, size=size, channels=channels, dtype=dtype, aligned=aligned)
-    vector, elements = config["vector"], size * size * channels
+def test_augment_launch_choice(extension: Any, dtype: str, width: int, elements: int, aligned: bool) -> None:
+    config = extension.augment_config(images=5, elements=elements, dtype=dtype, aligned=aligned)
+    vector = config["vector"]
     assert vector == (16 // width if aligned else 1)
-    # As many whole vectors as an image can touch, wherever in one it begins.
-    packs = max(-(-(elements + start) // vector) for start in range(vector))
+    # As many whole vectors as an image can touch, wherever the images before it end.
+    packs = max(-(-(elements + image * elements % vector) // vector) for image in range(vector))
     assert config["blocks_per_image"] * config["block"] >= packs
     check_row_config(config, 5, packs)

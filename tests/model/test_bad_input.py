@@ -106,6 +106,8 @@ def test_views_and_top(model: Model) -> None:
         model.probabilities(GOOD, views=10)
     with pytest.raises(ValueError, match="top must be positive, got 0"):
         model.predict(GOOD, top=0)
+    with pytest.raises(TypeError, match=r"top must be an integer, got 2\.5"):
+        model.predict(GOOD, top=2.5)  # type: ignore[arg-type]
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
@@ -116,3 +118,51 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:
         Model.load(path)
     with pytest.raises(FileNotFoundError, match="nothing"):
         Model.load(tmp_path / "nothing.safetensors")
+
+
+@pytest.mark.parametrize("device", ["cpu", "simt"])
+@pytest.mark.parametrize(
+    ("rates", "error", "words"),
+    [
+        ({"bias_rate": "2"}, TypeError, "bias_rate must be a number, got '2'"),
+        ({"bias_rate": float("nan")}, ValueError, "bias_rate must be finite and not negative, got nan"),
+        ({"learning_rate": float("inf")}, ValueError, "learning_rate must be finite and not negative, got inf"),
+        ({"learning_rate": -0.1}, ValueError, "learning_rate must be finite and not negative, got -0.1"),
+        ({"momentum": 1.0}, ValueError, "momentum must be in [0, 1), got 1.0"),
+        ({"weight_decay": True}, TypeError, "weight_decay must be a number, got True"),
+    ],
+)
+def test_rates_are_refused_and_nothing_is_trained(
+    device: str, rates: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    model = tiny(devices=device)
+    before = dict(model.parameters)
+    with pytest.raises(error, match=re.escape(words)):
+        model.train_step(GOOD, [0, 1], **rates)
+    model.forward(GOOD, train=True)
+    model.backward([0, 1])
+    with pytest.raises(error, match=re.escape(words)):
+        model.sgd_step(**{"learning_rate": 0.1, **rates})
+    assert model.step == 0
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_a_refused_assignment_changes_nothing() -> None:
+    model = tiny()
+    values = dict(model.parameters)
+    moved = {name: value + 1 for name, value in values.items()}
+    for bad in (np.full(7, "x"), np.zeros(7, complex), np.full(7, None)):
+        with pytest.raises(TypeError, match=r"fc8\.bias must hold real numbers, got"):
+            model.set_parameters({**moved, "fc8.bias": bad})
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, values[name])
+    with pytest.raises(ValueError, match=r"velocity lack 'conv1\.weight'"):
+        model.set_velocity({})
+    assert not model.velocity
+
+
+def test_devices_that_are_no_names() -> None:
+    for devices in (0, (0, 1), ("cpu", None)):
+        with pytest.raises(TypeError, match="a device is a name such as 'cuda:0', got"):
+            tiny(devices=devices)

@@ -202,3 +202,24 @@ def test_precisions_that_a_device_lacks_are_named() -> None:
         tiny(devices="simt", precision="float64")
     with pytest.raises(ValueError, match="the two towers must live on devices of one kind, got 'cpu' and 'simt'"):
         tiny(devices=("cpu", "simt"))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_prediction_allocates_once(precision: str) -> None:
+    model = tiny(devices="simt", precision=precision)
+    model.forward(IMAGES)
+    before = model.towers[0].device.allocations
+    for _ in range(2):
+        model.forward(IMAGES)
+    assert model.towers[0].device.allocations == before
+
+
+def test_gradients_are_there_only_while_they_are_those_of_the_weights() -> None:
+    model = tiny(devices="simt", precision="float16")
+    assert not model.gradients
+    step(model)
+    assert len(model.gradients) == 16
+    model.train_step(IMAGES[:2], LABELS[:2])
+    assert not model.gradients
+    with pytest.raises(RuntimeError, match="sgd_step needs gradients"):
+        model.sgd_step(0.1)

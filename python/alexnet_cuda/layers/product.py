@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import ops
+from ..backends.cpu.fold import FoldedLayout
 from ..backends.cpu.sgd import SgdParams
 from ..stages import Stage
 from ..towers import Array, Arrival, Kept, Pass, Tower
@@ -70,6 +71,19 @@ def _by_channel(stage: Stage, tensor: Array) -> Array:
     return tensor.reshape(len(tensor), *stage.step.input) if image else tensor
 
 
+def input_layout(tower: Tower) -> FoldedLayout | None:
+    """How the first layer of a tower takes the images folded; None: as they are, [N, H, W, C]."""
+    step = tower.plan.steps[0]
+    if not tower.device.folds_input:
+        return None
+    geometry = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
+    return ops.conv2d.folded_layout(step.input, (step.kernel, step.kernel), dtype=tower.dtype, **geometry)
+
+
+def _folded(tower: Tower, stage: Stage) -> FoldedLayout | None:
+    return input_layout(tower) if stage.step is tower.plan.steps[0] else None
+
+
 def _geometry(tower: Tower, stage: Stage) -> dict[str, Any]:
     step = stage.step
     if stage.op == "linear":
@@ -88,7 +102,8 @@ def _fprop(tower: Tower, stage: Stage, x: Array, weight: Array, **end: Any) -> N
     if weight.ndim == 2:
         ops.linear.fprop(x.reshape(len(x), -1), weight, precision=tower.precision, **end)
     else:
-        ops.conv2d.fprop(x, weight, precision=tower.precision, **_geometry(tower, stage), **end)
+        options = {"folded": _folded(tower, stage), "precision": tower.precision, **_geometry(tower, stage)}
+        ops.conv2d.fprop(x, weight, **options, **end)
 
 
 def _dgrad(tower: Tower, stage: Stage, dy: Array, weight: Array, x: Array, dx: Array) -> None:
@@ -136,4 +151,4 @@ def _wgrad_part(
     else:
         height, width = weight.shape[1:3]
         dy = _shaped(stage, weight, dy)
-        ops.conv2d.wgrad(x, dy, (height, width), **_geometry(tower, stage), **options)
+        ops.conv2d.wgrad(x, dy, (height, width), folded=_folded(tower, stage), **_geometry(tower, stage), **options)

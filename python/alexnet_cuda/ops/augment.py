@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..backends.cpu.augment import Views
+from ..backends.cpu.fold import FoldedLayout
 from ..backends.kernels._runtime import array_kind
 from ._dispatch import Array, backend, check
 
@@ -17,6 +18,7 @@ def fprop(
     std: tuple[float, float, float],
     channel_order: str,
     out: Array,
+    folded: FoldedLayout | None = None,
 ) -> Array:
     """Write ``(pixel + shift - mean) / std`` of each image's view to `out`.
 
@@ -31,7 +33,9 @@ def fprop(
     channel_order : {"RGB", "BGR"}
         Of the result.
     out : array [N, size, size, 3]
-        On the kernels also with a fourth channel, which becomes zero.
+        On the kernels also with a fourth channel, which becomes zero. With `folded` [N, *folded.shape].
+    folded : FoldedLayout, optional
+        From `conv2d.folded_layout`: how the views are laid out for the first convolution.
 
     Raises
     ------
@@ -40,9 +44,7 @@ def fprop(
     """
     check("images", images, (None, None, None, 3), np.uint8)
     n = images.shape[0]
-    check("out", out, (n, None, None, None))
-    size, fourth = out.shape[1], array_kind(out) != "cpu" and out.shape[3] == 4
-    check("out", out, (n, size, size, 4 if fourth else 3))
+    size = _view_size(out, n, folded)
     for name, shape, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
         check(f"views.{name}", getattr(views, name), shape, dtype)
     check("views.shift", views.shift, (n, 3), np.float32)
@@ -62,5 +64,19 @@ def fprop(
     ):
         raise ValueError(f"crops of {size} pixels reach outside the images, {images.shape[1]}x{images.shape[2]}")
     module = backend("augment", images, out)
-    module.fprop(images, views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out)
+    module.fprop(images, views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out, folded)
     return out
+
+
+def _view_size(out: Array, n: int, folded: FoldedLayout | None) -> int:
+    """Height and width of the views of n images, which fit a checked `out`."""
+    if folded is None:
+        check("out", out, (n, None, None, None))
+        size, fourth = out.shape[1], array_kind(out) != "cpu" and out.shape[3] == 4
+        check("out", out, (n, size, size, 4 if fourth else 3))
+    else:
+        check("out", out, (n, *folded.shape))
+        size = folded.unfolded[0]
+        if folded.unfolded != (size, size, 3):
+            raise ValueError(f"folded must be of square images of 3 channels, got one of {folded.unfolded}")
+    return int(size)

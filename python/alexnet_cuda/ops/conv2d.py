@@ -6,8 +6,13 @@ x, y, weight and their gradients may be ranges of the channels of wider tensors.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from ..backends.cpu.conv2d import Conv2dShape
 from ..backends.cpu.dropout import DropoutParams
+from ..backends.cpu.fold import FoldedLayout
 from ..backends.cpu.sgd import SgdParams
 from ._dispatch import (
     Array,
@@ -51,6 +56,67 @@ def problem(
     return Conv2dShape(n, h, w, c, filters, r, s, p, q, (sh, sw), (ph, pw), groups)
 
 
+def folded_layout(
+    input_shape: tuple[int, ...],
+    kernel: tuple[int, int],
+    *,
+    stride: Size = 1,
+    padding: Size = 0,
+    groups: int = 1,
+    dtype: Any,
+) -> FoldedLayout | None:
+    """How the kernels want an input [H, W, C] = `input_shape` of a convolution folded; None: as it is.
+
+    Where the channels of an ungrouped convolution are no whole 16-byte chunks, as conv1's three, `fprop` and `wgrad`
+    fold x first, space to depth: the positions of a stride become the channels of one. They take it folded too, from
+    `fold` or from `augment.fprop`, which writes it so at once; with the same bits as result.
+
+    Raises
+    ------
+    ValueError
+        As `problem`.
+    """
+    h, w, c = integers("input_shape", input_shape, 3, 1)
+    return _layout(problem((0, h, w, c), groups, kernel, stride, padding, groups), dtype)
+
+
+def _layout(s: Conv2dShape, dtype: Any) -> FoldedLayout | None:
+    chunk, (sh, sw) = 16 // np.dtype(dtype).itemsize, s.stride
+    if s.groups != 1 or s.C % chunk == 0:
+        return None
+    height, width = s.P - 1 + -(-s.R // sh), s.Q - 1 + -(-s.S // sw)
+    return FoldedLayout((s.H, s.W, s.C), s.stride, s.padding, (height, width, -(-sh * sw * s.C // chunk) * chunk))
+
+
+def fold(x: Array, layout: FoldedLayout, out: Array | None = None) -> Array:
+    """Fold x [N, H, W, C] to [N, *layout.shape].
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes or dtypes that do not fit together.
+    """
+    check("x", x, (None, *layout.unfolded))
+    folded = output(out, x, (x.shape[0], *layout.shape))
+    backend("fold", x, folded).fold(x, layout, folded)
+    return folded
+
+
+def _input_shape(x: Array, folded: FoldedLayout | None) -> tuple[int, ...]:
+    """[N, H, W, C] of a checked x, folded or not."""
+    if folded is None:
+        check("x", x, (None,) * 4, channel_range=True)
+        return tuple(x.shape)
+    check("x", x, (None, *folded.shape))
+    return (x.shape[0], *folded.unfolded)
+
+
+def _check_layout(folded: FoldedLayout | None, s: Conv2dShape, dtype: Any) -> None:
+    expected = _layout(s, dtype)
+    if folded not in (None, expected):
+        raise ValueError(f"folded must be {expected} for this convolution in {np.dtype(dtype)}, got {folded}")
+
+
 def fprop(
     x: Array,
     weight: Array,
@@ -63,6 +129,7 @@ def fprop(
     addend: Array | None = None,
     dropout: DropoutParams | None = None,
     precision: str | None = None,
+    folded: FoldedLayout | None = None,
     out: Array | None = None,
 ) -> Array:
     """Convolution, addend, bias, activation and dropout.
@@ -70,6 +137,7 @@ def fprop(
     Parameters
     ----------
     x : array [N, H, W, C]
+        With `folded` [N, *folded.shape].
     weight : array [K, R, S, C / groups] of x's dtype
     bias : array [K], optional
     stride, padding : int or (int, int)
@@ -85,6 +153,8 @@ def fprop(
         From `dropout.parameters`, applied to the activations as rows [N P Q, K].
     precision : {"tf32", ...}, optional
         How to multiply; by default as x's dtype says. "tf32" takes float32 arrays, not on the CPU.
+    folded : FoldedLayout, optional
+        x is folded so, as `folded_layout` says of this convolution; x and weight are dense then.
     out : array, optional
         Of x's dtype, or of that of sums.
 
@@ -97,9 +167,10 @@ def fprop(
     ValueError, TypeError
         Shapes or dtypes that do not fit together.
     """
-    check("x", x, (None,) * 4, channel_range=True)
+    input_shape = _input_shape(x, folded)
     check("weight", weight, (None,) * 4, x.dtype, channel_range=True)
-    s = problem(x.shape, weight.shape[0], weight.shape[1:3], stride, padding, groups)
+    s = problem(input_shape, weight.shape[0], weight.shape[1:3], stride, padding, groups)
+    _check_layout(folded, s, x.dtype)
     check("weight", weight, (s.K, s.R, s.S, s.C // groups), x.dtype, channel_range=True)
     sums = parameter_dtype(x.dtype)
     if bias is not None:
@@ -111,7 +182,7 @@ def fprop(
     check_precision(precision, x.dtype)
     y = sums_output(out, x, (s.N, s.P, s.Q, s.K))
     backend("conv2d", x, weight, bias, addend, y).fprop(
-        x, weight, bias, s, activation, y, addend=addend, dropout=dropout, precision=precision
+        x, weight, bias, s, activation, y, addend=addend, dropout=dropout, precision=precision, folded=folded
     )
     return y
 
@@ -168,6 +239,7 @@ def wgrad(
     sgd: SgdParams | None = None,
     bias: bool = True,
     precision: str | None = None,
+    folded: FoldedLayout | None = None,
     out: Array | None = None,
     bias_out: Array | None = None,
 ) -> tuple[Array | None, Array | None]:
@@ -182,15 +254,18 @@ def wgrad(
         Update these weights by their gradient, which is then written only where `out` is given.
     bias : bool
         Whether the bias's gradient is wanted.
+    folded : FoldedLayout, optional
+        As in `fprop`.
 
     Returns
     -------
     weight gradient : array, or None where there is none
     bias gradient : array, or None
     """
-    check("x", x, (None,) * 4, channel_range=True)
+    input_shape = _input_shape(x, folded)
     check("dy", dy, (None,) * 4, x.dtype, channel_range=not bias)
-    s = problem(x.shape, dy.shape[3], kernel, stride, padding, groups)
+    s = problem(input_shape, dy.shape[3], kernel, stride, padding, groups)
+    _check_layout(folded, s, x.dtype)
     check("dy", dy, (s.N, s.P, s.Q, s.K), x.dtype, channel_range=not bias)
     check_precision(precision, x.dtype)
     shape, sums = (s.K, s.R, s.S, s.C // groups), parameter_dtype(x.dtype)
@@ -198,6 +273,6 @@ def wgrad(
     dweight = out if sgd is not None and out is None else output(out, x, shape, sums, channel_range=True)
     dbias = output(bias_out, x, (s.K,), sums, name="bias_out") if bias else None
     backend("conv2d", x, dy, dweight, dbias).wgrad(
-        x, dy, s, dweight, dbias, accumulate=accumulate, sgd=sgd, precision=precision
+        x, dy, s, dweight, dbias, accumulate=accumulate, sgd=sgd, precision=precision, folded=folded
     )
     return dweight, dbias

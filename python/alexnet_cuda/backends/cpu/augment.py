@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .fold import FoldedLayout, fold
 from .parallel import parallel_for, scratch
 
 Array = npt.NDArray[Any]
@@ -33,12 +34,23 @@ class Views:
 
 
 def fprop(
-    images: npt.NDArray[np.uint8], views: Views, mean: Array, std: Array, reverse_channels: bool, out: Array
+    images: npt.NDArray[np.uint8],
+    views: Views,
+    mean: Array,
+    std: Array,
+    reverse_channels: bool,
+    out: Array,
+    folded: FoldedLayout | None = None,
 ) -> None:
-    """Write ``(pixel + shift - mean) / std`` of each image's view to `out` [N, size, size, 3].
+    """Write ``(pixel + shift - mean) / std`` of each image's view to `out` [N, size, size, 3], or folded.
 
     `images` is [N, H, W, 3] RGB; `mean` and `std` are RGB [3]; `reverse_channels` makes the result BGR.
     """
+    if folded is not None:
+        whole = np.empty((len(images), *folded.unfolded), out.dtype)
+        fprop(images, views, mean, std, reverse_channels, whole)
+        fold(whole, folded, out)
+        return
     size = out.shape[1]
     order = slice(None, None, -1) if reverse_channels else slice(None)
     scale = (1.0 / std).astype(np.float32)

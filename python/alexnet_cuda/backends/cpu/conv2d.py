@@ -15,6 +15,7 @@ import numpy.typing as npt
 from . import dropout as dropouts
 from . import sgd as updates
 from .dropout import DropoutParams
+from .fold import FoldedLayout, unfold
 from .masks import keep
 from .parallel import parallel_for, scratch
 from .sgd import SgdParams
@@ -152,9 +153,12 @@ def fprop(
     addend: Array | None = None,
     dropout: DropoutParams | None = None,
     precision: str | None = None,
+    folded: FoldedLayout | None = None,
 ) -> None:
     """Write the convolution, plus addend and bias, through activation and dropout, to `out` [N, P, Q, K]."""
     require_own_precision(x, precision)
+    if folded is not None:
+        x = unfold(x, folded)
     kg = s.K // s.groups
     matrix = weight.reshape(s.K, s.depth)
     tiles = _tiles(s)
@@ -233,9 +237,12 @@ def wgrad(
     accumulate: bool = False,
     sgd: SgdParams | None = None,
     precision: str | None = None,
+    folded: FoldedLayout | None = None,
 ) -> None:
     """Write the gradients by weights [K, R, S, C / groups] and bias [K], or update the weights by the former."""
     require_own_precision(x, precision)
+    if folded is not None:
+        x = unfold(x, folded)
     kg = s.K // s.groups
     tiles = _tiles(s)
     partial = scratch("wgrad", (_LANES, s.K, s.depth), x.dtype)

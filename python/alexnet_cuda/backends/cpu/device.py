@@ -25,6 +25,8 @@ class CpuDevice:
     precisions : tuple of str
     fuses_update : bool
         Whether the weights' gradient and their update are one operation, so that the gradient need not be stored.
+    folds_input : bool
+        Whether the first convolution wants the images folded: `alexnet_cuda.ops.conv2d.folded_layout`.
     allocations : int
         How many arrays were made so far.
     """
@@ -32,6 +34,7 @@ class CpuDevice:
     kind = "cpu"
     precisions = ("float32", "float64")
     fuses_update = False
+    folds_input = False
 
     def __init__(self, name: str = "cpu") -> None:
         self.name = name
@@ -66,6 +69,13 @@ class CpuDevice:
     def adopt(self, array: Any) -> Array | None:
         """A foreign array on this device as one of its own, without a copy; None where it is elsewhere."""
         return None
+
+    def hand_back(self, array: Array, event: Any) -> None:
+        """Let the owner of an adopted array go on with it after the mark."""
+
+    def rehearsal(self) -> AbstractContextManager[None]:
+        """A context in which work is only gone through, to make its arrays; here nothing is to be gained by that."""
+        raise NotImplementedError("work on the CPU is not rehearsed")
 
     def copy(self, target: Array, source: Array) -> None:
         """Copy within this device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from ...precision import KERNEL_PRECISIONS
 from ..kernels._runtime import Array, DeviceMemoryError, activated
 from .runtime import CudaRuntime
 
-# Larger arrays are copied by way of the driver's own staging memory: to pin so much of the host's takes longer.
+# Copies to the device go by way of pinned memory in pieces of at most so much, which CuPy's pool keeps for the next.
 _PINNED_BYTES = 64 << 20
-# Steps whose inputs may be under way at once before the host waits for the oldest.
+# Copies that may be under way at once, a few a step, before the host waits for the oldest.
 _COPIES_UNDER_WAY = 64
+# Graphs that are kept: one for each size of batch and set of rates.
+_GRAPHS = 8
 
 
 class CudaDevice(CudaRuntime):
@@ -33,17 +35,22 @@ class CudaDevice(CudaRuntime):
     Raises
     ------
     RuntimeError
-        No extension `_cuda`, no such GPU.
+        No extension `_cuda`, no driver, or no CuPy.
+    ValueError
+        No such GPU.
     """
 
     precisions = KERNEL_PRECISIONS
     fuses_update = True
+    folds_input = True
 
     def __init__(self, number: int, graphs: bool = True) -> None:
-        import cupy
-
         self.name, self.number, self.graphs = f"cuda:{number}", number, graphs
         count = self.module.device_count()
+        try:
+            import cupy
+        except ImportError as error:
+            raise RuntimeError(f"device {self.name!r} needs CuPy ({error}); see `alexnet-cuda doctor`") from error
         if number >= count:
             raise ValueError(f"there is no device {self.name!r}; this machine has {count} GPU{'s' * (count != 1)}")
         self.allocations = 0
@@ -54,14 +61,21 @@ class CudaDevice(CudaRuntime):
             self._copies = cupy.cuda.Stream(non_blocking=True)
         self._workspace: Array | None = None
         self._under_way: deque[tuple[Any, Any]] = deque()  # an event, and the pinned memory that is free after it
-        self._ready: dict[tuple[Any, ...], int] = {}  # allocations after the last run of a key, graphs not counted
-        self._graphs: dict[tuple[Any, ...], tuple[int, Any]] = {}
+        self._graphs: dict[tuple[Any, ...], Any] = {}  # None: run once without making arrays, so it can be recorded
+        self._graphs_made = 0  # allocations that their addresses are good for
 
     @contextmanager
     def active(self) -> Iterator[None]:
         """A context in which operations run on this device's stream of kernels."""
-        with self._cupy.cuda.Device(self.number), self._kernels, activated(self):
-            yield
+        with self._cupy.cuda.Device(self.number):
+            # Not `with self._kernels`: leaving that, CuPy forgets a stream that the user chose with .use().
+            before = self._cupy.cuda.get_current_stream()
+            self._kernels.use()
+            try:
+                with activated(self):
+                    yield
+            finally:
+                before.use()
 
     def stream(self) -> int:
         """Address of the stream of kernels."""
@@ -91,20 +105,24 @@ class CudaDevice(CudaRuntime):
 
     def zero(self, array: Array) -> None:
         """Fill with zeros."""
+        if self.rehearsing:
+            return
         self._runtime.memsetAsync(array.data.ptr, 0, array.nbytes, self.stream())
 
     def upload(self, target: Array, host: npt.NDArray[Any]) -> None:
         """Copy from the host without waiting; `host` may be changed as soon as this returns."""
+        if self.rehearsing:
+            return
+        values, piece = np.ravel(host), _PINNED_BYTES // target.itemsize
         with self.active():
-            if not 0 < target.nbytes <= _PINNED_BYTES:
-                super().upload(target, host)
-                return
-            pinned = self._cupy.cuda.alloc_pinned_memory(target.nbytes)
-            staged = np.frombuffer(pinned, target.dtype, target.size).reshape(target.shape)
-            np.copyto(staged, host, casting="unsafe")
-            to_device = self._runtime.memcpyHostToDevice
-            self._runtime.memcpyAsync(target.data.ptr, staged.ctypes.data, target.nbytes, to_device, self.stream())
-            self._keep(pinned)
+            for first in range(0, target.size, piece):
+                part = values[first : first + piece]
+                pinned = self._cupy.cuda.alloc_pinned_memory(part.size * target.itemsize)
+                staged = np.frombuffer(pinned, target.dtype, part.size)
+                np.copyto(staged, part, casting="unsafe")
+                to, kind = target.data.ptr + first * target.itemsize, self._runtime.memcpyHostToDevice
+                self._runtime.memcpyAsync(to, staged.ctypes.data, staged.nbytes, kind, self.stream())
+                self._keep(pinned)
 
     def _keep(self, pinned: Any) -> Any:
         """Hold memory that a copy works on until it is done; returns the event of that."""
@@ -155,29 +173,42 @@ class CudaDevice(CudaRuntime):
             self.wait(theirs.record(self._cupy.cuda.Event(disable_timing=True)))
         return array
 
+    def hand_back(self, array: Array, event: Any) -> None:
+        """Give an adopted array back: what its owner's current stream does from now on comes after the mark.
+
+        The array is kept until then, in case that it is freed to another stream.
+        """
+        with self._cupy.cuda.Device(self.number):
+            self._cupy.cuda.get_current_stream().wait_event(event)
+        self._under_way.append((event, array))
+
     def copy(self, target: Array, source: Array) -> None:
-        """Copy within this device."""
+        """Copy within this device; both are C-contiguous."""
+        if self.rehearsing:
+            return
         within = self._runtime.memcpyDeviceToDevice
         self._runtime.memcpyAsync(target.data.ptr, source.data.ptr, target.nbytes, within, self.stream())
 
     def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
-        """Do a step's work: once as it is; then, unless that made new arrays, recorded as a graph; then that again.
+        """Do a step's work: once as it is; then recorded as a graph; then that again, until some array was made anew.
 
         The work may not depend on anything but what `key` holds and what lies in device memory.
         """
         if not self.graphs:
             body()
             return
-        made, graph = self._graphs.get(key, (-1, None))
-        if made != self.allocations:
-            if self._ready.get(key) != self.allocations:
-                body()
-                self._ready[key] = self.allocations
-                return
-            graph = self._capture(body)
-            self._graphs[key] = self.allocations, graph
+        if self._graphs_made != self.allocations:
+            self._graphs.clear()  # their addresses may be others' by now
+        if key not in self._graphs:
+            body()
+            while len(self._graphs) >= _GRAPHS:
+                del self._graphs[next(iter(self._graphs))]
+            self._graphs[key], self._graphs_made = None, self.allocations
+            return
+        if self._graphs[key] is None:
+            self._graphs[key] = self._capture(body)
         with self.active():
-            graph.launch(self._kernels)
+            self._graphs[key].launch(self._kernels)
 
     def _capture(self, body: Callable[[], None]) -> Any:
         with self.active():
@@ -185,9 +216,12 @@ class CudaDevice(CudaRuntime):
             self._kernels.begin_capture(self._runtime.streamCaptureModeThreadLocal)
             try:
                 body()
-            finally:
-                graph = self._kernels.end_capture()
-        return graph
+            except BaseException:
+                # Its own error would hide the one that broke the recording.
+                with suppress(self._runtime.CUDARuntimeError):
+                    self._kernels.end_capture()
+                raise
+            return self._kernels.end_capture()
 
     def record(self) -> Any:
         """A mark after the work so far, on the stream of kernels."""
@@ -200,6 +234,8 @@ class CudaDevice(CudaRuntime):
 
     def send(self, target: Array, source: Array, after: Sequence[Any]) -> Any:
         """Copy to another device on the stream of copies, directly where the two can reach each other."""
+        if self.rehearsing:
+            return self.record()
         for event in after:
             self._copies.wait_event(event)
         with self._cupy.cuda.Device(self.number):

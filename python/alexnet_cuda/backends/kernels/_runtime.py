@@ -22,9 +22,12 @@ class Runtime(ABC):
     Attributes
     ----------
     kind : {"cuda", "simt"}
+    rehearsing : bool
+        Whether work is only gone through: arrays are made, nothing is put on a stream.
     """
 
     kind: str
+    rehearsing = False
 
     @property
     @abstractmethod
@@ -62,7 +65,18 @@ class Runtime(ABC):
         def work(stream: int) -> None:
             function(**arguments, stream=stream)
 
-        self.submit(work, tuple(arrays.values()))
+        if not self.rehearsing:
+            self.submit(work, tuple(arrays.values()))
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """A context in which work is only gone through: afterwards all memory that it takes is there, or it is known
+        that there is not enough, before any of it has changed anything."""
+        self.rehearsing = True
+        try:
+            yield
+        finally:
+            self.rehearsing = False
 
     def require_apart(self, out: Array, **inputs: Array | None) -> None:
         """Refuse an `out` that shares memory with an input, of kernels whose threads read what their neighbours write.

@@ -10,10 +10,19 @@ from ._runtime import Array, Runtime, array_kind, runtime_of
 
 if TYPE_CHECKING:
     from ..cpu.augment import Views
+    from ..cpu.fold import FoldedLayout
 
 
-def fprop(images: Array, views: Views, mean: Array, std: Array, reverse_channels: bool, out: Array) -> None:
-    """Write ``(pixel + shift - mean) / std`` of each image's view to `out` [N, size, size, 3].
+def fprop(
+    images: Array,
+    views: Views,
+    mean: Array,
+    std: Array,
+    reverse_channels: bool,
+    out: Array,
+    folded: FoldedLayout | None = None,
+) -> None:
+    """Write ``(pixel + shift - mean) / std`` of each image's view to `out` [N, size, size, 3], or folded.
 
     `images` is [N, H, W, 3] RGB; `mean` and `std` are RGB [3]; `reverse_channels` makes the result BGR. A fourth
     channel of `out` becomes zero. The views may be in device memory already; if not they are copied there.
@@ -21,18 +30,21 @@ def fprop(images: Array, views: Views, mean: Array, std: Array, reverse_channels
     runtime = runtime_of(out)
     n, height, width, _ = images.shape
     chosen = {name: _there(runtime, getattr(views, name)) for name in ("top", "left", "mirrored", "shift")}
+    size, channels = (out.shape[1], out.shape[3]) if folded is None else (folded.unfolded[0], 3)
+    fold = {} if folded is None else {"stride": folded.stride, "padding": folded.padding, "shape": folded.shape}
     runtime.call(
         "augment",
         {"images": images, "y": out, **chosen},
         count=n,
         height=height,
         width=width,
-        size=out.shape[1],
-        channels=out.shape[3],
+        size=size,
+        channels=channels,
         mean=[float(value) for value in mean],
         std=[float(value) for value in std],
         reverse_channels=reverse_channels,
         dtype=out.dtype.name,
+        **{f"fold_{name}": value for name, value in fold.items()},
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..cpu.conv2d import Conv2dShape
 from ..cpu.dropout import DropoutParams
+from ..cpu.fold import FoldedLayout
 from ..cpu.sgd import SgdParams
 from . import _gemm
 from ._runtime import Array
@@ -20,9 +21,10 @@ def fprop(
     addend: Array | None = None,
     dropout: DropoutParams | None = None,
     precision: str | None = None,
+    folded: FoldedLayout | None = None,
 ) -> None:
     """Write the convolution, plus addend and bias, through activation and dropout, to `out` [N, P, Q, K]."""
-    _gemm.fprop("conv2d", _sizes(s), x, weight, bias, activation, out, addend, dropout, precision)
+    _gemm.fprop("conv2d", _sizes(s, folded), x, weight, bias, activation, out, addend, dropout, precision)
 
 
 def dgrad(
@@ -50,11 +52,13 @@ def wgrad(
     accumulate: bool = False,
     sgd: SgdParams | None = None,
     precision: str | None = None,
+    folded: FoldedLayout | None = None,
 ) -> None:
     """Write the gradients by weights [K, R, S, C / groups] and bias [K], or update the weights by the former."""
-    _gemm.wgrad("conv2d", _sizes(s), x, dy, dweight, dbias, accumulate, sgd, precision)
+    _gemm.wgrad("conv2d", _sizes(s, folded), x, dy, dweight, dbias, accumulate, sgd, precision)
 
 
-def _sizes(s: Conv2dShape) -> _gemm.Problem:
+def _sizes(s: Conv2dShape, folded: FoldedLayout | None = None) -> _gemm.Problem:
     shape = (s.N, s.H, s.W, s.C, s.K, s.R, s.S)
-    return {"shape": shape, "stride": s.stride, "padding": s.padding, "groups": s.groups}
+    sizes = {"shape": shape, "stride": s.stride, "padding": s.padding, "groups": s.groups}
+    return sizes if folded is None else {**sizes, "x_folded": True}

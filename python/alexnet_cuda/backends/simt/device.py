@@ -32,6 +32,7 @@ class SimtDevice(SimtRuntime):
 
     precisions = KERNEL_PRECISIONS
     fuses_update = True
+    folds_input = True
 
     def __init__(self, name: str = "simt", memory_limit: int | None = None) -> None:
         self.name, self.memory_limit = name, memory_limit
@@ -93,12 +94,14 @@ class SimtDevice(SimtRuntime):
 
     def zero(self, array: SimtArray) -> None:
         """Fill with zeros."""
-        self._kernels.put(lambda: array.fill(0))
+        if not self.rehearsing:
+            self._kernels.put(lambda: array.fill(0))
 
     def upload(self, target: SimtArray, host: npt.NDArray[Any]) -> None:
         """Copy from the host; `host` may be changed as soon as this returns."""
         values = np.array(host).astype(target.dtype, copy=False)
-        self._kernels.put(lambda: np.copyto(target, values))
+        if not self.rehearsing:
+            self._kernels.put(lambda: np.copyto(target, values))
 
     def download(self, array: SimtArray) -> npt.NDArray[Any]:
         """A copy on the host, when all work so far is done."""
@@ -123,7 +126,11 @@ class SimtDevice(SimtRuntime):
 
     def copy(self, target: SimtArray, source: SimtArray) -> None:
         """Copy within this device."""
-        self._kernels.put(lambda: np.copyto(target, source))
+        if not self.rehearsing:
+            self._kernels.put(lambda: np.copyto(target, source))
+
+    def hand_back(self, array: SimtArray, event: Event) -> None:
+        """Nothing: who changes an adopted array on the host has to wait for a result first."""
 
     def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
         """Do a step's work."""
@@ -139,6 +146,8 @@ class SimtDevice(SimtRuntime):
 
     def send(self, target: SimtArray, source: SimtArray, after: Sequence[Event]) -> Event:
         """Copy to another device on the stream of copies; the target is NaN from when the copy may begin."""
+        if self.rehearsing:
+            return self.record()
         for event in after:
             self._copies.wait(event)
         self._copies.put(lambda: target.view(np.uint8).fill(255))

@@ -1,0 +1,122 @@
+"""The file of results: what it holds, and writing it so that a run that is cut short keeps what it had."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alexnet_cuda.files import atomic_path
+
+SCHEMA = 1
+# Of a contender: timed; not installed; cannot do this; gave wrong results; failed.
+STATUSES = ("ok", "unavailable", "unsupported", "wrong", "failed")
+OURS = "ours"
+
+Record = dict[str, Any]
+
+
+def new(machine: Record, made_up: bool = False) -> Record:
+    """An empty result."""
+    return {
+        "schema": SCHEMA,
+        "made_up": made_up,
+        "complete": False,
+        "machine": machine,
+        "ceilings": None,
+        "measurements": [],
+        "left_out": [],
+        "notes": [],
+    }
+
+
+def write(path: Path, result: Record) -> None:
+    """Put a result in place of the file, all or nothing."""
+    check(result)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def read(path: Path) -> Record:
+    """A result from a file.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        Not a result of this schema.
+    """
+    try:
+        result = json.loads(path.read_text("utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    try:
+        check(result)
+    except ValueError as error:
+        raise ValueError(f"{path} is no benchmark result: {error}") from error
+    return dict(result)
+
+
+def check(result: Any) -> None:
+    """Require a whole result.
+
+    Raises
+    ------
+    ValueError
+        What is missing or out of place.
+    """
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
+        given = result.get("schema") if isinstance(result, dict) else type(result).__name__
+        raise ValueError(f"expected schema {SCHEMA}, got {given}")
+    for name, kind in (("made_up", bool), ("complete", bool), ("machine", dict), ("measurements", list)):
+        if not isinstance(result.get(name), kind):
+            raise ValueError(f"expected {name} of type {kind.__name__}, got {result.get(name)!r}")
+    for record in result["measurements"]:
+        if not isinstance(record, dict) or not isinstance(record.get("key"), str) or "kind" not in record:
+            raise ValueError(f"expected a measurement with key and kind, got {record!r:.80}")
+        for name, contender in record.get("contenders", {}).items():
+            if contender.get("status") not in STATUSES:
+                raise ValueError(f"{record['key']}: {name} has status {contender.get('status')!r}")
+            if contender["status"] == "ok" and not _positive(time_of(contender)):
+                raise ValueError(f"{record['key']}: {name} is ok, but its time is {time_of(contender)}")
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
+
+
+def time_of(contender: Record, caches: str = "cold") -> float | None:
+    """Microseconds, the median, of a contender that was timed."""
+    times = contender.get(caches)
+    return None if times is None else times.get("median")
+
+
+def contenders(record: Record, family: str) -> Iterator[tuple[str, Record]]:
+    """The contenders of a family ("ours", "library", "torch") that were timed."""
+    for name, contender in record.get("contenders", {}).items():
+        if contender.get("family") == family and contender["status"] == "ok":
+            yield name, contender
+
+
+def best(record: Record, family: str, caches: str = "cold") -> tuple[str, float] | None:
+    """Name and microseconds of the fastest of a family, or None."""
+    timed = [(name, time_of(c, caches)) for name, c in contenders(record, family)]
+    known = [(name, value) for name, value in timed if value is not None]
+    return min(known, key=lambda pair: pair[1]) if known else None
+
+
+def wrong(result: Record) -> list[str]:
+    """One sentence for every contender whose results were wrong."""
+    return [
+        f"{record['key']}: {name}: {contender.get('message', '')}"
+        for record in result["measurements"]
+        for name, contender in record.get("contenders", {}).items()
+        if contender["status"] == "wrong"
+    ]
+
+
+def by_key(result: Record) -> dict[str, Record]:
+    """Measurements by their key."""
+    return {record["key"]: record for record in result["measurements"]}

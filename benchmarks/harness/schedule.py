@@ -1,0 +1,97 @@
+"""What is measured in which order: what tells most comes first, so that a run cut short has answered most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import ops
+from .cases import BATCHES, PRECISIONS, Case
+
+INFERENCE_BATCHES = (128, 1, 1024, 8, 32, 256, 512, 2048)
+TRAINING_BATCHES = (128, 256, 1024)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One measurement.
+
+    Attributes
+    ----------
+    kind : str
+        ``ceilings``, ``op``, ``step`` or ``towers``.
+    key : str
+        Its name in the results.
+    options : dict
+    seconds : float
+        What it is expected to take, at most, for the time budget.
+    """
+
+    kind: str
+    key: str
+    options: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 10.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For the worker process."""
+        return {"kind": self.kind, "key": self.key, "options": self.options}
+
+
+def _op(case: Case, seconds: float) -> Job:
+    return Job("op", case.key, seconds=seconds)
+
+
+def step_job(mode: str, batch: int, precision: str, search: bool = False) -> Job:
+    """A whole step; `search` looks for PyTorch's best configuration, which later ones then use."""
+    options = {"mode": mode, "batch": batch, "precision": precision, "search": search}
+    return Job("step", f"step.{mode}/{batch}/{precision}", options, 110.0 if search else 25.0)
+
+
+def jobs() -> list[Job]:
+    """Everything, the most telling first.
+
+    Convolutions and FC layers at batch 128 in bfloat16 alone (the time goes there, and what cuDNN does there nobody
+    knows), then the other operations, then the step, the towers, and then other precisions and batch sizes.
+    """
+    first = ops.cases(128, "bfloat16")
+    plain = [c for c in first if c.op in ("conv2d", "linear") and c.direction in ("fprop", "dgrad", "wgrad")]
+    between = [c for c in first if c.op in ("lrn_max_pool", "max_pool", "lrn")]
+    rest = [c for c in first if c not in plain and c not in between]
+    found = [Job("ceilings", "ceilings", seconds=15.0)]
+    found += [_op(c, 10.0 if c.op == "conv2d" else 3.0) for c in plain]
+    found += [_op(c, 3.0) for c in between]
+    found += [step_job("training", 128, "bfloat16", search=True), step_job("inference", 128, "bfloat16")]
+    found += [_op(c, 3.0) for c in rest]
+    found += [step_job("training", batch, "bfloat16") for batch in TRAINING_BATCHES[1:]]
+    found += [Job("towers", "towers/128/bfloat16", {"batch": 128, "precision": "bfloat16"}, 20.0)]
+    found += [step_job("inference", batch, "bfloat16") for batch in INFERENCE_BATCHES[1:]]
+    found += [step_job("training", 128, precision) for precision in PRECISIONS[1:]]
+    for precision in PRECISIONS:
+        for batch in BATCHES:
+            done = {job.key for job in found}
+            found += [_op(c, 5.0) for c in ops.cases(batch, precision) if c.key not in done]
+    return found
+
+
+def matching(all_jobs: list[Job], patterns: list[str]) -> list[Job]:
+    """The jobs whose key contains any of the patterns; the ceilings always."""
+    if not patterns:
+        return all_jobs
+    return [job for job in all_jobs if job.kind == "ceilings" or any(text in job.key for text in patterns)]
+
+
+class Budget:
+    """Minutes that a run may take: a job begins only if what it should take still fits."""
+
+    def __init__(self, minutes: float, now: Callable[[], float]) -> None:
+        self.now, self.end = now, now() + 60.0 * minutes
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return self.end - self.now()
+
+    def admits(self, job: Job) -> bool:
+        """Whether there is time for a job."""
+        return self.left >= job.seconds

@@ -1,0 +1,166 @@
+"""README's table from a result: text between two markers, the same whenever it is made from the same file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import results
+from .results import Record
+from .roofline import Ceilings, floor
+
+BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+NOTHING = (
+    "No benchmark has run on a GPU yet: the command is ready, its figures are not. "
+    "`python benchmarks/run_all.py --dry-run` shows what it measures, with computed floors."
+)
+MADE_UP = "**Made up: these numbers test the report and were never measured.**"
+NONE, TIMES = "-", "\u00d7"
+_SHOWN = ("conv2d", "linear", "lrn_max_pool", "max_pool")
+_WITHIN = ("pool1", "pool2")  # part of the rows of the normalisation before them
+_DIRECTIONS = ("fprop", "bprop", "dgrad", "wgrad")
+
+
+def origin(result: Record) -> str:
+    """GPU, versions and commit in one line."""
+    m = result["machine"]
+    versions = m.get("versions", {})
+    names = {"torch": "PyTorch", "nvidia-cudnn-cu13": "cuDNN", "nvidia-cudnn-frontend": "cudnn-frontend"}
+    parts = [m.get("gpu", "unknown GPU"), f"driver {m.get('driver', 'unknown')}"]
+    parts += [f"{label} {versions[name]}" for name, label in names.items() if name in versions]
+    return ", ".join([*parts, f"commit {m.get('commit', 'unknown')}"])
+
+
+def efficiency(record: Record, ceilings: Ceilings, microseconds: float) -> float:
+    """The floor over a time."""
+    least = floor(record["flops"], record["floor_bytes"], record["precision"], ceilings)
+    return 1e6 * least.seconds / microseconds
+
+
+def rate(record: Record, ceilings: Ceilings, microseconds: float) -> str:
+    """TFLOP/s where arithmetic sets the floor, else GB/s of the bytes that must move."""
+    if floor(record["flops"], record["floor_bytes"], record["precision"], ceilings).bound == "compute":
+        return f"{record['flops'] / microseconds / 1e6:.0f} TFLOP/s"
+    return f"{record['floor_bytes'] / microseconds / 1e3:.0f} GB/s"
+
+
+def _ratio(ours: float | None, theirs: tuple[str, float] | None) -> str:
+    if theirs is None:
+        return NONE
+    return f"{theirs[1]:.1f} µs" if ours is None else f"{theirs[1] / ours:.2f}"
+
+
+def _op_rows(result: Record, ceilings: Ceilings) -> list[str]:
+    rows = []
+    for record in result["measurements"]:
+        if record["kind"] != "op" or (record["batch"], record["precision"]) != (128, "bfloat16"):
+            continue
+        if record["op"] not in _SHOWN or record["direction"] not in _DIRECTIONS or record["layer"] in _WITHIN:
+            continue
+        ours = results.best(record, "ours")
+        rows.append(_row(record, ceilings, ours[1] if ours else None))
+    return rows
+
+
+def _row(record: Record, ceilings: Ceilings, time: float | None) -> str:
+    mine = [NONE, NONE, NONE]
+    if time is not None:
+        mine = [f"{time:.1f}", rate(record, ceilings, time), f"{100 * efficiency(record, ceilings, time):.0f} %"]
+    others = [_ratio(time, results.best(record, family)) for family in ("library", "torch")]
+    name = record["layer"] if record["op"] != "lrn_max_pool" else f"{record['layer']} + pool"
+    return "| " + " | ".join([name, record["direction"], *mine, *others]) + " |"
+
+
+def _step_rows(result: Record) -> list[str]:
+    rows = []
+    steps = [r for r in result["measurements"] if r["kind"] == "step"]
+    for record in sorted(steps, key=lambda r: (r["mode"] != "training", r["precision"], r["batch"])):
+        cells = [f"{record['mode']}, {record['precision']}", str(record["batch"])]
+        ours = results.best(record, "ours")
+        cells.append(_per_second(record, ours[1]) if ours else NONE)
+        for family in ("torch", "library"):
+            best = results.best(record, family)
+            cells.append(f"{_per_second(record, best[1])} ({best[0]})" if best else NONE)
+        rivals = [b for f in ("torch", "library") if (b := results.best(record, f))]
+        fastest = min(rivals, key=lambda pair: pair[1], default=None)
+        cells.append(_ratio(ours[1], fastest) if ours else NONE)
+        rows.append("| " + " | ".join(cells) + " |")
+    return rows
+
+
+def _per_second(record: Record, microseconds: float) -> str:
+    return f"{1e6 * record['batch'] / microseconds:,.0f}"
+
+
+def _missing(result: Record) -> list[str]:
+    """Opponents that took no part, with the reason, once each."""
+    found: dict[str, str] = {}
+    for record in result["measurements"]:
+        for name, contender in record.get("contenders", {}).items():
+            if contender["status"] == "unavailable":
+                found.setdefault(name.partition(",")[0], contender.get("message", "").partition(" (")[0])
+    return [f"{name} took no part: {reason}." for name, reason in found.items()]
+
+
+def render(result: Record | None, source: str = "") -> str:
+    """What stands between the markers: the table of a result, or that there is none yet."""
+    if result is None:
+        return NOTHING
+    lines = [MADE_UP, ""] if result["made_up"] else []
+    lines += [f"{origin(result)}. Raw figures: `{source}`.", ""]
+    if result["ceilings"] is not None:
+        ceilings = Ceilings.from_json(result["ceilings"])
+        rates = ", ".join(f"{name} {value / 1e12:.0f}" for name, value in ceilings.flops.items())
+        lines += [
+            f"Ceilings measured in the same run: {ceilings.bandwidth / 1e12:.2f} TB/s (read and written), matrix "
+            f"products {rates} TFLOP/s, {1e6 * ceilings.launch:.1f} µs from one tiny kernel to the next.",
+            "",
+        ]
+        if rows := _op_rows(result, ceilings):
+            lines += [
+                f"Batch 128, bfloat16, caches cold; medians. {TIMES} is their time over ours: above 1 we are faster.",
+                "",
+                f"| layer | pass | µs | rate | of roofline | {TIMES} cuDNN, cuBLAS | {TIMES} PyTorch |",
+                "|---|---|---|---|---|---|---|",
+                *rows,
+                "",
+            ]
+    if rows := _step_rows(result):
+        lines += [
+            "Images per second; the opponent is the best of its configurations.",
+            "",
+            "| step | batch | ours | PyTorch | cuDNN and cuBLAS | ours over the better |",
+            "|---|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    lines += _missing(result)
+    if not result["complete"]:
+        lines.append(f"The run was cut short: {len(result['left_out'])} measurements were left out.")
+    return "\n".join(lines).strip()
+
+
+def between(text: str, table: str) -> str:
+    """The text with the table between its markers.
+
+    Raises
+    ------
+    ValueError
+        The markers are not there, once each and in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"expected one {BEGIN} and after it one {END}")
+    head, _, rest = text.partition(BEGIN)
+    return f"{head}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}"
+
+
+def newest(folder: Path) -> Path | None:
+    """The result in a folder that was written last, by its name's date; None if there is none."""
+    found = [p for p in sorted(folder.glob("*.json")) if _is_result(p)]
+    return max(found, key=lambda p: (p.stem[-10:], p.name), default=None)
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        return not results.read(path)["made_up"]
+    except ValueError:
+        return False

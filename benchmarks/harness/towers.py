@@ -1,0 +1,116 @@
+"""Two towers against one: the step's time, what crosses, how long that takes, and how much of it is hidden."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+from . import timing
+from .cases import DTYPES, ITEMSIZE
+from .results import Record
+from .steps import LEARNING_RATE, Inputs, followed
+
+Interval = tuple[float, float]
+
+
+def union(intervals: Iterable[Interval]) -> list[Interval]:
+    """The same stretches of time, none overlapping another."""
+    merged: list[Interval] = []
+    for start, end in sorted(intervals):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def overlap(copies: Iterable[Interval], kernels: Iterable[Interval]) -> tuple[float, float]:
+    """How long copies ran, and how much of that some kernel ran too."""
+    busy, total, hidden = union(kernels), 0.0, 0.0
+    for start, end in union(copies):
+        total += end - start
+        hidden += sum(max(0.0, min(end, b) - max(start, a)) for a, b in busy)
+    return total, hidden
+
+
+def device_pair(count: int) -> tuple[str, str]:
+    """Two devices, or the one twice."""
+    return ("cuda:0", "cuda:1") if count > 1 else ("cuda:0", "cuda:0")
+
+
+def exchanged_bytes(moved: dict[str, int], dtype: str) -> dict[str, int]:
+    """Bytes a direction and step, by exchange, from the link's counts of numbers."""
+    return {name: int(numbers) * ITEMSIZE[dtype] for name, numbers in moved.items()}
+
+
+def measure(device: Any, options: Record, seconds: float) -> Record:
+    """One tower and two, in turn."""
+    import alexnet_cuda
+
+    batch, precision = options["batch"], options["precision"]
+    pair = device_pair(device.cupy.cuda.runtime.getDeviceCount())
+    inputs = Inputs(device, batch, precision)
+    models = {
+        "one tower": alexnet_cuda.Model(devices="cuda:0", precision=precision, init="he"),
+        "two towers": alexnet_cuda.Model(devices=pair, precision=precision, init="he"),
+    }
+
+    def stepper(model: Any) -> Any:
+        return followed(model, lambda: model.train_step(inputs.images, inputs.labels, learning_rate=LEARNING_RATE))
+
+    losses = {}
+    for name, model in models.items():
+        for _ in range(4):
+            losses[name] = float(stepper(model)().loss)
+    times = timing.in_turn(device, [timing.Candidate(n, stepper(m)) for n, m in models.items()], seconds)
+    link = models["two towers"].link
+    record: Record = {
+        "kind": "towers",
+        "key": f"towers/{batch}/{precision}",
+        "batch": batch,
+        "precision": precision,
+        "devices": list(pair),
+        "losses": losses,
+        "contenders": {name: {"family": "ours", "status": "ok", "cold": t.to_json()} for name, t in times.items()},
+        "exchanged_bytes": exchanged_bytes(dict(link.moved), DTYPES[precision]),
+    }
+    with contextlib.suppress(Exception):  # PyTorch's profiler, where there is one, says what overlapped
+        record["profile"] = {name: hidden_share(device, stepper(model)) for name, model in models.items()}
+    return record
+
+
+def hidden_share(device: Any, step: Any) -> Record:
+    """Launches, microseconds of copies and the share of them under which a kernel ran, a step, from a profile."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    steps = 3
+    device.synchronize()
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        for _ in range(steps):
+            step()
+        device.synchronize()
+        torch.cuda.synchronize()
+    return summarize_profile(_events(profiled), steps)
+
+
+def _events(profiled: Any) -> list[tuple[str, float, float]]:
+    found = []
+    for event in profiled.events():
+        if str(event.device_type).endswith("CUDA"):
+            found.append((event.name, float(event.time_range.start), float(event.time_range.end)))
+    return found
+
+
+def summarize_profile(events: list[tuple[str, float, float]], steps: int) -> Record:
+    """Launches, exchange and hidden share a step from (name, start, end) in microseconds of device activities."""
+    copies = [(a, b) for name, a, b in events if name.startswith("Memcpy") and ("PtoP" in name or "DtoD" in name)]
+    kernels = [(a, b) for name, a, b in events if not name.startswith(("Memcpy", "Memset"))]
+    total, hidden = overlap(copies, kernels)
+    return {
+        "launches": round(len(kernels) / steps, 1),
+        "copies": round(len(copies) / steps, 1),
+        "exchange_us": round(total / steps, 1),
+        "hidden_share": round(hidden / total, 3) if total else None,
+    }

@@ -1,0 +1,323 @@
+"""The same network in PyTorch, a whole training step or inference, in every configuration that may be its best.
+
+Weights on NHWC activations (channels_last); normalisation within towers with alpha times the sum; dropout; momentum SGD
+with decay on weights alone and twice the rate for biases. `benchmarks/run_all.py --self-check` holds its loss and
+gradients against this package's on the CPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from alexnet_cuda.config import Config
+from alexnet_cuda.plan import Step, build_plan
+
+from ..ops import _normpool as normpool
+from .torch_ops import library_norm, response_norm, response_norm_gradient, settings
+
+RUNS = ("graph", "eager", "reduce-overhead", "max-autotune")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One configuration.
+
+    Attributes
+    ----------
+    weights : {"autocast", "pure", "float32"}
+        16-bit precisions: float32 weights under autocast, or everything in 16 bits.
+    run : {"graph", "eager", "reduce-overhead", "max-autotune"}
+        A CUDA graph of the whole step made by hand; nothing of the kind; `torch.compile` in one of its modes.
+    channels : {3, 4, 8}
+        What conv1's input is padded to.
+    groups : {"grouped", "split"}
+        One call of a grouped convolution, or a call a group.
+    norm : {"fused", "library"}
+        Response normalisation as one compiled kernel, or PyTorch's own function.
+    convolutions : {"PyTorch", "cuDNN"}
+        "cuDNN": the plans of its graph API that measured fastest, layer by layer.
+    """
+
+    weights: str = "autocast"
+    run: str = "graph"
+    channels: int = 3
+    groups: str = "grouped"
+    norm: str = "fused"
+    convolutions: str = "PyTorch"
+
+    @property
+    def name(self) -> str:
+        """In results."""
+        how = {"graph": "CUDA graph by hand", "eager": "eager"}.get(self.run, f"compiled, {self.run}")
+        parts = [how, f"{self.weights} weights" if self.weights != "autocast" else "autocast"]
+        parts += [f"conv1 padded to {self.channels}"] * (self.channels != 3)
+        parts += ["a call a group"] * (self.groups == "split") + ["library LRN"] * (self.norm == "library")
+        head = "PyTorch" if self.convolutions == "PyTorch" else "cuDNN and cuBLAS"
+        return ", ".join([head, *parts])
+
+    @property
+    def family(self) -> str:
+        """Of the results' contenders."""
+        return "torch" if self.convolutions == "PyTorch" else "library"
+
+
+def first_setting(precision: str) -> Setting:
+    """Where a search begins."""
+    return Setting(weights="autocast" if precision in ("bfloat16", "float16") else "float32")
+
+
+def neighbours(setting: Setting, precision: str) -> list[list[Setting]]:
+    """What a search tries, one choice after the other: each list holds the alternatives to what is best so far."""
+    weights = ["pure"] if precision in ("bfloat16", "float16") else []
+    return [
+        [dataclasses.replace(setting, weights=w) for w in weights],
+        [dataclasses.replace(setting, channels=c) for c in (4, 8)],
+        [dataclasses.replace(setting, groups="split")],
+        [dataclasses.replace(setting, norm="library")],
+        [dataclasses.replace(setting, convolutions="cuDNN")],
+        [dataclasses.replace(setting, run=run) for run in RUNS[1:]],
+    ]
+
+
+def search(precision: str, seconds_of: Callable[[Setting], float | None]) -> list[Setting]:
+    """Every setting that ran, fastest first: one choice at a time, keeping the better.
+
+    Parameters
+    ----------
+    precision : str
+    seconds_of : callable
+        Seconds a step, or None where the setting does not run or there is no time left to try it.
+    """
+    best = first_setting(precision)
+    times = {best: seconds_of(best)}
+    for position in range(len(neighbours(best, precision))):
+        for setting in neighbours(best, precision)[position]:
+            times[setting] = seconds_of(setting)
+        own = [s for s, seconds in times.items() if seconds is not None and s.convolutions == "PyTorch"]
+        best = min(own, key=lambda s: times[s] or 0.0, default=best)
+    ran = [s for s, seconds in times.items() if seconds is not None]
+    return sorted(ran, key=lambda s: times[s] or 0.0)
+
+
+def _norm_function(torch: Any) -> Any:
+    """The normalisation as an autograd function whose two passes are compiled, one kernel each."""
+    forward = torch.compile(lambda x, groups: response_norm(torch, x, groups), dynamic=False)
+    backward = torch.compile(lambda dy, x, groups: response_norm_gradient(torch, dy, x, groups), dynamic=False)
+
+    class Norm(torch.autograd.Function):  # type: ignore[misc, name-defined]
+        @staticmethod
+        def forward(ctx: Any, x: Any, groups: int) -> Any:
+            ctx.save_for_backward(x)
+            ctx.groups = groups
+            return forward(x, groups)
+
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            return backward(dy.contiguous(), x, ctx.groups), None
+
+    return Norm.apply
+
+
+class Network:
+    """The network as tensors and a forward function.
+
+    Parameters
+    ----------
+    config : Config
+        Of preset "paper" in its order of layers; its plan is the network.
+    setting : Setting
+    precision : str
+    device : str
+        "cuda", or "cpu" for the self-check.
+    parameters : mapping, optional
+        This package's, by name; random ones otherwise.
+    convolution : callable, optional
+        Instead of PyTorch's: from a step, x, weight, bias to the activated output, all NCHW in channels_last.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        setting: Setting,
+        precision: str,
+        device: str = "cuda",
+        parameters: Any = None,
+        convolution: Callable[..., Any] | None = None,
+    ) -> None:
+        import torch
+
+        self.torch, self.config, self.setting, self.precision = torch, config, setting, precision
+        self.steps = build_plan(config).steps
+        self.compute = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)
+        self.held = self.compute if setting.weights == "pure" else torch.float32
+        self.device, self.convolution = device, convolution
+        self.weights: dict[str, Any] = {}
+        for step in self.steps:
+            if step.weight_shape:
+                self._add(step, parameters)
+        inline = setting.run in ("reduce-overhead", "max-autotune") or device == "cpu"
+        fused = (lambda x, groups: response_norm(torch, x, groups)) if inline else _norm_function(torch)
+        self.norm = fused if setting.norm == "fused" else lambda x, groups: library_norm(torch, x, groups)
+        self.training = True
+
+    def _add(self, step: Step, parameters: Any) -> None:
+        torch, shape = self.torch, step.weight_shape
+        if parameters is None:
+            fan_in = shape[1] if len(shape) == 2 else shape[1] * shape[2] * shape[3]
+            weight = torch.randn(shape) * (2.0 / fan_in) ** 0.5
+            bias = torch.zeros(shape[0])
+        else:
+            weight, bias = (torch.from_numpy(parameters[f"{step.name}.{kind}"].copy()) for kind in ("weight", "bias"))
+        if len(shape) == 4:  # KRSC to KCRS, which in channels_last is the same memory
+            extra = self.setting.channels - 3 if step.name == "conv1" else 0
+            weight = torch.nn.functional.pad(weight.float(), (0, extra)).permute(0, 3, 1, 2)
+        for kind, value in (("weight", weight), ("bias", bias)):
+            made = value.to(self.device, self.held)
+            if made.dim() == 4:
+                made = made.contiguous(memory_format=torch.channels_last)
+            self.weights[f"{step.name}.{kind}"] = made.detach().requires_grad_()
+
+    def __call__(self, x: Any) -> Any:
+        """Logits from x [N, 3, H, W] in channels_last."""
+        torch = self.torch
+        if self.setting.channels > 3:
+            x = torch.nn.functional.pad(x, (0, 0, 0, 0, 0, self.setting.channels - 3))
+            x = x.contiguous(memory_format=torch.channels_last)
+        for step in self.steps:
+            x = getattr(self, "_" + step.op)(step, x)
+        return x
+
+    def _conv2d(self, step: Step, x: Any) -> Any:
+        torch, how = self.torch, (step.stride, step.padding)
+        weight, bias = self.weights[f"{step.name}.weight"], self.weights[f"{step.name}.bias"]
+        if self.convolution is not None:
+            return self.convolution(step, x, weight, bias)
+        conv2d = torch.nn.functional.conv2d
+        if step.groups > 1 and self.setting.groups == "split":
+            parts = zip(*(t.chunk(step.groups, d) for t, d in ((x, 1), (weight, 0), (bias, 0))), strict=True)
+            y = torch.cat([conv2d(a, w, b, *how) for a, w, b in parts], 1)
+        else:
+            y = conv2d(x, weight, bias, *how, 1, step.groups)
+        return torch.relu_(y)
+
+    def _lrn(self, step: Step, x: Any) -> Any:
+        y = self.norm(x.permute(0, 2, 3, 1), step.groups)
+        return y.permute(0, 3, 1, 2)
+
+    def _max_pool(self, step: Step, x: Any) -> Any:
+        return self.torch.nn.functional.max_pool2d(x, step.kernel, step.stride)
+
+    def _linear(self, step: Step, x: Any) -> Any:
+        if x.dim() == 4:  # (h, w, c) order, as this package keeps fc6's input: a view in channels_last
+            x = x.permute(0, 2, 3, 1).reshape(x.shape[0], -1)
+        y = self.torch.nn.functional.linear(x, self.weights[f"{step.name}.weight"], self.weights[f"{step.name}.bias"])
+        return self.torch.relu_(y) if step.activation == "relu" else y
+
+    def _dropout(self, step: Step, x: Any) -> Any:
+        return self.torch.nn.functional.dropout(x, self.config.dropout, self.training)
+
+    def autocast(self) -> Any:
+        """The context of the forward pass."""
+        enabled = self.setting.weights == "autocast"
+        return self.torch.autocast(self.device, self.compute if enabled else None, enabled, cache_enabled=False)
+
+    def loss(self, logits: Any, labels: Any) -> Any:
+        """Mean cross-entropy."""
+        return self.torch.nn.functional.cross_entropy(logits, labels)
+
+    def optimizer(self, learning_rate: float, fused: bool = True) -> Any:
+        """Momentum SGD with decay on weights, biases at twice the rate."""
+        weights = [w for name, w in self.weights.items() if name.endswith("weight")]
+        biases = [w for name, w in self.weights.items() if name.endswith("bias")]
+        groups = [{"params": weights, "weight_decay": 5e-4}, {"params": biases, "lr": 2 * learning_rate}]
+        return self.torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, fused=fused)
+
+
+def check_norm_constants(config: Config) -> None:
+    """Require the normalisation and pool that the functions above have built in."""
+    given = (config.lrn_size, config.lrn_k, config.lrn_alpha, config.lrn_beta, config.lrn_alpha_over_size)
+    if given != (normpool.SIZE, normpool.K, normpool.ALPHA, normpool.BETA, False):
+        raise ValueError(f"the PyTorch network normalises as the paper does, got {given}")
+
+
+@dataclass
+class Runner:
+    """A step that can be enqueued again and again."""
+
+    step: Callable[[], Any]
+    kernels: Callable[[], list[str]] = list
+
+
+def training(network: Network, x: Any, labels: Any, learning_rate: float = 1e-4) -> Runner:
+    """A training step on one batch: forward, loss, backward, update."""
+    torch, setting = network.torch, network.setting
+    settings(torch, network.precision)
+    optimizer = network.optimizer(learning_rate)
+    scaler = 1024.0 if network.precision == "float16" and setting.weights == "autocast" else 1.0
+    call = _compiled(network)
+    begin = getattr(torch.compiler, "cudagraph_mark_step_begin", lambda: None) if setting.run in RUNS[2:] else None
+
+    def step() -> Any:
+        if begin is not None:
+            begin()
+        optimizer.zero_grad(set_to_none=True)
+        with network.autocast():
+            loss = network.loss(call(x), labels)
+        (loss * scaler if scaler != 1.0 else loss).backward()
+        if scaler != 1.0:
+            torch._foreach_div_([w.grad for w in network.weights.values()], scaler)
+        optimizer.step()
+        return loss
+
+    return _runner(torch, setting, step)
+
+
+def inference(network: Network, x: Any) -> Runner:
+    """A forward pass on one batch, its logits brought to the host, as this package's `forward` does."""
+    torch, setting = network.torch, network.setting
+    settings(torch, network.precision)
+    network.training = False
+    call = _compiled(network)
+
+    logits: list[Any] = [None]
+
+    def step() -> Any:
+        with torch.inference_mode(), network.autocast():
+            logits[0] = call(x)
+
+    runner = _runner(torch, setting, step)
+
+    def and_fetch() -> Any:
+        runner.step()
+        return logits[0].cpu()
+
+    return Runner(and_fetch, runner.kernels)
+
+
+def _compiled(network: Network) -> Callable[[Any], Any]:
+    if network.setting.run not in RUNS[2:]:
+        return network.__call__
+    compiled: Callable[[Any], Any] = network.torch.compile(network.__call__, mode=network.setting.run, dynamic=False)
+    return compiled
+
+
+def _runner(torch: Any, setting: Setting, step: Callable[[], Any]) -> Runner:
+    if setting.run != "graph":
+        for _ in range(4):  # compile, record, and let cuDNN try its algorithms
+            step()
+        torch.cuda.synchronize()
+        return Runner(step)
+    from .torch_ops import graph_capture
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    captured = graph_capture(torch)(step)
+    return Runner(captured.replay, captured.kernels)

@@ -1,0 +1,84 @@
+"""Measure this package on a GPU beside cuDNN, cuBLAS and PyTorch, each at its best.
+
+    python benchmarks/run_all.py --output benchmarks/results/GPU-DATE.json   everything, in under eight minutes
+    python benchmarks/run_all.py --dry-run                                   what would be measured; needs no GPU
+    python benchmarks/run_all.py --self-check                                PyTorch's network against ours, on the CPU
+
+The most telling figures come first and the file is written after every measurement, so a run may be cut short. An
+opponent that is not installed is left out, and the output says so. The exit code is 1 where some result was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:  # run as a script, the folder of the script is there, not the one above it
+    sys.path.insert(0, str(ROOT))
+
+from benchmarks.harness import dry_run, results, runner, schedule, self_check, worker  # noqa: E402
+from benchmarks.harness.roofline import NOMINAL, Ceilings  # noqa: E402
+
+WRONG, NO_GPU = 1, 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(description="Benchmarks against cuDNN, cuBLAS and PyTorch on a GPU.")
+    made.add_argument("--output", type=Path, help="write the results to this JSON file")
+    made.add_argument("--minutes", type=float, default=8.0, help="stop beginning measurements after so long")
+    made.add_argument("--only", action="append", default=[], metavar="TEXT", help="only what has this in its key")
+    made.add_argument("--plan-seconds", type=float, default=6.0, help="longest search through a library's algorithms")
+    made.add_argument("--dry-run", action="store_true", help="print what would be measured; needs no GPU")
+    made.add_argument("--ceilings", type=Path, metavar="FILE", help="for --dry-run: a result whose ceilings to take")
+    made.add_argument("--self-check", action="store_true", help="check the PyTorch network against ours on the CPU")
+    made.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; the exit code."""
+    options = parser().parse_args(arguments)
+    if options.worker:
+        return worker.main()
+    if options.self_check:
+        return self_check.main()
+    jobs = schedule.matching(schedule.jobs(), options.only)
+    if options.dry_run:
+        ceilings = Ceilings.from_json(results.read(options.ceilings)["ceilings"]) if options.ceilings else NOMINAL
+        print(dry_run.report(jobs, ceilings))
+        return 0
+    if options.output is not None and not options.output.parent.is_dir():
+        raise SystemExit(f"cannot write {options.output}: the folder {options.output.parent} does not exist")
+    return measure(options, jobs)
+
+
+def measure(options: argparse.Namespace, jobs: list[schedule.Job]) -> int:
+    """Run the jobs, keep the results, say what was wrong."""
+
+    def save(result: results.Record) -> None:
+        if options.output is not None:
+            results.write(options.output, result)
+
+    result = results.new({})
+    budget = schedule.Budget(options.minutes, time.monotonic)
+    try:
+        runner.run(
+            jobs, budget, runner.Process, result, save, lambda text: print(text, flush=True), options.plan_seconds
+        )
+    except runner.NoDevice as error:
+        print(f"nothing was measured: {error}", file=sys.stderr)
+        return NO_GPU
+    for note in result["notes"]:
+        print(f"note: {note}")
+    found = results.wrong(result)
+    for sentence in found:
+        print(f"WRONG: {sentence}", file=sys.stderr)
+    return WRONG if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

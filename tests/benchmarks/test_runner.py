@@ -1,0 +1,320 @@
+"""Going through the jobs: what is kept, written, tried again and left out, and the exit codes. No GPU, fake workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks import run_all
+from benchmarks.harness import results, runner
+from benchmarks.harness.bench import DeviceLost
+from benchmarks.harness.runner import Failed, Lost, NoDevice, Process, run
+from benchmarks.harness.schedule import Budget, Job, jobs, matching, step_job
+from benchmarks.harness.worker import LOST, serve
+
+from .fakes import FakeDevice
+
+KEYS = ["softmax_cross_entropy.fprop/logits/1/float32", "linear.fprop/fc8/1/float32", "linear.dgrad/fc8/1/float32"]
+JOBS = [Job("ceilings", "ceilings"), *(Job("op", key) for key in KEYS)]
+CEILINGS = {"source": "s", "bandwidth": 1e12, "flops": {"bfloat16": 1e14}, "launch": 1e-6}
+
+
+def record(key: str, status: str = "ok", **fields: Any) -> results.Record:
+    ours = {"family": "ours", "status": status, "cold": {"median": 5.0}, **fields}
+    return {"kind": "op", "key": key, "contenders": {"ours": ours}}
+
+
+class FakeWorker:
+    """Answers what it is told to; remembers what it was asked."""
+
+    def __init__(self, answer: Callable[[results.Record], results.Record]) -> None:
+        self.answer, self.stopped = answer, False
+        self.asked: list[results.Record] = []
+        self.machine: results.Record = {"gpu": "fake"}
+
+    def do(self, job: results.Record, seconds: float) -> results.Record:
+        self.asked.append(job)
+        if job["kind"] == "ceilings":
+            return {"kind": "ceilings", "key": "ceilings", "ceilings": CEILINGS, "detail": {}}
+        return self.answer(job)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def go(
+    answer: Callable[[results.Record], results.Record], minutes: float = 8.0, now: Callable[[], float] = lambda: 0.0
+) -> tuple[results.Record, list[FakeWorker], list[results.Record], list[str]]:
+    workers: list[FakeWorker] = []
+    saved: list[results.Record] = []
+    said: list[str] = []
+
+    def start() -> FakeWorker:
+        workers.append(FakeWorker(answer))
+        return workers[-1]
+
+    def save(result: results.Record) -> None:
+        results.check(result)
+        saved.append(json.loads(json.dumps(result)))
+
+    result = run(JOBS, Budget(minutes, now), start, results.new({}), save, said.append)
+    return result, workers, saved, said
+
+
+def test_the_result_is_saved_after_every_measurement() -> None:
+    result, workers, saved, said = go(lambda job: record(job["key"]))
+    assert [len(s["measurements"]) for s in saved] == [0, 1, 2, 3, 3]
+    assert [s["complete"] for s in saved] == [False] * 4 + [True]
+    assert saved[0]["ceilings"] == CEILINGS, "what was measured first is there though all else were lost"
+    assert [m["key"] for m in result["measurements"]] == KEYS
+    assert result["machine"] == {"gpu": "fake"}
+    assert len(workers) == 1
+    assert workers[0].stopped
+    assert len(said) == len(JOBS)
+
+
+def test_a_run_is_cut_at_its_minutes() -> None:
+    clock = iter(range(0, 10000, 25))
+    result, _, saved, said = go(lambda job: record(job["key"]), minutes=1.2, now=lambda: float(next(clock)))
+    assert [m["key"] for m in result["measurements"]] == KEYS[:1], "a job of ten seconds begins if ten are left"
+    assert result["left_out"] == KEYS[1:]
+    assert not saved[-1]["complete"]
+    assert "2 measurements left out" in said[-1]
+
+
+def test_a_contender_that_takes_the_device_with_it_is_left_out_of_the_next_try() -> None:
+    def answer(job: results.Record) -> results.Record:
+        if job["key"] == KEYS[1] and not job["excluded"]:
+            raise Lost("ours", "illegal address")
+        return {**record(job["key"]), "contenders": {} if job["excluded"] else record(job["key"])["contenders"]}
+
+    result, workers, _, _ = go(answer)
+    assert len(workers) == 2, "a process that lost its device is no use for the next job"
+    assert workers[0].stopped
+    assert [job["key"] for job in workers[1].asked] == KEYS[1:]
+    assert workers[1].asked[0]["excluded"] == ["ours"]
+    lost = results.by_key(result)[KEYS[1]]["contenders"]["ours"]
+    assert (lost["status"], lost["message"]) == ("failed", "illegal address")
+    assert results.by_key(result)[KEYS[2]]["contenders"]["ours"]["status"] == "ok"
+    assert any("took the device with it" in note for note in result["notes"])
+
+
+def test_a_job_that_never_works_is_given_up() -> None:
+    def answer(job: results.Record) -> results.Record:
+        if job["key"] == KEYS[0]:
+            raise Lost(f"opponent {len(job['excluded'])}", "gone")
+        if job["key"] == KEYS[1]:
+            raise Failed("KeyError: 'x'")
+        return record(job["key"])
+
+    result, workers, _, said = go(answer)
+    assert len(workers) == runner.ATTEMPTS + 1
+    assert [m["key"] for m in result["measurements"]] == KEYS[2:]
+    assert f"{KEYS[1]}: KeyError: 'x'" in result["notes"]
+    assert "failed" in said[1]
+
+
+def test_what_an_opponent_lacks_is_said() -> None:
+    def answer(job: results.Record) -> results.Record:
+        made = record(job["key"])
+        made["contenders"]["cuDNN"] = {"family": "library", "status": "unavailable", "message": "pip install it"}
+        return made
+
+    _, _, _, said = go(answer)
+    assert "[cuDNN: unavailable: pip install it]" in said[1]
+
+
+def test_plans_and_settings_are_handed_on() -> None:
+    conv = Job("op", "conv2d.fprop/conv2/128/bfloat16")
+    search, later = step_job("training", 128, "bfloat16", search=True), step_job("training", 256, "bfloat16")
+
+    def answer(job: results.Record) -> results.Record:
+        if job["kind"] == "op":
+            made = record(job["key"])
+            for name, median, api in (
+                ("cuDNN", 9.0, "graph"),
+                ("cuDNN, a call a group", 7.0, "graph"),
+                ("C", 1.0, "c"),
+            ):
+                detail = {"engine": f"eng{median:.0f}", "api": api}
+                made["contenders"][name] = {
+                    "family": "library",
+                    "status": "ok",
+                    "cold": {"median": median},
+                    "detail": detail,
+                }
+            return made
+        settings = [{"weights": "pure"}] if job["options"]["search"] else []
+        return {"kind": "step", "key": job["key"], "mode": "training", "contenders": {}, "settings": settings}
+
+    worker = FakeWorker(answer)
+    run([conv, search, later], Budget(60, lambda: 0.0), lambda: worker, results.new({}), lambda r: None, lambda s: None)
+    assert worker.asked[1]["shared"]["plans"] == {conv.key: ["a call a group", "eng7"]}
+    assert worker.asked[2]["shared"]["settings"] == {"training": [{"weights": "pure"}]}
+
+
+def test_the_worker_that_ran_under_the_profiler_is_replaced() -> None:
+    workers: list[FakeWorker] = []
+
+    def start() -> FakeWorker:
+        workers.append(FakeWorker(lambda job: {"kind": job["kind"], "key": job["key"], "contenders": {}}))
+        return workers[-1]
+
+    two = [Job("towers", "towers/128/bfloat16"), Job("op", KEYS[0])]
+    run(two, Budget(60, lambda: 0.0), start, results.new({}), lambda r: None, lambda s: None)
+    assert [len(w.asked) for w in workers] == [1, 1]
+
+
+# -- the worker's own loop
+
+
+def serve_jobs(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> tuple[int, list[Any]]:
+    def do(job: results.Record, device_: Any, send: Any) -> results.Record:
+        send({"stage": "ours"})
+        answer = answers[job["key"]]
+        if isinstance(answer, Exception):
+            raise answer
+        return dict(answer)
+
+    monkeypatch.setattr("benchmarks.harness.worker.do", do)
+    sent: list[Any] = []
+    return serve([json.dumps({"key": key}) for key in answers], sent.append, device, None), sent  # type: ignore[arg-type]
+
+
+def test_the_worker_answers_and_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"a": {"key": "a"}, "b": ValueError("no"), "c": {"key": "c"}}
+    code, sent = serve_jobs(FakeDevice(), monkeypatch, answers)
+    assert code == 0
+    assert [next(iter(m)) for m in sent] == ["stage", "record", "stage", "failed", "stage", "record"]
+    assert sent[3] == {"failed": "ValueError: no"}
+    assert sent[1]["record"]["clocks"] == {}
+
+
+def test_the_worker_ends_when_the_device_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"a": DeviceLost("cuDNN", "illegal address"), "b": {"key": "b"}}
+    code, sent = serve_jobs(FakeDevice(), monkeypatch, answers)
+    assert code == LOST
+    assert sent[-1] == {"lost": "cuDNN", "message": "illegal address"}
+    device = FakeDevice()
+    device.lost = True
+    assert serve_jobs(device, monkeypatch, {"a": RuntimeError("x")})[0] == LOST
+
+
+# -- a real process that pretends
+
+PRETENDER = """
+import json, os, sys, time
+print(json.dumps({"machine": {"gpu": "pretended"}}), flush=True)
+print("a library prints this", flush=True)
+for line in sys.stdin:
+    job = json.loads(line)
+    print(json.dumps({"stage": "cuDNN"}), flush=True)
+    if job["key"] == "die":
+        os._exit(9)
+    if job["key"] == "hang":
+        time.sleep(60)
+    print(json.dumps({"record": {"key": job["key"]}}), flush=True)
+"""
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Any:
+    (tmp_path / "pretender.py").write_text(textwrap.dedent(PRETENDER))
+    made = Process([sys.executable, str(tmp_path / "pretender.py")])
+    yield made
+    made.stop()
+
+
+def test_a_process_answers(process: Process) -> None:
+    assert process.machine == {"gpu": "pretended"}
+    assert process.do({"key": "x"}, 20.0) == {"key": "x"}
+
+
+def test_a_process_that_dies_says_who_was_at_work(process: Process) -> None:
+    with pytest.raises(Lost) as lost:
+        process.do({"key": "die"}, 20.0)
+    assert lost.value.stage == "cuDNN"
+    assert "code 9" in lost.value.message
+    with pytest.raises(Lost):
+        process.do({"key": "x"}, 20.0)
+
+
+def test_a_process_that_hangs_is_ended(process: Process) -> None:
+    with pytest.raises(Lost, match="no answer"):
+        process.do({"key": "hang"}, 0.3)
+    assert process.process.poll() is not None
+
+
+# -- the command
+
+
+def command(monkeypatch: pytest.MonkeyPatch, answer: Callable[[results.Record], results.Record], *more: str) -> int:
+    monkeypatch.setattr(runner, "Process", lambda: FakeWorker(answer))
+    monkeypatch.setattr(run_all.schedule, "jobs", lambda: JOBS)
+    return run_all.main([*more])
+
+
+def test_exit_codes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "r.json"
+    assert command(monkeypatch, lambda job: record(job["key"]), "--output", str(path)) == 0
+    assert len(results.read(path)["measurements"]) == 3
+    assert os.listdir(tmp_path) == ["r.json"], "no temporary file is left"
+    message = {"message": "y: 3 of 9 elements are off"}
+    assert command(monkeypatch, lambda job: record(job["key"], "wrong", **message), "--output", str(path)) == 1
+    assert f"WRONG: {KEYS[0]}: ours: y: 3 of 9 elements are off" in capsys.readouterr().err
+    assert command(monkeypatch, lambda job: record(job["key"]), "--only", "dgrad") == 0
+
+
+def test_no_gpu_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def none() -> Any:
+        raise NoDevice("no CUDA device")
+
+    monkeypatch.setattr(runner, "Process", none)
+    assert run_all.main([]) == run_all.NO_GPU
+    assert "nothing was measured: no CUDA device" in capsys.readouterr().err
+
+
+def test_an_output_that_cannot_be_written_is_said_before_measuring(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="does not exist"):
+        run_all.main(["--output", str(tmp_path / "none" / "r.json")])
+
+
+# -- the order
+
+
+def test_the_most_telling_comes_first() -> None:
+    keys = [job.key for job in jobs()]
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == "ceilings"
+    first = keys[1:24]
+    assert all(k.startswith(("conv2d.", "linear.")) and k.endswith("/128/bfloat16") for k in first)
+    assert len([k for k in first if k.startswith("conv2d")]) == 14
+    assert keys.index("step.training/128/bfloat16") < keys.index("linear.wgrad_sgd/fc6/128/bfloat16")
+    assert keys.index("step.training/256/bfloat16") < keys.index("conv2d.fprop/conv1/128/float16")
+    for precision in ("bfloat16", "float16", "tf32", "float32"):
+        for batch in (128, 256, 1024):
+            assert f"conv2d.dgrad/conv2/{batch}/{precision}" in keys
+    for batch in (1, 8, 2048):
+        assert f"step.inference/{batch}/bfloat16" in keys
+    assert "towers/128/bfloat16" in keys
+
+
+def test_what_must_come_fits_into_the_budget() -> None:
+    before = 0.0
+    for job in jobs():
+        before += job.seconds
+        if job.key == "step.training/128/bfloat16":
+            break
+    assert before <= 8 * 60, "by our own estimates the layers and the training step are done in time"
+
+
+def test_only() -> None:
+    chosen = matching(jobs(), ["conv2d.wgrad/conv3", "towers"])
+    assert chosen[0].kind == "ceilings"
+    assert {job.key.partition("/")[0] for job in chosen[1:]} == {"conv2d.wgrad", "towers"}
