@@ -123,6 +123,18 @@ def assert_repeats(backend: Backend, run: Callable[[], Sequence[Any]]) -> None:
         first = now
 
 
+def assert_alignment_changes_nothing(
+    backend: Backend, arrays: dict[str, Array], run: Callable[..., Sequence[Any]]
+) -> None:
+    """Require the same bits of what `run` returns if one of the arrays that it gets lies on no multiple of 16 bytes."""
+    expected: list[bytes] | None = None
+    for shifted in (None, *arrays):
+        there = {n: (backend.shifted if n == shifted else backend.to_device)(a) for n, a in arrays.items()}
+        now = [backend.bits(array) for array in run(**there)]
+        assert expected is None or now == expected, f"with {shifted} shifted"
+        expected = now
+
+
 def _cpu() -> Backend:
     single = (PRECISIONS["float32"],)
     # float64 is the reference itself; it is held against loops and differences in the tests named "reference".

@@ -67,6 +67,8 @@ class FpropForm:
     ----------
     addend : {"", "apart", "out"}
         None, an array of its own, or the one that is written.
+    dropout : {"", "blocks", "odd"}
+        Whether the rows' numbers begin at multiples of 4.
     sums : bool
         Whether the result is of the dtype of sums.
     """
@@ -74,7 +76,7 @@ class FpropForm:
     bias: bool = True
     addend: str = ""
     activation: str = "none"
-    dropout: bool = False
+    dropout: str = ""
     sums: bool = False
 
     def check(
@@ -85,7 +87,8 @@ class FpropForm:
         result = precision.sums if self.sums else precision
         bias = precision.parameter(_normal(31, (columns,))) if self.bias else None
         addend = precision.parameter(_normal(32, shape)) if self.addend else None
-        start, stride = (8, 2 * columns + 8) if columns % 8 == 0 else (3, columns + 2)
+        # Where columns come in whole blocks of random numbers, rows may begin at one or not.
+        start, stride = (8, 2 * columns + 8) if self.dropout == "blocks" else (3, columns + 2)
         key = {"seed": 1 << 40 | 7, "purpose": 3, "step": 5, "start": start, "row_stride": stride}
         drop = dropout.parameters(0.4, **key) if self.dropout else None
         to_device = getattr(backend, there)
@@ -120,8 +123,8 @@ FPROP_FORMS = {
     "addend, relu": FpropForm(addend="apart", activation="relu"),
     "sums": FpropForm(bias=False, sums=True),
     "sums in place": FpropForm(bias=False, addend="out", sums=True),
-    "relu, dropout": FpropForm(activation="relu", dropout=True),
-    "all, sums": FpropForm(addend="apart", activation="tanh", dropout=True, sums=True),
+    "relu, dropout": FpropForm(activation="relu", dropout="blocks"),
+    "all, sums": FpropForm(addend="apart", activation="tanh", dropout="odd", sums=True),
 }
 
 

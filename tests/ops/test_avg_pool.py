@@ -10,7 +10,7 @@ import pytest
 
 from alexnet_cuda.ops import avg_pool
 
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .tolerance import PRECISIONS, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
@@ -95,6 +95,27 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         avg_pool.fprop(zeros(1, 2, 9, 2))
     with pytest.raises(ValueError, match=r"dy must have shape \[1, 3, 4, 2\], got \[1, 4, 3, 2\]"):
         avg_pool.bprop(zeros(1, 4, 3, 2), (1, 7, 9, 2))
+
+
+def test_overlap_is_named(kernels: Backend, precision: Precision) -> None:
+    x = kernels.to_device(precision.array(np.ones((1, 7, 9, 2))))
+    before, y = kernels.bits(x), x.reshape(-1)[:24].reshape(1, 3, 4, 2)
+    with pytest.raises(ValueError, match="out overlaps x; expected memory of its own"):
+        avg_pool.fprop(x, out=y)
+    with pytest.raises(ValueError, match="out overlaps dy; expected memory of its own"):
+        avg_pool.bprop(y, x.shape, out=x)
+    assert kernels.bits(x) == before
+
+
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:
+    rng = np.random.default_rng(10)
+    arrays_there = {name: precision.array(rng.standard_normal((2, 7, 9, 16))) for name in ("x", "dx")}
+    arrays_there |= {name: precision.array(rng.standard_normal((2, 3, 4, 16))) for name in ("y", "dy")}
+
+    def run(x: Any, dx: Any, y: Any, dy: Any) -> list[Any]:
+        return [avg_pool.fprop(x, out=y), avg_pool.bprop(dy, x.shape, out=dx)]
+
+    assert_alignment_changes_nothing(backend, arrays_there, run)
 
 
 def test_repeats_to_the_bit(backend: Backend) -> None:

@@ -15,7 +15,7 @@ from alexnet_cuda.backends.cpu import conv2d as implementation
 from alexnet_cuda.ops import conv2d
 from alexnet_cuda.ops.sgd import SgdParams
 
-from .backends import Backend, ChannelRange, assert_repeats
+from .backends import Backend, ChannelRange, assert_alignment_changes_nothing, assert_repeats
 from .fused import (
     DGRAD_FORMS,
     FPROP_FORMS,
@@ -349,11 +349,48 @@ def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, product: P
     check_wgrad(backend, product, case, WgradForm(bias=False, sgd=True, copy=True), "shifted")
 
 
+def test_what_joins_the_sums_may_lie_on_no_multiple_of_16_bytes(backend: Backend, product: Precision) -> None:
+    """One at a time: the operands lie as they should, so that the sums are the same."""
+    case, sums = TILED["vectors"], product.sums
+    x, weight, dy = rounded(case, product.name)
+    there = [backend.to_device(a) for a in (x, weight, dy)]
+    options = {**case.options, "precision": product.option}
+    bias = product.parameter(np.arange(case.k) - 9.5)
+
+    def fprop(bias: Any, addend: Any, out: Any) -> list[Any]:
+        return [conv2d.fprop(*there[:2], bias, addend=addend, activation="relu", out=out, **options)]
+
+    def dgrad(mask: Any, addend: Any, out: Any) -> list[Any]:
+        return [conv2d.dgrad(there[2], there[1], x.shape, mask=mask, addend=addend, out=out, **options)]
+
+    def wgrad(new: Any, velocity: Any, out: Any, copy: Any = None) -> list[Any]:
+        p = SgdParams(new, velocity, 0.5, copy=copy)
+        conv2d.wgrad(there[0], there[2], case.rs, sgd=p, bias=False, out=out, **options)
+        return [new, velocity, out, *([] if copy is None else [copy])]
+
+    for result in (product, sums):
+        outputs = [np.zeros(a.shape, result.dtype) for a in (dy, x)]
+        arrays = {"bias": bias, "addend": product.parameter(dy), "out": outputs[0]}
+        assert_alignment_changes_nothing(backend, arrays, fprop)
+        arrays = {"mask": x, "addend": product.parameter(x), "out": outputs[1]}
+        assert_alignment_changes_nothing(backend, arrays, dgrad)
+    kept = product.parameter(weight)
+    arrays = {"new": kept, "velocity": kept, "out": kept}
+    if product.dtype.itemsize == 2:
+        arrays["copy"] = weight
+    assert_alignment_changes_nothing(backend, arrays, wgrad)
+
+
 # First channel and channels of the whole: of x and its gradient, y and its gradient, weight and its gradient.
 RANGES = {
     "vectors": (TILED["vectors"], (32, 96), (16, 48), (16, 40)),
     "the first half": (TILED["vectors"], (0, 64), (0, 64), (0, 32)),
     "vectors, at odd places": (TILED["vectors"], (3, 40), (5, 43), (1, 17)),
+    "vectors, odd pitches of y": (TILED["vectors"], (0, 64), (8, 43), (0, 32)),
+    "vectors, odd pitches of x": (TILED["vectors"], (8, 43), (0, 64), (0, 32)),
+    "vectors, odd pitches of the weights": (TILED["vectors"], (0, 64), (0, 64), (8, 25)),
+    # A filter of 8 taps is whole vectors whatever the pitch of one.
+    "vectors, odd pitch of the taps": (Case(2, (9, 8), 32, 32, (4, 2), (2, 1), (1, 0), 2), (0, 64), (0, 64), (8, 25)),
     "by number": (CASES["lopsided, batch of 3"], (1, 9), (2, 7), (3, 8)),
     "what would be folded": (TILED["folded"], (1, 5), (8, 16), (0, 4)),
 }
@@ -510,6 +547,23 @@ def test_tf32_rounds_to_nearest(kernels: Backend) -> None:
         if name == "dw":
             value, squares = value[0], squares[0]
         assert_sums(kernels.to_host(actual), Sums(value, precision.dot(300, squares), 300), precision)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("activation", ["none", "relu", "tanh"])
+def test_nan_is_seen_behind_every_activation(backend: Backend, product: Precision, activation: str) -> None:
+    for name in ("vectors", "lopsided"):
+        case, _ = FUSED[name]
+        x, weight, dy = rounded(case, product.name)
+        x = x.copy()
+        x[1, 3, 2, -1] = np.nan
+        options = {**case.options, "activation": activation, "precision": product.option}
+        y = backend.to_host(conv2d.fprop(*map(backend.to_device, (x, weight)), **options))
+        # The last group of every position whose patch holds it.
+        with np.errstate(invalid="ignore"):
+            holds = np.isnan(conv2d.fprop(x.astype(np.float64), weight.astype(np.float64), **case.options))
+        assert 0 < holds.sum() < dy.size
+        assert np.array_equal(np.isnan(y), holds)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")

@@ -11,7 +11,7 @@ import pytest
 
 from alexnet_cuda.ops import copy
 
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .tolerance import Precision, assert_equal
 
 Array = npt.NDArray[Any]
@@ -106,6 +106,17 @@ def test_more_numbers_than_a_grid_has_threads(kernels: Backend) -> None:
     x = np.random.default_rng(19).standard_normal((77236, 7)).astype(np.float32)  # 2112 blocks of 256 threads, and 20
     out = kernels.poisoned(x.shape, np.float16)
     assert_equal(kernels.to_host(copy.cast(kernels.to_device(x), out=out)), x.astype(np.float16))
+    there = kernels.to_device(x)
+    copy.cast(there, out=there, addend=there)  # in place what is done twice shows
+    assert_equal(kernels.to_host(there), x + x)
+
+
+@to_dtype
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision, dtype: Any) -> None:
+    rng = np.random.default_rng(17)
+    arrays = {name: precision.array(rng.standard_normal((3, 32))) for name in ("x", "addend")}
+    arrays |= {"out": np.zeros((3, 32), dtype)}
+    assert_alignment_changes_nothing(backend, arrays, lambda x, addend, out: [copy.cast(x, out=out, addend=addend)])
 
 
 def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:

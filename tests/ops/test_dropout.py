@@ -11,7 +11,7 @@ import pytest
 from alexnet_cuda import philox
 from alexnet_cuda.ops import dropout
 
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .tolerance import Precision, assert_equal
 
 Array = npt.NDArray[Any]
@@ -80,7 +80,8 @@ def test_the_threshold_is_exact(backend: Backend, precision: Precision) -> None:
 def test_many_rows_are_masked_as_few(backend: Backend, shape: tuple[int, int]) -> None:
     columns = shape[1]
     x = np.ones(shape, np.float32)
-    y = backend.to_host(dropout.apply(backend.to_device(x), parameters(0.5, columns)))
+    there = backend.to_device(x)
+    y = backend.to_host(dropout.apply(there, parameters(0.5, columns), out=there))  # what is done twice shows
     words = philox.bits(KEY["seed"], KEY["purpose"], KEY["step"], 0, x.size).reshape(x.shape)
     assert_equal(y, np.where(words >= 2**31, np.float32(2.0), np.float32(0.0)))
 
@@ -136,6 +137,11 @@ def test_results_go_to_the_array_given_or_in_place(backend: Backend, precision: 
     assert_equal(backend.to_host(out), expected)
     assert dropout.apply(x, p, out=x) is x
     assert_equal(backend.to_host(x), expected)
+
+
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:
+    arrays = {name: precision.array(np.random.default_rng(14).standard_normal((5, 32))) for name in ("x", "out")}
+    assert_alignment_changes_nothing(backend, arrays, lambda x, out: [dropout.apply(x, parameters(0.5, 32), out=out)])
 
 
 def test_repeats_to_the_bit(backend: Backend) -> None:

@@ -12,7 +12,7 @@ import pytest
 from alexnet_cuda.backends.cpu import lrn as implementation
 from alexnet_cuda.ops import lrn
 
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .tolerance import Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
@@ -209,6 +209,17 @@ def test_in_place_on_the_cpu_alone(backend: Backend, precision: Precision) -> No
         lrn.fprop(x, p, out=x)
     assert backend.bits(memory) == before
     lrn.bprop(dy, x, p, out=memory[2 * x.size :].reshape(x.shape))  # begins where dy ends
+
+
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:
+    rng = np.random.default_rng(10)
+    arrays = {name: precision.array(rng.standard_normal((2, 3, 2, 32))) for name in ("x", "y", "dy", "dx")}
+    p = lrn.parameters(32, alpha=0.3, groups=2)
+
+    def run(x: Any, y: Any, dy: Any, dx: Any) -> list[Any]:
+        return [lrn.fprop(x, p, out=y), lrn.bprop(dy, x, p, out=dx)]
+
+    assert_alignment_changes_nothing(backend, arrays, run)
 
 
 def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:

@@ -13,7 +13,7 @@ from alexnet_cuda.backends.cpu import lrn_max_pool as implementation
 from alexnet_cuda.ops import lrn, lrn_max_pool, max_pool
 
 from . import test_lrn
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .test_lrn import bprop_terms, relative_units
 from .tolerance import Precision, assert_close, assert_equal
 
@@ -137,6 +137,20 @@ def test_overlap_is_named(kernels: Backend, precision: Precision) -> None:
     with pytest.raises(ValueError, match="out overlaps dy; expected memory of its own"):
         lrn_max_pool.bprop(dy, argmax, x, case.parameters, out=memory[: x.size].reshape(x.shape))
     assert [kernels.bits(a) for a in (x, y)] == before
+
+
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:
+    rng = np.random.default_rng(10)
+    arrays = {name: precision.array(rng.standard_normal((2, 7, 9, 32))) for name in ("x", "dx")}
+    arrays |= {name: precision.array(rng.standard_normal((2, 3, 4, 32))) for name in ("y", "dy")}
+    arrays |= {"argmax": np.zeros((2, 3, 4, 32), np.uint8)}
+    p = lrn.parameters(32, alpha=0.3, groups=2)
+
+    def run(x: Any, dx: Any, y: Any, dy: Any, argmax: Any) -> list[Any]:
+        lrn_max_pool.fprop(x, p, out=y, argmax_out=argmax)
+        return [y, argmax, lrn_max_pool.bprop(dy, argmax, x, p, out=dx)]
+
+    assert_alignment_changes_nothing(backend, arrays, run)
 
 
 def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from alexnet_cuda.ops import max_pool
 
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .tolerance import PRECISIONS, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
@@ -215,6 +215,34 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         max_pool.bprop(zeros((1, 3, 4, 2)), zeros((1, 3, 4, 2), np.uint8), (7, 9, 2))
     with pytest.raises(ValueError, match=r"y must have shape \[1, 3, 4, 2\], got \[1, 4, 3, 2\]"):
         max_pool.bprop(zeros((1, 3, 4, 2)), zeros((1, 3, 4, 2), np.uint8), (1, 7, 9, 2), y=zeros((1, 4, 3, 2)))
+
+
+def test_overlap_is_named(kernels: Backend, precision: Precision) -> None:
+    x = kernels.to_device(precision.array(np.ones((1, 7, 9, 2))))
+    y, argmax = max_pool.fprop(x)
+    before = [kernels.bits(a) for a in (x, y)]
+    with pytest.raises(ValueError, match="out overlaps x; expected memory of its own"):
+        max_pool.fprop(x, out=x.reshape(-1)[x.size - y.size :].reshape(y.shape))
+    dy = x.reshape(-1)[: y.size].reshape(y.shape)
+    with pytest.raises(ValueError, match="out overlaps dy; expected memory of its own"):
+        max_pool.bprop(dy, argmax, x.shape, out=x)
+    with pytest.raises(ValueError, match="out overlaps y; expected memory of its own"):
+        max_pool.bprop(y, argmax, x.shape, y=dy, out=x)
+    assert [kernels.bits(a) for a in (x, y)] == before
+
+
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:
+    rng = np.random.default_rng(10)
+    arrays = {name: precision.array(rng.standard_normal((2, 7, 9, 16))) for name in ("x", "dx")}
+    arrays |= {name: precision.array(rng.standard_normal((2, 3, 4, 16))) for name in ("y", "dy")}
+    arrays |= {"argmax": np.zeros((2, 3, 4, 16), np.uint8)}
+
+    def run(x: Any, dx: Any, y: Any, dy: Any, argmax: Any) -> list[Any]:
+        max_pool.fprop(x, out=y, argmax_out=argmax)
+        plain = backend.to_device(backend.to_host(max_pool.bprop(dy, argmax, x.shape, out=dx)))
+        return [y, argmax, plain, max_pool.bprop(dy, argmax, x.shape, y=y, out=dx)]
+
+    assert_alignment_changes_nothing(backend, arrays, run)
 
 
 def test_repeats_to_the_bit(backend: Backend) -> None:

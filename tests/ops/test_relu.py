@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from alexnet_cuda.ops import relu
 
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .tolerance import PRECISIONS, Precision, assert_equal, assert_gradient
 
 # The CPU works in blocks of 131072 numbers, a thread of the kernels on 4 or 8 of them and on what they leave.
@@ -29,13 +31,13 @@ def test_fprop_and_bprop(backend: Backend, precision: Precision, shape: tuple[in
 
 def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:
     rng = np.random.default_rng(3)
-    x, dy, poison = (precision.array(a) for a in (*rng.standard_normal((2, 301)), np.full(301, np.nan)))
-    for shifted in range(3):
-        there = [backend.shifted if i == shifted else backend.to_device for i in range(3)]
-        y = relu.fprop(there[0](x), out=there[1](poison))
-        dx = relu.bprop(there[0](dy), there[1](x), out=there[2](poison))
-        assert_equal(backend.to_host(y), np.maximum(x, 0))
-        assert_equal(backend.to_host(dx), np.where(x > 0, dy, x.dtype.type(0)))
+    names = ("x", "dy", "y", "dx")
+    arrays = {name: precision.array(rng.standard_normal(301)) for name in names}
+
+    def run(x: Any, dy: Any, y: Any, dx: Any) -> list[Any]:
+        return [relu.fprop(x, out=y), relu.bprop(dy, x, out=dx)]
+
+    assert_alignment_changes_nothing(backend, arrays, run)
 
 
 @pytest.mark.parametrize("there", ["to_device", "shifted"])
@@ -85,7 +87,7 @@ def test_results_go_to_the_arrays_given_or_in_place(backend: Backend, precision:
 def test_repeats_to_the_bit(backend: Backend) -> None:
     x = PRECISIONS["float32"].array(np.random.default_rng(3).standard_normal(1025))
 
-    def run() -> list[object]:
+    def run() -> list[Any]:
         y = relu.fprop(backend.to_device(x))
         return [y, relu.bprop(backend.to_device(x), y)]
 

@@ -12,7 +12,7 @@ import pytest
 from alexnet_cuda.ops import sgd
 from alexnet_cuda.ops.sgd import SgdParams
 
-from .backends import Backend, assert_repeats
+from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
 from .tolerance import Precision, assert_close, assert_equal
 
 Array = npt.NDArray[Any]
@@ -92,6 +92,18 @@ def test_the_gradient_stays(backend: Backend, precision: Precision) -> None:
     g = backend.to_device(precision.array(np.full(3, 0.25)))
     sgd.update(SgdParams(w, v, 0.5), g)
     assert np.all(backend.to_host(g).astype(np.float64) == 0.25)
+
+
+def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:
+    rng = np.random.default_rng(17)
+    arrays = {name: precision.parameter(rng.standard_normal(301)) for name in ("weight", "velocity")}
+    arrays |= {"gradient": precision.array(rng.standard_normal(301)), "copy": np.zeros(301, np.float16)}
+
+    def run(weight: Any, velocity: Any, gradient: Any, copy: Any) -> list[Any]:
+        sgd.update(SgdParams(weight, velocity, 0.1, copy=copy), gradient)
+        return [weight, velocity, copy]
+
+    assert_alignment_changes_nothing(backend, arrays, run)
 
 
 def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
