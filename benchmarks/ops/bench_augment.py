@@ -38,9 +38,8 @@ def launch(case: Case) -> dict[str, Any]:
     """Grid and vector width of our kernel."""
     from alexnet_cuda import _simt
 
-    return dict(
-        _simt.augment_config(images=case.batch, size=_CONFIG.image_size, channels=3, dtype=case.dtype, aligned=True)
-    )
+    elements = 3 * _CONFIG.image_size**2
+    return dict(_simt.augment_config(images=case.batch, elements=elements, dtype=case.dtype, aligned=True))
 
 
 def _views(case: Case) -> Any:

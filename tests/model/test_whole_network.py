@@ -14,8 +14,10 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda import Model, ops
+from alexnet_cuda.backends.cpu.fold import unfold
 from alexnet_cuda.layers import layer
 from alexnet_cuda.layers.dropout import mask_of
+from alexnet_cuda.layers.product import input_layout
 from alexnet_cuda.stages import Stage
 from alexnet_cuda.towers import Kept, Pass, Tower
 from tests.model.places import ONE, PLACES
@@ -50,7 +52,9 @@ class Recorder:
             kept = tower._kept[stage.name]
             own = kept.own
             own = tuple(map(self.down, own)) if isinstance(own, tuple) else self.down(own)
-            self.seen[stage.name] = Seen(Kept(self.down(x), None, own), self.down(y))
+            taken, layout = self.down(x), None if number else input_layout(tower)
+            taken = taken if layout is None else unfold(taken, layout)
+            self.seen[stage.name] = Seen(Kept(taken, None, own), self.down(y))
             return y
 
         def follow_backward(tower: Tower, number: int, stage: Stage, dy: Any, arrival: None, run: Pass) -> Any:
