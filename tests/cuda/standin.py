@@ -177,6 +177,7 @@ class Driver:
         self.entered: list[Stream] = []
         self.chosen: dict[int, Stream] = dict(enumerate(self.default))
         self.pool: dict[int, list[tuple[int, int]]] = {}  # of a stream: sizes and addresses
+        self.made: list[int] = []
         self.pinned: dict[int, int] = {}
         self.graphs: list[Capture] = []
         self.launches: list[str] = []
@@ -205,18 +206,20 @@ class Driver:
         self.allocated[device] += size
         # As CuPy's pool: what was given back is handed out again at once, the smallest that is large enough, to the
         # stream that it was made for: the work that still uses it comes before on that one, and on no other.
-        free = self.pool.setdefault(self.stream().ptr, [])
-        fitting = [block for block in free if block[0] >= size]
-        if fitting:
+        free, room = self.pool.setdefault(self.stream().ptr, []), -(-max(size, 1) // 512) * 512
+        if fitting := [block for block in free if block[0] >= room]:
             free.remove(block := min(fitting))
+            if block[0] > room:  # the rest is a block of its own
+                free.append((block[0] - room, block[1] + room))
+            address = block[1]
         else:
-            block = (size, _simt.allocate(bytes=size, label="device"))
-        address = block[1]
+            address = _simt.allocate(bytes=room, label="device")
+            self.made.append(address)
         owner = (ctypes.c_char * max(1, size)).from_address(address)
 
         def give_back() -> None:
             self.allocated[device] -= size
-            free.append(block)
+            free.append((room, address))
 
         weakref.finalize(owner, give_back)
         memory = cupy.cuda.UnownedMemory(address, size, owner, device_id=device)
@@ -259,9 +262,8 @@ class Driver:
 
     def close(self) -> None:
         """Give all memory back."""
-        for free in self.pool.values():
-            while free:
-                _simt.release(address=free.pop()[1])
+        for address in self.made:
+            _simt.release(address=address)
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put this in the place of CuPy's driver and of `_cuda`."""
