@@ -26,7 +26,8 @@ TESTS = (
     "tests/simt",
     "--ignore=tests/simt/test_builds.py",
     "--deselect=tests/simt/test_faults.py::test_faults_of_a_thread[1-integer division by zero]",
-    "tests/test_small_kernels.py",
+    "tests/kernels/test_bias.py",
+    "tests/kernels/test_folded.py",
     "tests/test_gpu_check_small_set.py::test_all_calls_pass",
 )
 RUNTIMES = {"address": "libasan.so", "undefined": "libubsan.so"}

@@ -13,7 +13,7 @@ import re
 from typing import Any
 
 _TAIL = 2000
-_GPU, _EXECUTOR = re.compile(r"\[(.*-)?cuda(-|\])"), re.compile(r"\[(.*-)?simt(-|\])|^tests/(simt|test_small_kernels)")
+_GPU, _EXECUTOR = re.compile(r"\[(.*-)?cuda(-|\])"), re.compile(r"\[(.*-)?simt(-|\])|^tests/(simt|kernels|cuda)")
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
