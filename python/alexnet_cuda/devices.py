@@ -41,7 +41,8 @@ def open_devices(
     opened = [_open(name, cuda_graph and len(names) == 1) for name in names]
     for device in opened:
         if precision not in device.precisions:
-            raise ValueError(f"device {device.name!r} offers {_listed(device.precisions)}, not {precision!r}")
+            kernels = "; the kernels offer it, on 'cuda:0' or, slowly, on 'simt'" if device.kind == "cpu" else ""
+            raise ValueError(f"device {device.name!r} offers {_listed(device.precisions)}, not {precision!r}{kernels}")
     return opened
 
 
