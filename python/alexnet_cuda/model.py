@@ -22,31 +22,14 @@ from .network import Network
 from .plan import Plan, build_plan
 from .precision import loss_scale
 from .result import StepResult
-from .towers import Pass, Tower, Update
+from .tensors import Tensors
+from .towers import Pass, Update
 
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
 
 # Images that prediction runs through the network at once.
 _CHUNK = 64
-
-
-class Tensors(Mapping[str, Array]):
-    """Whole logical tensors by name, copied to the host from the towers when asked for."""
-
-    def __init__(self, towers: list[Tower], kind: str, scale: float = 1.0) -> None:
-        self._towers, self._kind, self._scale = towers, kind, scale
-
-    def __getitem__(self, name: str) -> Array:
-        parts = [tower.device.download(getattr(tower, self._kind)[name]) for tower in self._towers]
-        whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return whole if self._scale == 1.0 else whole * whole.dtype.type(self._scale)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(getattr(self._towers[0], self._kind))
-
-    def __len__(self) -> int:
-        return len(getattr(self._towers[0], self._kind))
 
 
 class Model:
