@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from .backends.simt.device import SimtDevice
 from .backends.simt.memory import SimtArray, as_simt_array
-from .backends.simt.streams import Event
 from .config import Config
 
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)  # Python 3.11
@@ -21,27 +20,13 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)  # Python 3.11
 class PlanningDevice(SimtDevice):
     """A device that counts what is asked of it and does nothing; its arrays have addresses and no memory."""
 
+    rehearsing = True
+
     def _make(self, shape: tuple[int, ...] | int, dtype: npt.DTypeLike) -> SimtArray:
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         # Pages that are never touched take no memory.
         pages = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
         return as_simt_array(pages, shape, dtype)
-
-    def submit(self, work: Callable[[int], object], arrays: tuple[Any, ...] = ()) -> None:
-        """Nothing."""
-
-    def zero(self, array: SimtArray) -> None:
-        """Nothing."""
-
-    def copy(self, target: SimtArray, source: SimtArray) -> None:
-        """Nothing."""
-
-    def upload(self, target: SimtArray, host: npt.NDArray[Any]) -> None:
-        """Nothing."""
-
-    def send(self, target: SimtArray, source: SimtArray, after: Sequence[Event]) -> Event:
-        """A mark."""
-        return self.record()
 
     def download(self, array: SimtArray) -> npt.NDArray[Any]:
         """Zeros."""

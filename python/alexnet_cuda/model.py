@@ -141,7 +141,7 @@ class Model:
 
         `train_step` on the kernels updates each weight where its gradient is computed and leaves none here.
         """
-        return Tensors(self.towers, "gradients", self._gradient_scale) if self._has_gradients else {}
+        return Tensors(self.towers, "gradients", lambda: self._gradient_scale) if self._has_gradients else {}
 
     @property
     def velocity(self) -> Mapping[str, Array]:

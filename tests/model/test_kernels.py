@@ -218,7 +218,11 @@ def test_gradients_are_there_only_while_they_are_those_of_the_weights() -> None:
     model = tiny(devices="simt", precision="float16")
     assert not model.gradients
     step(model)
-    assert len(model.gradients) == 16
+    held = model.gradients
+    assert len(held) == 16
+    model.forward(IMAGES[:2], train=True)
+    model.backward(LABELS[:2])
+    np.testing.assert_array_equal(held["fc8.bias"], model.gradients["fc8.bias"])
     model.train_step(IMAGES[:2], LABELS[:2])
     assert not model.gradients
     with pytest.raises(RuntimeError, match="sgd_step needs gradients"):

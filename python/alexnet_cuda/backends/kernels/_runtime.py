@@ -72,11 +72,11 @@ class Runtime(ABC):
     def rehearsal(self) -> Iterator[None]:
         """A context in which work is only gone through: afterwards all memory that it takes is there, or it is known
         that there is not enough, before any of it has changed anything."""
-        self.rehearsing = True
+        before, self.rehearsing = self.rehearsing, True
         try:
             yield
         finally:
-            self.rehearsing = False
+            self.rehearsing = before
 
     def require_apart(self, out: Array, **inputs: Array | None) -> None:
         """Refuse an `out` that shares memory with an input, of kernels whose threads read what their neighbours write.
