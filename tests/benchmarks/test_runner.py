@@ -102,7 +102,7 @@ def test_a_measurement_ends_with_the_run() -> None:
         clock[0] = 61.0
         raise OutOfTime
 
-    result, workers, saved, said = go(answer, minutes=1.0, now=lambda: clock[0])
+    result, workers, _, said = go(answer, minutes=1.0, now=lambda: clock[0])
     assert (result["measurements"], result["failed"]) == ([], [])
     assert result["left_out"] == KEYS
     assert len(workers) == 1
