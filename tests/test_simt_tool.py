@@ -96,7 +96,7 @@ def test_a_program_of_several_kinds(
     assert tool.run(programs["other"], ["0"], 8) == 1
     assert "it depends on the order of threads" in capfd.readouterr().err
     assert tool.run(programs["other"], ["2"], 1) == 1
-    assert "last_kernel<float, 32>: block (0, 0, 0), thread" in capfd.readouterr().err
+    assert "last_kernel<float, 32>: block (0, 0, 0), no thread can go on: 3 of 32 live" in capfd.readouterr().err
 
 
 def test_lines_stay_where_they_are(tool: ModuleType) -> None:

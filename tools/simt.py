@@ -123,7 +123,7 @@ def run(executable: Path, arguments: list[str], seeds: int) -> int:
             print(f"with seed {seed} it prints something else: it depends on the order of threads", file=sys.stderr)
             return 1
         first = done.stdout
-    print(f"the same under {seeds} orders of the threads", file=sys.stderr)
+    print(f"the same under {seeds} order{'s' * (seeds != 1)} of the threads", file=sys.stderr)
     return 0
 
 
