@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parents[1]
-EXAMPLES = ROOT / "examples" / "missing_barrier"
+EXAMPLES, LADDER = ROOT / "examples" / "missing_barrier", ROOT / "examples" / "ladder"
 THREAD = r"block \(\d, 0, 0\), thread \(\d+, 0, 0\)"
 FAULTS = {
     "missing_barrier": rf"reverse_kernel: {THREAD}: race in shared array values at byte \d+: it (writes|reads) at "
@@ -46,7 +46,7 @@ int main(int, char** argv) {
   last_kernel<float, 32><<<dim3(1), 32,
                            32 * sizeof(float)>>>(y, argv[1][0] - '0');
   nothing_kernel<<<1, 1>>>();
-  const bool refused = cudaMemcpy(y, &host, 8, cudaMemcpyHostToDevice) != cudaSuccess;
+  const bool refused = cudaMemset(y, 0, 8) != cudaSuccess;
   cudaMemcpy(&host, y, sizeof(float), cudaMemcpyDeviceToHost);
   printf("%s %g %d\\n", "a<<<b>>>(c)", host, refused);
 }
@@ -68,7 +68,7 @@ def programs(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
     """Every program, compiled, by name."""
     folder = tmp_path_factory.mktemp("programs")
     (folder / "other.cu").write_text(OTHER)
-    sources = [*(EXAMPLES / f"{name}.cu" for name in FAULTS), folder / "other.cu"]
+    sources = [*(EXAMPLES / f"{name}.cu" for name in FAULTS), folder / "other.cu", LADDER / "ladder.cu"]
     objects = tool.compile_all([*sources, *tool.EXECUTOR], folder)
     pairs = zip(sources, objects, strict=False)
     return {s.stem: tool.link([own, *objects[len(sources) :]], folder / s.stem) for s, own in pairs}
@@ -97,6 +97,17 @@ def test_a_program_of_several_kinds(
     assert "it depends on the order of threads" in capfd.readouterr().err
     assert tool.run(programs["other"], ["2"], 1) == 1
     assert "last_kernel<float, 32>: block (0, 0, 0), no thread can go on: 3 of 32 live" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("size", [["1", "3", "5"], ["3", "7", "7"]], ids=["less than a tile", "more than a tile"])
+def test_every_rung_of_the_ladder_is_right(
+    size: list[str], tool: ModuleType, programs: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """15 and 147 rows, neither a multiple of any tile; races in shared memory would be errors."""
+    assert tool.run(programs["ladder"], size, 1) == 0
+    names = [path.stem.replace("_", " ") for path in sorted(LADDER.glob("[1-8]_*.cuh"))]
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.replace("-K", " k").split() for line in lines] == [[*name.split(), "right"] for name in names]
 
 
 def test_lines_stay_where_they_are(tool: ModuleType) -> None:

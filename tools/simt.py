@@ -25,8 +25,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COMPILER = os.environ.get("CXX", "c++")
 EXECUTOR = sorted((ROOT / "csrc" / "simt").glob("*.cpp"))
+COMMON = ["-std=c++17", "-O1", "-fPIC", "-DALEXNET_CUDA_SIMT", f"-I{ROOT / 'csrc'}"]
 # Every access of the program's own code calls csrc/simt/race.cpp. -g: errors name its lines.
-WATCHED = ["-g", "-fsanitize=thread", "-Wno-tsan"]
+PROGRAM = [*COMMON, "-g", "-fsanitize=thread", "-Wno-tsan", "-Wno-unknown-pragmas", f"-I{ROOT / 'tools' / 'simt'}"]
+_INCLUDE = re.compile(r'^(\s*#\s*include\s*)"([^"]+)"', re.MULTILINE)
 _WORDS = re.compile(
     r"""(?P<skip>//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
     r"|(?P<extern>\bextern\s+)?\b__shared__\s+(?P<shared>[^;]*);"
@@ -36,12 +38,6 @@ _WORDS = re.compile(
 _ARRAY = re.compile(
     r"(?:__align__\(\d+\)\s*|alignas\(\d+\)\s*)*(?P<type>.*?)\s*(?P<name>\w+)\s*(?P<extents>(?:\[[^]]*\])*)$"
 )
-
-
-def flags(source: Path | None = None) -> list[str]:
-    """Of the compiler, for the executor's files or for a program."""
-    common = ["-std=c++17", "-O1", "-fPIC", "-DALEXNET_CUDA_SIMT", f"-I{ROOT / 'csrc'}"]
-    return common if source is None else [*common, *WATCHED, f"-I{ROOT / 'tools' / 'simt'}", f"-I{source.parent}"]
 
 
 def rewritten(text: str, name: str) -> str:
@@ -77,6 +73,26 @@ def rewritten(text: str, name: str) -> str:
     return f'#line 1 "{name}"\n' + _WORDS.sub(replace, text)
 
 
+def rewrite(source: Path, folder: Path, done: dict[Path, Path]) -> Path:
+    """Write a program's file and those that it includes from beside it, rewritten, into a folder; the new path.
+
+    Raises
+    ------
+    ValueError
+        See `rewritten`.
+    """
+    if source not in done:
+        done[source] = folder / f"{len(done)}_{source.name}.cpp"
+        text = rewritten(source.read_text(encoding="utf-8"), str(source))
+
+        def include(found: re.Match[str]) -> str:
+            beside = source.parent / found[2]
+            return f'{found[1]}"{rewrite(beside.resolve(), folder, done)}"' if beside.is_file() else found[0]
+
+        done[source].write_text(_INCLUDE.sub(include, text), encoding="utf-8")
+    return done[source]
+
+
 def compile_all(sources: Sequence[Path], folder: Path) -> list[Path]:
     """Compile the executor's files, or a program, into a folder; returns the object files.
 
@@ -90,11 +106,12 @@ def compile_all(sources: Sequence[Path], folder: Path) -> list[Path]:
 
     def compile_one(source: Path) -> Path:
         target = folder / f"{source.name}.o"
-        program = None if source in EXECUTOR else source.resolve()
-        if program is not None:
-            source = folder / f"{program.name}.cpp"
-            source.write_text(rewritten(program.read_text(encoding="utf-8"), str(program)), encoding="utf-8")
-        subprocess.run([COMPILER, *flags(program), "-c", str(source), "-o", str(target)], check=True)
+        own = source not in EXECUTOR
+        if own:
+            rewritten_files = folder / f"{source.stem}.sources"
+            rewritten_files.mkdir()
+            source = rewrite(source.resolve(), rewritten_files, {})
+        subprocess.run([COMPILER, *(PROGRAM if own else COMMON), "-c", str(source), "-o", str(target)], check=True)
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,5 +1,5 @@
-// What `python tools/simt.py` gives a CUDA program in the place of <cuda_runtime.h>: the executor's device functions and
-// the few functions of the runtime that a small program needs. tools/simt.py rewrites `__shared__` and `<<< >>>`.
+// What `python tools/simt.py` gives a CUDA program in the place of <cuda_runtime.h>: the executor's device functions
+// and the few functions of the runtime that a small program needs. tools/simt.py rewrites `__shared__` and `<<< >>>`.
 #pragma once
 
 #include <cstdio>
@@ -56,6 +56,12 @@ inline cudaError_t cudaMemcpy(void* target, const void* source, size_t bytes, cu
 inline cudaError_t cudaMemset(void* target, int value, size_t bytes) {
   if (!alexnet::simt::is_guarded(target, bytes)) return cudaErrorInvalidValue;
   return cudaMemsetAsync(target, value, bytes, nullptr);
+}
+// The executor allows what a multiprocessor has; launches over that are errors there.
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, size_t) {
+  return cudaSuccess;
 }
 inline cudaError_t cudaDeviceSynchronize() {
   return cudaSuccess;
