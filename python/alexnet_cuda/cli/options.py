@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from ..train.setup import MAX_BROKEN
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -37,6 +39,18 @@ def views_option(function: Function) -> Function:
 def json_option(function: Function) -> Function:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def max_broken_option(function: Function) -> Function:
+    """Add ``--max-broken``."""
+    return click.option(
+        "--max-broken",
+        type=click.FloatRange(0, 1),
+        default=MAX_BROKEN,
+        show_default=True,
+        metavar="PART",
+        help="Stop when more than this part of the images is broken; fewer are left out and named at the end.",
+    )(function)
 
 
 def parse_devices(text: str | None) -> str | tuple[str, ...] | None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
-from .options import Function, devices_option, parse_fields
+from .options import Function, devices_option, max_broken_option, parse_fields
 
 _DEFAULTS = Recipe()
 
@@ -75,6 +75,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
     "--checkpoint-minutes", type=float, default=10.0, show_default=True, metavar="M", help="Also save every M minutes."
 )
 @click.option("--workers", type=int, default=2, show_default=True, metavar="N", help="Threads that decode images.")
+@max_broken_option
 def train(
     source: str,
     output: Path | None,
@@ -87,12 +88,16 @@ def train(
     checkpoint_steps: int | None,
     checkpoint_minutes: float,
     workers: int,
+    max_broken: float,
     **recipe: Any,
 ) -> int:
     """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and pictures in --output.
 
     SOURCE is a folder of class folders, a .tar or .tar.gz of one, or the word digits: scikit-learn's handwritten
-    digits, with defaults of their own (fc_widths=512,512, dropout 0.1, no mirror images, no colour noise).
+    digits, with defaults of their own (fc_widths=512,512, dropout 0.1, no mirror images, no colour noise); a folder
+    of that name is ./digits.
+
+    A broken image is left out; one that cannot be read stops the run, which --resume then goes on with.
 
     Ctrl-C saves after the step under way; --resume goes on from there to the same result, bit for bit.
     """
@@ -119,6 +124,7 @@ def train(
         checkpoint_steps,
         checkpoint_minutes,
         workers,
+        max_broken,
     )
     result = run(options)
     if result.signal is not None:

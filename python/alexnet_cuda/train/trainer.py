@@ -7,6 +7,7 @@ import math
 import shlex
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from .interrupt import StopRequest
 from .metrics import METRICS_NAME, MetricsWriter
 from .progress import PlainReporter, make_reporter
 from .schedule import make_schedule, state_of
-from .setup import CHECKPOINT_NAME, Run, TrainOptions, prepare
+from .setup import CHECKPOINT_NAME, Run, TrainOptions, describe, prepare
 
 _PLOT_SECONDS = 60.0
 _STALL_EPOCHS = 2
@@ -70,7 +71,9 @@ def train(options: TrainOptions) -> TrainResult:
     Raises
     ------
     ValueError, TypeError, OSError, ImportError
-        Before anything is written, for whatever keeps the run from starting; OSError also when writing fails later.
+        Before anything is written, for whatever keeps the run from starting; later OSError when writing fails or an
+        image cannot be read (`alexnet_cuda.data.ReadError`), ValueError when too many are broken
+        (`alexnet_cuda.data.TooManyBroken`); what was done before these is saved.
     TrainingDiverged
         When loss or weights become NaN or infinite; the last checkpoint stays.
     """
@@ -94,11 +97,12 @@ class Trainer:
         self._state = run.state
         recipe, side = run.recipe, run.model.config.resize
         workers = run.options.workers
-        self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, workers=workers)
+        common: dict[str, Any] = {"workers": workers, "max_broken": run.options.max_broken}
+        self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, **common)
         self._val_loader = (
             None
             if run.validation is None
-            else Loader(run.validation, side, recipe.batch_size, recipe.seed, shuffle=False, workers=workers)
+            else Loader(run.validation, side, recipe.batch_size, recipe.seed, shuffle=False, **common)
         )
         self._schedule = make_schedule(recipe, len(self._loader), run.schedule_state)
         self._folder = run.options.output
@@ -116,9 +120,13 @@ class Trainer:
             MetricsWriter(self._folder, self._model.step, state.epoch) as metrics,
             StopRequest() as stop,
             make_reporter() as reporter,
+            self._saving_when_images_fail(reporter),
         ):
             # NumPy warns of overflow on the way to a loss or weights that are not finite, which end the run anyway.
             warnings.simplefilter("ignore", RuntimeWarning)
+            run = self._run
+            for line in describe(run.training, run.validation, self._model.devices, self._folder):
+                reporter.message(line)
             if state.epoch >= recipe.epochs:
                 reporter.message(f"all {recipe.epochs} epochs are done already: give --epochs for more")
             reporter.start(self._model.step, recipe.epochs * len(self._loader), recipe.epochs)
@@ -154,6 +162,19 @@ class Trainer:
             devices = options.devices
             words += ["--devices", devices if isinstance(devices, str) else ",".join(devices)]
         return shlex.join(words)
+
+    @contextlib.contextmanager
+    def _saving_when_images_fail(self, reporter: PlainReporter) -> Iterator[None]:
+        """Save what is done and say how to go on where images cannot be read or too many are broken."""
+        from ..data import ReadError, TooManyBroken
+
+        try:
+            yield
+        except (ReadError, TooManyBroken):
+            if self._model.step:
+                self._save()
+                reporter.message(f"stopped at step {self._model.step}; to go on: {self.resume_command()}")
+            raise
 
     def _begin(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
