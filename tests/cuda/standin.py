@@ -59,9 +59,9 @@ class Stream:
 
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
         self.driver, self.device = Driver.current, Driver.current.device
-        # Of the two that a CudaDevice makes the second is for copies, which some orders put off.
+        # Of the three that a CudaDevice makes the last two are for copies, which some orders put off.
         number = len(self.driver.streams) - self.driver.count
-        self.queue = self.driver.scheduler.stream(copies=number > 0 and number % 2 == 1)
+        self.queue = self.driver.scheduler.stream(copies=number > 0 and number % 3 > 0)
         self.ptr = 0x51000 + 16 * len(self.driver.streams)
         self.driver.streams[self.ptr] = self
         self.recording: Capture | None = None
