@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -58,7 +59,7 @@ def changing_batches(kind: str, sizes: tuple[int, ...]) -> list[Array]:
 @pytest.mark.parametrize("kind", ["uint8", "float"])
 def test_images_arrive_neither_early_nor_late(install_driver: Install, kind: str, device: Any) -> None:
     """Batches grow, so that arrays are made anew of memory that kernels still work on, and shrink."""
-    batches = changing_batches(kind, (2, 4, 8, 16, 3, 3, 2))
+    batches = changing_batches(kind, (2, 4, 5, 16, 3, 3, 2))
     install_driver()
     expected = [x for images in batches for x in inputs_of(tiny(devices=device), [images])]
     for order in (0, 1, 2, 3, 5):
@@ -105,6 +106,7 @@ def test_prefetch_stages_in_a_thread_of_its_own_and_changes_no_bit(
 
     def where(*arguments: Any) -> Any:
         threads.append(threading.current_thread())
+        time.sleep(0.01)  # in which the next batch would come into the same array
         return fill(*arguments)
 
     def batches() -> Iterator[tuple[Array, Array, int]]:
@@ -132,14 +134,12 @@ def test_prefetch_stages_in_a_thread_of_its_own_and_changes_no_bit(
     np.testing.assert_array_equal(actual, expected)
 
 
-def test_what_is_made_of_staged_images_may_be_changed_at_once(install_driver: Install) -> None:
+def test_what_is_made_of_staged_images_is_looked_at_anew(install_driver: Install) -> None:
     install_driver()
     model = tiny(devices="cuda:0")
-    ((staged,),) = model.prefetch([(IMAGES,)])
-    mine = staged + 0
-    look = model.towers[0].device.fetch(model._inputs.load(mine, None, 0))
-    mine[...] = 0
-    np.testing.assert_array_equal(look()[0], inputs_of(model, [IMAGES])[0])
+    ((staged,),) = model.prefetch([(FLOATS,)])
+    with pytest.raises(ValueError, match="images must be finite; image 0 of the batch has NaN or infinity"):
+        model.forward(staged * np.nan)
 
 
 def test_what_is_wrong_with_a_batch_is_said_when_it_comes_up(install_driver: Install) -> None:
@@ -176,10 +176,19 @@ class Tensor:
         self.device = device
         with cupy.cuda.Device(device):
             self.stream, self.memory = Stream(non_blocking=True), cupy.empty(values.shape, values.dtype)
+        self.stream.queue.copies = True  # put off in order 0, so long as nothing waits for it
         raw = (ctypes.c_char * values.nbytes).from_address(self.memory.data.ptr)
         self.there = np.ndarray(values.shape, values.dtype, raw)
         self.stream.put(lambda: np.copyto(self.there, values))
         self.told: list[int] = []
+
+    def overwrite(self) -> None:
+        """By its owner, on a stream that nobody else has to do with."""
+        for work in self.stream.queue.queue:
+            if work.do is not None:
+                work.do()
+        self.there[...] = 0
+        self.stream.put(lambda: self.there.fill(0))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, self.device)
@@ -235,7 +244,8 @@ def test_tensors_of_another_stream_are_read_in_its_order_and_are_free_on_return(
         for turn in (1, -1):
             images, labels = Tensor(IMAGES[::turn], owner), Tensor(LABELS[::turn], owner)
             results.append(model.train_step(images, labels))
-            images.there[...], labels.there[...] = 0, 0  # on whatever stream
+            images.overwrite()
+            labels.overwrite()
         assert tuple(result.loss for result in results) == losses, order
 
 
@@ -245,7 +255,8 @@ def test_a_tensor_for_two_towers_is_free_on_return(install_driver: Install) -> N
         model, reference = (tiny(devices=("cuda:0", "cuda:1")) for _ in range(2))
         images, labels = Tensor(IMAGES, 1), Tensor(LABELS, 0)
         result = model.train_step(images, labels)
-        images.there[...], labels.there[...] = 0, 0
+        images.overwrite()
+        labels.overwrite()
         assert result.loss == reference.train_step(IMAGES, LABELS).loss, order
 
 
