@@ -261,7 +261,7 @@ def test_out_of_memory_names_a_batch_that_fits(install_driver: Install, place: s
         model.train_step(many, np.zeros(512, int))
     for name, value in model.parameters.items():
         np.testing.assert_array_equal(value, before[name])
-    large = np.zeros((8, 1200, 1200, 3), np.uint8)  # of which the images themselves take most
+    large = np.zeros((8, 900, 900, 3), np.uint8)  # of which the images themselves take most
     with pytest.raises(
         MemoryError, match=r"batch of 8 needs [\d.]+ MiB .* there are [\d.]+ MiB .*; a batch of [1-7] would"
     ):
