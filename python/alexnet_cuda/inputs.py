@@ -85,6 +85,10 @@ class Inputs:
     def __init__(self, config: Config, towers: list[Tower]) -> None:
         self._config, self._towers = config, towers
         self._slots = [_Slots(tower) for tower in towers]
+        self._layouts = [input_layout(tower) for tower in towers]
+        self._blocks: dict[int, tuple[tuple[int, int], Array, dict[str, Array]]] = {}
+        self._host_block: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._host_parts: dict[str, Array] = {}
         self._read: list[Any] = []  # marks after the last batch's arrays on GPUs were read
 
     def load(
@@ -112,9 +116,8 @@ class Inputs:
                 self._borrowed(tower, "labels", labels if on_host is None else None) as labels_there,
                 tower.device.active(),
             ):
-                there = tower.buffer("block", block.shape, np.uint8)
+                there, parts = self._block(tower, len(images))
                 tower.device.upload(there, block)
-                parts = _parts(there, len(images), tower.sums)
                 tower.step_counter, tower.learning_rate = parts["step"], parts["learning_rate"]
                 if labels_there is not None:
                     tower.device.copy(parts["labels"], labels_there)
@@ -160,23 +163,32 @@ class Inputs:
         """What images from the host are on a device."""
         return np.dtype(np.uint8) if images.dtype == np.uint8 else self._towers[0].dtype
 
+    def _block(self, tower: Tower, batch: int) -> tuple[Array, dict[str, Array]]:
+        """A tower's block and its parts: the last ones while no array was made anew, for views take a while to make."""
+        key = batch, tower.device.allocations
+        if tower.index not in self._blocks or self._blocks[tower.index][0] != key:
+            block = tower.buffer("block", (_block_bytes(batch),), np.uint8)
+            self._blocks[tower.index] = (batch, tower.device.allocations), block, _parts(block, batch, tower.sums)
+        return self._blocks[tower.index][1:]
+
     def _pack(
         self, batch: int, chosen: Views | None, step: int, labels: Array | None, learning_rate: float
     ) -> npt.NDArray[np.uint8]:
-        sums = self._towers[0].sums
-        block = np.zeros(_block_bytes(batch), np.uint8)
-        parts = _parts(block, batch, sums)
+        if self._host_block.size != _block_bytes(batch):
+            self._host_block = np.zeros(_block_bytes(batch), np.uint8)
+            self._host_parts = _parts(self._host_block, batch, self._towers[0].sums)
+        parts = self._host_parts
         parts["step"][0], parts["learning_rate"][0] = step, learning_rate
         if labels is not None:
             parts["labels"][...] = labels
         if chosen is not None:
             for name in ("top", "left", "shift", "mirrored"):
                 parts[name][...] = getattr(chosen, name)
-        return block
+        return self._host_block
 
     def _input(self, tower: Tower, there: Array, parts: dict[str, Array] | None) -> Array:
         """From the images on the tower's device, which are read here alone: the result is the tower's own."""
-        c, layout = self._config, input_layout(tower)
+        c, layout = self._config, self._layouts[tower.index]
         unfolded = (len(there), c.image_size, c.image_size, 3)
         shape = unfolded if layout is None else (len(there), *layout.shape)
         if parts is not None:
@@ -260,21 +272,25 @@ class _Slots:
     """
 
     def __init__(self, tower: Tower) -> None:
-        self._tower, self._turn, self._made = tower, 0, -1
+        self._tower, self._turn = tower, 0
+        self._made: tuple[Any, ...] = ()  # shape and dtype of the arrays, and allocations that they are good for
+        self._arrays: list[Array] = []
         self._read: list[Any] = []  # of each array: the mark after the kernel that read it last
 
     @contextmanager
     def arrival(self, images: Array) -> Iterator[Array]:
         """The images on the tower's device, to be read while the context lasts."""
-        device, dtype = self._tower.device, np.uint8 if images.dtype == np.uint8 else self._tower.dtype
-        slots = [self._tower.buffer(f"images{turn}", images.shape, dtype) for turn in range(2)]
-        if self._made != device.allocations:
+        device, dtype = self._tower.device, np.dtype(np.uint8) if images.dtype == np.uint8 else self._tower.dtype
+        if self._made != (images.shape, dtype, device.allocations):
+            self._arrays = []  # give the memory back before asking for more
+            self._arrays = [self._tower.buffer(f"images{turn}", images.shape, dtype) for turn in range(2)]
+            self._made = images.shape, dtype, device.allocations
             # Memory made anew may be what the kernels have given up in this pass and still work on.
-            self._made, self._read = device.allocations, [device.record(), device.record()]
+            self._read = [device.record(), device.record()]
         self._turn = turn = 1 - self._turn
-        device.bring(slots[turn], images, self._read[turn])
+        device.bring(self._arrays[turn], images, self._read[turn])
         try:
-            yield slots[turn]
+            yield self._arrays[turn]
         finally:
             self._read[turn] = device.record()
 

@@ -341,7 +341,7 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
         return StepResult(lambda: [np.full(2, np.nan), np.zeros(2, bool)]) if self.step == 8 else result
 
     monkeypatch.setattr(Model, "train_step", train_step)
-    options = make_options(checkpoint_steps=9)
+    options = make_options(checkpoint_steps=8)
     with pytest.raises(TrainingDiverged, match=r"became nan at step 8 \(epoch 2\).*last good.*learning rate too high"):
         train(options)
     checkpoint = load_checkpoint(options.output / "checkpoint.safetensors")
