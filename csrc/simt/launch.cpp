@@ -187,7 +187,7 @@ int thread_count() {
 }
 
 void set_mma_sums(const std::string& name) {
-  mma_setting() = mma_sums_called(name, "the way mma.sync adds");
+  mma_setting() = mma_sums_called(name, "value");
 }
 MmaSums mma_sums() {
   return mma_setting();

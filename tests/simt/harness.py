@@ -26,8 +26,8 @@ class ExecutorError(Exception):
     """What the executor found wrong with a kernel."""
 
 
-def build(folder: Path, flags: Sequence[str]) -> Path:
-    """Compile into ``folder``; returns the shared library."""
+def build(folder: Path, flags: Sequence[str], more: Sequence[Path] = ()) -> Path:
+    """Compile into ``folder``, with ``more`` sources; returns the shared library."""
     compiler = os.environ.get("CXX", "c++")
 
     def compile_one(source: Path) -> Path:
@@ -36,9 +36,9 @@ def build(folder: Path, flags: Sequence[str]) -> Path:
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, [KERNELS, *sorted((SOURCES / "simt").glob("*.cpp"))]))
+        objects = list(pool.map(compile_one, [KERNELS, *more, *sorted((SOURCES / "simt").glob("*.cpp"))]))
     library = folder / "kernels.so"
-    subprocess.run([compiler, "-shared", *flags, *objects, "-o", library, "-pthread"], check=True)
+    subprocess.run([compiler, "-shared", *flags, *objects, "-o", library, "-pthread", "-ldl"], check=True)
     return library
 
 
@@ -51,7 +51,7 @@ class Executor:
     """The test kernels by name."""
 
     def __init__(self, library: Path) -> None:
-        self._library = ctypes.CDLL(str(library))
+        self.library = self._library = ctypes.CDLL(str(library))
         self._library.simt_allocate.restype = ctypes.c_void_p
         self._library.simt_allocate.argtypes = [ctypes.c_size_t, ctypes.c_int]
         self._library.simt_release.argtypes = [ctypes.c_void_p]
@@ -62,6 +62,9 @@ class Executor:
 
     def threads(self, count: int) -> None:
         self._library.simt_set_thread_count(count)
+
+    def mma_sums(self, name: str) -> None:
+        self._library.simt_set_mma_sums(name.encode())
 
     def empty(self, shape: Size, dtype: DTypeLike = np.float32, at_end: bool = True) -> NDArray[Any]:
         """A poisoned array, its end (or start) at an inaccessible page."""
