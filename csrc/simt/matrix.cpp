@@ -15,6 +15,7 @@ constexpr int kMatrixRowBytes = 16;
 
 using Row = float __attribute__((vector_size(kColumns * sizeof(float))));
 using Bits = int32_t __attribute__((vector_size(kColumns * sizeof(int32_t))));
+using Words = uint32_t __attribute__((vector_size(kColumns * sizeof(uint32_t))));
 
 struct LdmatrixArgument {
   uint32_t* registers;
@@ -88,21 +89,15 @@ __attribute__((always_inline)) inline void gather_b(const MmaTile* const* lanes,
   }
 }
 
-// Row += one row of A times B. Products are exact in float32 and are added one k after the other, so fused or not the
-// result is the same.
-template <int kTerms>
-__attribute__((always_inline)) inline void add_exactly(Row& sum, const float (*a)[kRows], int row, const Row* b) {
-  for (int k = 0; k < kTerms; ++k) sum += a[k][row] * b[k];
-}
-
 constexpr int kMantissaBits = 23;
 constexpr int32_t kMagnitude = 0x7FFFFFFF;
 constexpr int32_t kExponent = 0x7F800000;  // all of it: infinite, or not a number
 
-// The same as published of tensor cores (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of NVIDIA tensor
-// cores", 2021), for as many terms as one of their adders takes: the sum so far and the exact products are aligned to
-// the largest of them, lose what lies more than 24 bits below its first one, and what they add up to is cut off to
-// float32. `most` becomes the largest magnitude so far; the sum is nonsense where that is infinite or not a number.
+// Sum += a row of A times B, as published of tensor cores (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of
+// NVIDIA tensor cores", 2021), for as many terms as one of their adders takes: the sum so far and the exact products
+// are aligned to the largest of them, lose what lies more than 24 bits below its first one, and what they add up to is
+// cut off to float32. `most` becomes the largest magnitude so far; the sum is nonsense where that is infinite or not a
+// number.
 template <int kTerms>
 __attribute__((always_inline)) inline void add_cut_off(Row& sum, Bits& most, const float (*a)[kRows], int row,
                                                        const Row* b) {
@@ -119,13 +114,16 @@ __attribute__((always_inline)) inline void add_cut_off(Row& sum, Bits& most, con
   const Bits exponent = largest & kExponent, least = Bits{} + ((kKept + 1) << kMantissaBits);
   const Bits unit = (exponent > least ? exponent : least) - (kKept << kMantissaBits);
   const Row scale = reinterpret_cast<Row>((2 * kBias << kMantissaBits) - unit);  // 1 / unit
-  // In whole units, each below 2^25 and in all below 2^29; conversion cuts off.
-  Bits total = __builtin_convertvector(sum * scale, Bits);
-  for (int k = 0; k < kTerms; ++k) total += __builtin_convertvector(product[k] * scale, Bits);
+  // In whole units, each below 2^25 and in all below 2^29; conversion cuts off. Unsigned, as nonsense may overflow.
+  Words words = reinterpret_cast<Words>(__builtin_convertvector(sum * scale, Bits));
+  for (int k = 0; k < kTerms; ++k) {
+    words += reinterpret_cast<Words>(__builtin_convertvector(product[k] * scale, Bits));
+  }
+  const Bits total = reinterpret_cast<Bits>(words);
   // Back it rounds to nearest: one unit in the last place less where that went beyond, as which a comparison is -1.
   const Row near = __builtin_convertvector(total, Row);
   const Bits nearest = __builtin_convertvector(near, Bits);
-  const Bits beyond = (nearest < 0 ? -nearest : nearest) > (total < 0 ? -total : total);
+  const Bits beyond = total < 0 ? nearest < total : nearest > total;
   sum = reinterpret_cast<Row>(reinterpret_cast<Bits>(near) + beyond) * reinterpret_cast<Row>(unit);
 }
 
@@ -140,12 +138,13 @@ __attribute__((always_inline)) inline void add_row_cut_off(Row& sum, const float
   bool any = false;
   for (int i = 0; i < kColumns; ++i) any |= special[i] != 0;
   if (__builtin_expect(any, 0)) {
-    Row exact = before;
-    add_exactly<kDepth>(exact, a, row, b);
-    sum = special ? exact : sum;
+    Row infinite = before;
+    for (int k = 0; k < kDepth; ++k) infinite += a[k][row] * b[k];
+    sum = special ? infinite : sum;
   }
 }
 
+// Products are exact in float32. Exact sums take one k after the other, so fused or not the result is the same.
 template <MmaInput input, MmaSums sums>
 __attribute__((always_inline)) inline void multiply_tile(const MmaTile* const* lanes) {
   const MmaTile& first = *lanes[0];
