@@ -51,7 +51,7 @@ class Executor:
     """The test kernels by name."""
 
     def __init__(self, library: Path) -> None:
-        self.library = self._library = ctypes.CDLL(str(library))
+        self._library = ctypes.CDLL(str(library))
         self._library.simt_allocate.restype = ctypes.c_void_p
         self._library.simt_allocate.argtypes = [ctypes.c_size_t, ctypes.c_int]
         self._library.simt_release.argtypes = [ctypes.c_void_p]
@@ -65,6 +65,12 @@ class Executor:
 
     def mma_sums(self, name: str) -> None:
         self._library.simt_set_mma_sums(name.encode())
+
+    def runner_log(self) -> list[str]:
+        """What runner.cpp, if it is in the library, was given since the last call: a line for each launch."""
+        self._library.runner_log.restype = ctypes.c_char_p
+        text: bytes = self._library.runner_log()
+        return text.decode().splitlines()
 
     def empty(self, shape: Size, dtype: DTypeLike = np.float32, at_end: bool = True) -> NDArray[Any]:
         """A poisoned array, its end (or start) at an inaccessible page."""
