@@ -66,10 +66,10 @@ def dot_terms(depth: int, sum_of_squares: Array) -> Array:
     """Units of rounding in a sum of `depth` products whose squares add up to `sum_of_squares`.
 
     Rounded to nearest, ten standard deviations of `depth` independent roundings are below 5 sqrt(depth) of the root of
-    the sum of squares (see tests/ops/tolerance.py). Cut off towards zero at every step of at least 8 products, as
-    tensor cores do, they add up instead: depth / 8 at most.
+    the sum of squares (see tests/ops/tolerance.py). Cut off towards zero at every step of at least 4 products (TF32; 8
+    of 16 bits), as tensor cores do, they add up instead: depth / 4 at most.
     """
-    return np.asarray((depth / 8 + 5.0 * np.sqrt(depth) + 4.0) * np.sqrt(sum_of_squares), np.float64)
+    return np.asarray((depth / 4 + 5.0 * np.sqrt(depth) + 4.0) * np.sqrt(sum_of_squares), np.float64)
 
 
 def unwritten(output: Array) -> int:

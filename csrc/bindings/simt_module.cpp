@@ -26,6 +26,10 @@ PYBIND11_MODULE(_simt, module) {
   module.def("set_thread_count", &simt::set_thread_count, py::kw_only(), py::arg("count"),
              "OS threads that run blocks.");
   module.def("thread_count", &simt::thread_count, "What set_thread_count set, or ALEXNET_CUDA_SIMT_THREADS.");
+  module.def("set_mma_sums", &simt::set_mma_sums, py::kw_only(), py::arg("value"),
+             "How products are added up: \"exact\", or \"truncated\" as tensor cores are published to do.");
+  module.def(
+      "mma_sums", [] { return simt::name(simt::mma_sums()); }, "What set_mma_sums set, or ALEXNET_CUDA_SIMT_MMA.");
   alexnet::bindings::is_allocated = &simt::is_guarded;
   alexnet::bindings::bind_ops(module);
 }

@@ -15,9 +15,10 @@
 // Storage that the executor does not hand out can neither be poisoned nor guarded.
 #define __shared__ static_assert(false, "declare static shared memory with ALEXNET_SHARED(type, name)");
 
-// Fused multiply-add and wide vectors where the processor has them, in a binary that runs on every x86-64.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__) && !defined(__FMA__) && defined(__OPTIMIZE__)
+// Fused multiply-add and wide vectors where the processor has them, in a binary that runs on every x86-64. Not where
+// another runner looks for kernels by name: of two versions neither has the kernel's own.
+#if !defined(ALEXNET_SIMT_RUNNER) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__FMA__) && defined(__OPTIMIZE__)
 #define ALEXNET_SIMT_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
 #else
 #define ALEXNET_SIMT_CLONES

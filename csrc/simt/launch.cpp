@@ -45,6 +45,21 @@ std::atomic<int>& thread_setting() {
   return value;
 }
 
+MmaSums mma_sums_called(const std::string& name, const char* what) {
+  if (name == "exact") return MmaSums::kExact;
+  if (name == "truncated") return MmaSums::kTruncated;
+  throw std::invalid_argument(std::string(what) + " is \"" + name + "\"; expected exact or truncated");
+}
+
+std::atomic<MmaSums>& mma_setting() {
+  static std::atomic<MmaSums> setting = [] {
+    constexpr const char* kVariable = "ALEXNET_CUDA_SIMT_MMA";
+    const char* const value = getenv(kVariable);
+    return value == nullptr || *value == '\0' ? MmaSums::kExact : mma_sums_called(value, kVariable);
+  }();
+  return setting;
+}
+
 // Runners are kept between launches for their stacks and fibers, which any OS thread can take up.
 class RunnerPool {
  public:
@@ -151,6 +166,7 @@ void check(const Launch& launch) {
     throw std::invalid_argument(std::to_string(launch.shared_bytes) +
                                 " bytes of dynamic shared memory; expected at most " + std::to_string(kMaxShared));
   }
+  mma_sums();  // a wrong word in the environment is refused here: no exception can leave a fiber
 }
 
 }  // namespace
@@ -170,9 +186,27 @@ int thread_count() {
   return thread_setting();
 }
 
+void set_mma_sums(const std::string& name) {
+  mma_setting() = mma_sums_called(name, "value");
+}
+MmaSums mma_sums() {
+  return mma_setting();
+}
+const char* name(MmaSums sums) {
+  return sums == MmaSums::kExact ? "exact" : "truncated";
+}
+
 void run_launch(const Launch& launch) {
   check(launch);
   if (running_thread != nullptr) throw std::logic_error("a kernel launches a kernel, which the executor cannot do");
+#ifdef ALEXNET_SIMT_RUNNER
+  run_elsewhere(launch);
+#else
+  run_blocks(launch);
+#endif
+}
+
+void run_blocks(const Launch& launch) {
   BlockQueue queue(launch, seed());
   {
     const FaultHandler handler;

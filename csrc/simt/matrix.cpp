@@ -14,6 +14,8 @@ constexpr int kMatrixRows = 8;
 constexpr int kMatrixRowBytes = 16;
 
 using Row = float __attribute__((vector_size(kColumns * sizeof(float))));
+using Bits = int32_t __attribute__((vector_size(kColumns * sizeof(int32_t))));
+using Words = uint32_t __attribute__((vector_size(kColumns * sizeof(uint32_t))));
 
 struct LdmatrixArgument {
   uint32_t* registers;
@@ -87,8 +89,63 @@ __attribute__((always_inline)) inline void gather_b(const MmaTile* const* lanes,
   }
 }
 
-// Products are exact in float32 and are added one k after the other, so fused or not the result is the same.
-template <MmaInput input>
+constexpr int kMantissaBits = 23;
+constexpr int32_t kMagnitude = 0x7FFFFFFF;
+constexpr int32_t kExponent = 0x7F800000;  // all of it: infinite, or not a number
+
+// Sum += a row of A times B, as published of tensor cores (Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior of
+// NVIDIA tensor cores", 2021), for as many terms as one of their adders takes: the sum so far and the exact products
+// are aligned to the largest of them, lose what lies more than 24 bits below its first one, and what they add up to is
+// cut off to float32. `most` becomes the largest magnitude so far; the sum is nonsense where that is infinite or not a
+// number.
+template <int kTerms>
+__attribute__((always_inline)) inline void add_cut_off(Row& sum, Bits& most, const float (*a)[kRows], int row,
+                                                       const Row* b) {
+  constexpr int32_t kBias = 127, kKept = 24;
+  Row product[kTerms];
+  Bits largest = reinterpret_cast<Bits>(sum) & kMagnitude;
+  for (int k = 0; k < kTerms; ++k) {
+    product[k] = a[k][row] * b[k];
+    const Bits size = reinterpret_cast<Bits>(product[k]) & kMagnitude;
+    largest = size > largest ? size : largest;
+  }
+  most = largest > most ? largest : most;
+  // Of sums below 2^-101 the unit stays the least normal number.
+  const Bits exponent = largest & kExponent, least = Bits{} + ((kKept + 1) << kMantissaBits);
+  const Bits unit = (exponent > least ? exponent : least) - (kKept << kMantissaBits);
+  const Row scale = reinterpret_cast<Row>((2 * kBias << kMantissaBits) - unit);  // 1 / unit
+  // In whole units, each below 2^25 and in all below 2^29; conversion cuts off. Unsigned, as nonsense may overflow.
+  Words words = reinterpret_cast<Words>(__builtin_convertvector(sum * scale, Bits));
+  for (int k = 0; k < kTerms; ++k) {
+    words += reinterpret_cast<Words>(__builtin_convertvector(product[k] * scale, Bits));
+  }
+  const Bits total = reinterpret_cast<Bits>(words);
+  // Back it rounds to nearest: one unit in the last place less where that went beyond, as which a comparison is -1.
+  const Row near = __builtin_convertvector(total, Row);
+  const Bits nearest = __builtin_convertvector(near, Bits);
+  const Bits beyond = total < 0 ? nearest < total : nearest > total;
+  sum = reinterpret_cast<Row>(reinterpret_cast<Bits>(near) + beyond) * reinterpret_cast<Row>(unit);
+}
+
+template <int kDepth>
+__attribute__((always_inline)) inline void add_row_cut_off(Row& sum, const float (*a)[kRows], int row, const Row* b) {
+  constexpr int kTerms = kDepth / 2;  // 4 of TF32, 8 of 16 bits
+  const Row before = sum;
+  Bits most = {};
+  add_cut_off<kTerms>(sum, most, a, row, b);
+  add_cut_off<kTerms>(sum, most, a + kTerms, row, b + kTerms);
+  const Bits special = most >= kExponent;
+  bool any = false;
+  for (int i = 0; i < kColumns; ++i) any |= special[i] != 0;
+  if (__builtin_expect(any, 0)) {
+    Row infinite = before;
+    for (int k = 0; k < kDepth; ++k) infinite += a[k][row] * b[k];
+    sum = special ? infinite : sum;
+  }
+}
+
+// Products are exact in float32. Exact sums take one k after the other, so fused or not the result is the same.
+template <MmaInput input, MmaSums sums>
 __attribute__((always_inline)) inline void multiply_tile(const MmaTile* const* lanes) {
   const MmaTile& first = *lanes[0];
   constexpr int kMaxColumnTiles = 32;
@@ -107,12 +164,16 @@ __attribute__((always_inline)) inline void multiply_tile(const MmaTile* const* l
           memcpy(reinterpret_cast<float*>(&d[g + 8]) + 2 * t, source + 2, 2 * sizeof(float));
         }
       }
-      for (int row = 0; row < kRows; row += 4) {
-        Row sum[4] = {d[row], d[row + 1], d[row + 2], d[row + 3]};
-        for (int k = 0; k < kDepth<input>; ++k) {
-          for (int i = 0; i < 4; ++i) sum[i] += a[k][row + i] * b[n][k];
+      if constexpr (sums == MmaSums::kExact) {
+        for (int row = 0; row < kRows; row += 4) {
+          Row sum[4] = {d[row], d[row + 1], d[row + 2], d[row + 3]};
+          for (int k = 0; k < kDepth<input>; ++k) {
+            for (int i = 0; i < 4; ++i) sum[i] += a[k][row + i] * b[n][k];
+          }
+          for (int i = 0; i < 4; ++i) d[row + i] = sum[i];
         }
-        for (int i = 0; i < 4; ++i) d[row + i] = sum[i];
+      } else {
+        for (int row = 0; row < kRows; ++row) add_row_cut_off<kDepth<input>>(d[row], a, row, b[n]);
       }
       for (int g = 0; g < 8; ++g) {
         for (int t = 0; t < 4; ++t) {
@@ -125,28 +186,31 @@ __attribute__((always_inline)) inline void multiply_tile(const MmaTile* const* l
   }
 }
 
-ALEXNET_SIMT_CLONES void multiply_tf32(const MmaTile* const* lanes) {
-  multiply_tile<MmaInput::kTf32>(lanes);
-}
-ALEXNET_SIMT_CLONES void multiply_bf16(const MmaTile* const* lanes) {
-  multiply_tile<MmaInput::kBFloat16>(lanes);
-}
-ALEXNET_SIMT_CLONES void multiply_fp16(const MmaTile* const* lanes) {
-  multiply_tile<MmaInput::kFloat16>(lanes);
-}
+// Functions of their own, as templates cannot be compiled twice.
+#define ALEXNET_MULTIPLY(name, input, sums)                    \
+  ALEXNET_SIMT_CLONES void name(const MmaTile* const* lanes) { \
+    multiply_tile<MmaInput::input, MmaSums::sums>(lanes);      \
+  }
+ALEXNET_MULTIPLY(multiply_tf32, kTf32, kExact)
+ALEXNET_MULTIPLY(multiply_bf16, kBFloat16, kExact)
+ALEXNET_MULTIPLY(multiply_fp16, kFloat16, kExact)
+ALEXNET_MULTIPLY(multiply_tf32_cut_off, kTf32, kTruncated)
+ALEXNET_MULTIPLY(multiply_bf16_cut_off, kBFloat16, kTruncated)
+ALEXNET_MULTIPLY(multiply_fp16_cut_off, kFloat16, kTruncated)
+#undef ALEXNET_MULTIPLY
 
-template <MmaInput input>
+template <void (*multiply)(const MmaTile* const* lanes)>
 void perform_mma(void* const* arguments, uint32_t) {
   const MmaTile* lanes[kWarpSize];
   for (unsigned lane = 0; lane < kWarpSize; ++lane) lanes[lane] = static_cast<const MmaTile*>(arguments[lane]);
-  if constexpr (input == MmaInput::kTf32) {
-    multiply_tf32(lanes);
-  } else if constexpr (input == MmaInput::kBFloat16) {
-    multiply_bf16(lanes);
-  } else {
-    multiply_fp16(lanes);
-  }
+  multiply(lanes);
 }
+
+// By MmaSums and MmaInput.
+constexpr PerformWarpOp kMmaPerformers[2][3] = {
+    {&perform_mma<multiply_tf32>, &perform_mma<multiply_bf16>, &perform_mma<multiply_fp16>},
+    {&perform_mma<multiply_tf32_cut_off>, &perform_mma<multiply_bf16_cut_off>, &perform_mma<multiply_fp16_cut_off>},
+};
 
 PerformWarpOp ldmatrix_performer(int count, bool transposed) {
   switch (count) {
@@ -177,9 +241,7 @@ void ldmatrix(uint32_t* registers, const void* row, int count, bool transposed, 
 }
 
 void mma(MmaInput input, const MmaTile& tile, Site site) {
-  const PerformWarpOp perform = input == MmaInput::kTf32       ? &perform_mma<MmaInput::kTf32>
-                                : input == MmaInput::kBFloat16 ? &perform_mma<MmaInput::kBFloat16>
-                                                               : &perform_mma<MmaInput::kFloat16>;
+  const PerformWarpOp perform = kMmaPerformers[static_cast<int>(mma_sums())][static_cast<int>(input)];
   warp_rendezvous(WarpOp::kMma, kFullMask, const_cast<MmaTile*>(&tile), perform, site);
 }
 

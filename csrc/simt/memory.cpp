@@ -113,6 +113,15 @@ bool is_guarded(const void* data, size_t bytes) {
   return address >= start && address - start <= buffer->bytes && bytes <= buffer->bytes - (address - start);
 }
 
+std::vector<LiveBuffer> live_buffers() {
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::vector<LiveBuffer> live;
+  for (const auto& [key, buffer] : buffers) {
+    live.push_back({reinterpret_cast<uintptr_t>(buffer.data), buffer.bytes, buffer.number});
+  }
+  return live;
+}
+
 void check_kernel_argument(const void* pointer, int position) {
   if (pointer == nullptr || is_guarded(pointer, 0)) return;
   throw std::invalid_argument(

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace alexnet::simt {
 
@@ -21,6 +22,14 @@ void release(void* data);
 
 // Whether [data, data + bytes) lies in one buffer.
 bool is_guarded(const void* data, size_t bytes);
+
+// What kernels may touch: the buffers that are not released, by address.
+struct LiveBuffer {
+  uintptr_t start;
+  size_t bytes;
+  int number;  // as errors name it
+};
+std::vector<LiveBuffer> live_buffers();
 
 // Throws std::invalid_argument unless the pointer is null or points into a buffer.
 void check_kernel_argument(const void* pointer, int position);

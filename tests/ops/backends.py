@@ -114,6 +114,18 @@ class ChannelRange:
         return np.ascontiguousarray(whole[..., self.columns])
 
 
+@contextmanager
+def mma_sums(name: str) -> Iterator[None]:
+    """How the executor's `mma` adds, "exact" or "truncated", for as long as this lasts."""
+    extension = importlib.import_module("alexnet_cuda._simt")
+    before = extension.mma_sums()
+    extension.set_mma_sums(value=name)
+    try:
+        yield
+    finally:
+        extension.set_mma_sums(value=before)
+
+
 def assert_repeats(backend: Backend, run: Callable[[], Sequence[Any]]) -> None:
     """Require the same bits of all that `run`, which allocates what it uses, returns, however it is scheduled."""
     first: list[bytes] | None = None

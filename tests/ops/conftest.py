@@ -2,16 +2,28 @@
 
 Instead of `backend`, `kernels` is every backend that runs the kernels. Instead of `precision`, `product` is every
 precision that convolutions and fully connected layers multiply in, and `layer_product` those that they are tested in at
-AlexNet's own size.
+AlexNet's own size. The executor multiplies in each with the sums of tensor cores, in bfloat16 with exact ones too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from .backends import BACKENDS, Backend
+from .backends import BACKENDS, Backend, mma_sums
 
 PRECISIONS = {"precision": "precisions", "product": "products", "layer_product": "layers"}
+
+
+@pytest.fixture(autouse=True)
+def mma(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The sums of the executor's `mma` that a test is parametrized with."""
+    if getattr(request, "param", "") == "":
+        yield
+        return
+    with mma_sums(request.param):
+        yield
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -23,6 +35,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     how = next((name for name in PRECISIONS if name in names), None)
     if how is None:
         metafunc.parametrize(where, backends, ids=[b.name for b in backends])
-    else:
-        pairs = [(b, p) for b in backends for p in getattr(b, PRECISIONS[how])]
-        metafunc.parametrize((where, how), pairs, ids=[f"{b.name}-{p.name}" for b, p in pairs])
+        return
+    sets = [(b, p, "") for b in backends for p in getattr(b, PRECISIONS[how])]
+    if how != "precision":
+        sets += [(b, p, "exact") for b, p, _ in sets if (b.name, p.name) == ("simt", "bfloat16")]
+    ids = ["-".join(filter(None, (b.name, p.name, sums))) for b, p, sums in sets]
+    metafunc.parametrize((where, how, "mma"), sets, ids=ids, indirect=["mma"])

@@ -16,10 +16,9 @@ from .backends import Backend
 from .fused import (
     DgradForm,
     FpropForm,
-    Sums,
     WgradForm,
 )
-from .tolerance import PRECISIONS, TENSOR_CORES, Precision
+from .tolerance import PRECISIONS, TENSOR_CORES, Precision, Sums
 
 Array = npt.NDArray[Any]
 

@@ -19,32 +19,9 @@ from alexnet_cuda.ops import dropout
 from alexnet_cuda.ops.sgd import SgdParams
 
 from .backends import Backend
-from .tolerance import Doubles, Precision, assert_close
+from .tolerance import Precision, Sums, assert_sums
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Sums:
-    """What an operation adds up: in float64, with units of rounding, and of how many products."""
-
-    value: Doubles
-    units: Doubles
-    depth: int
-
-    def plus(self, terms: Array | None) -> Sums:
-        """With one addition more."""
-        if terms is None:
-            return self
-        wide = np.broadcast_to(terms, self.value.shape).astype(np.float64)
-        return Sums(self.value + wide, self.units + np.abs(self.value) + 2 * np.abs(wide), self.depth)
-
-
-def assert_sums(actual: Array, expected: Sums, precision: Precision) -> None:
-    """Require sums that were rounded to `precision`; tensor cores may shorten all of them alike."""
-    bound = precision.bound(expected.value, expected.units)
-    shared = precision.cuts(expected.depth) * precision.accumulate
-    assert_close(actual, expected.value, bound, precision.dtype, shared)
 
 
 @contextmanager

@@ -20,15 +20,22 @@ from .fused import (
     WGRAD_FORMS,
     DgradForm,
     FpropForm,
-    Sums,
     WgradForm,
-    assert_sums,
     dgrad_forms,
     fprop_forms,
     pinned,
     wgrad_forms,
 )
-from .tolerance import PRECISIONS, TENSOR_CORES, Precision, assert_close, assert_equal, assert_gradient
+from .tolerance import (
+    PRECISIONS,
+    TENSOR_CORES,
+    Precision,
+    Sums,
+    assert_close,
+    assert_equal,
+    assert_gradient,
+    assert_sums,
+)
 
 Array = npt.NDArray[Any]
 Sizes = tuple[int, int, int]

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from .tolerance import PRECISIONS, TENSOR_CORES, assert_close, assert_equal, assert_gradient, dot_terms
+from .tolerance import (
+    PRECISIONS,
+    TENSOR_CORES,
+    assert_close,
+    assert_equal,
+    assert_gradient,
+    dot_terms,
+    tensor_core_sum,
+)
 
 RNG = np.random.default_rng(0)
 EXPECTED = RNG.standard_normal((40, 25))
@@ -94,7 +102,7 @@ def test_the_bound_of_sums_that_are_not_rounded_to_16_bits_sees_that_rounding() 
 
 
 def test_tensor_cores_may_cut_sums_off_but_not_the_factors() -> None:
-    """Sums of 4 or 8 products, each cut off to 24 bits; for float32 each of three products of TF32."""
+    """Sums of 4 or 8 products as published; for float32 each of three products of TF32."""
     depth, count = 1200, 300
     for name, precision in TENSOR_CORES.items():
         x, w = (precision.array(RNG.standard_normal((depth, count))).astype(np.float64) for _ in range(2))
@@ -105,7 +113,7 @@ def test_tensor_cores_may_cut_sums_off_but_not_the_factors() -> None:
             fresh = np.zeros(count)
             for step in range(begin, min(begin + (precision.fresh or depth), depth), precision.step):
                 part = slice(step, step + precision.step)
-                fresh = cut(fresh + (x[part] * w[part]).sum(axis=0))
+                fresh = tensor_core_sum(fresh, x[part] * w[part])
             total = (total + fresh).astype(np.float32).astype(np.float64)
         assert_close(total.astype(np.float32), expected, bound, np.float32, shared)
         coarse = PRECISIONS["tf32" if name == "float32" else "bfloat16"]
@@ -113,13 +121,6 @@ def test_tensor_cores_may_cut_sums_off_but_not_the_factors() -> None:
             x, w = (coarse.array(a).astype(np.float64) for a in (x, w))
             with pytest.raises(AssertionError, match="out of bounds"):
                 assert_close((x * w).sum(axis=0).astype(np.float32), expected, bound, np.float32, shared)
-
-
-def cut(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Rounded towards zero to float32."""
-    near = values.astype(np.float32)
-    beyond = np.abs(near.astype(np.float64)) > np.abs(values)
-    return np.where(beyond, np.nextafter(near, np.float32(0)), near).astype(np.float64)
 
 
 def test_equal() -> None:

@@ -100,6 +100,16 @@ class Precision:
             return 0
         return self.split * -(-min(depth, self.fresh or depth) // self.step)
 
+    def through(self, sums: int, depth: int) -> float:
+        """Relative error (L2) of a tensor after `sums` sums in a row, of up to `depth` products each.
+
+        Tensor cores shorten every one of them alike, which adds up; roundings to nearest are random, so that their
+        squares do, `1 / 6` of each as `dot_terms` says. A loss has no more: if logits shrink by e, the cross-entropy
+        loses e times the label's distance from the mean logit, which is at most e times the loss.
+        """
+        roundings = depth if self.step == 0 else depth / self.fresh if self.fresh else 0.0
+        return self.accumulate * (sums * 0.5 * self.cuts(depth) + float(np.sqrt(sums * roundings / 6)))
+
 
 def _precision(name: str, dtype: npt.DTypeLike, mantissa: int, output: int, accumulate: int) -> Precision:
     return Precision(name, np.dtype(dtype), mantissa, 2.0**-output, 2.0**-accumulate)
@@ -133,6 +143,20 @@ def dot_terms(depth: int, sum_of_squares: Array) -> Doubles:
     are less than 5 ``sqrt(depth)``; the last 4 are for the products and for adding a bias.
     """
     return np.asarray((5.0 * np.sqrt(depth) + 4.0) * np.sqrt(sum_of_squares), np.float64)
+
+
+def tensor_core_sum(total: Doubles, products: Doubles) -> Doubles:
+    """Sums as Fasi et al. published them of tensor cores: of `total` and the `products` [step, ...] that one takes.
+
+    All are aligned to the largest of them and lose what lies more than 24 bits below its first one; what they add up to
+    is cut off, towards zero, to float32. The products are exact in float64.
+    """
+    terms = np.concatenate([total[None], products])
+    unit = np.ldexp(1.0, np.frexp(np.abs(terms).max(axis=0))[1] - 25)
+    exact = (np.trunc(terms / unit) * unit).sum(axis=0)
+    near = exact.astype(np.float32)
+    beyond = np.abs(near.astype(np.float64)) > np.abs(exact)
+    return np.where(beyond, np.nextafter(near, np.float32(0)), near).astype(np.float64)
 
 
 def assert_equal(actual: Any, expected: Array) -> None:
@@ -188,6 +212,32 @@ def assert_close(actual: Any, expected: Doubles, bound: Doubles, dtype: npt.DTyp
     gain = abs(float(np.vdot(error, expected))) / length**2
     if gain > (most := 4.0 * float(np.linalg.norm(bound * expected)) / (np.sqrt(3.0) * length**2) + shared):
         raise AssertionError(f"gain is off by {gain:.3g}, expected at most {most:.3g}")
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What an operation adds up: in float64, with units of rounding, and of how many products."""
+
+    value: Doubles
+    units: Doubles
+    depth: int
+
+    def plus(self, terms: Array | None) -> Sums:
+        """With one addition more."""
+        if terms is None:
+            return self
+        wide = np.broadcast_to(terms, self.value.shape).astype(np.float64)
+        return Sums(self.value + wide, self.units + np.abs(self.value) + 2 * np.abs(wide), self.depth)
+
+
+def assert_sums(actual: Any, expected: Sums, precision: Precision, dtype: npt.DTypeLike | None = None) -> None:
+    """Require sums that were rounded to `precision`, in an array of `dtype`; tensor cores may shorten all alike.
+
+    What holds products to a bound does it by this: the allowance for what tensor cores cut off lives in `Precision`.
+    """
+    bound = precision.bound(expected.value, expected.units)
+    shared = precision.cuts(expected.depth) * precision.accumulate
+    assert_close(actual, expected.value, bound, dtype or precision.dtype, shared)
 
 
 def assert_gradient(function: Callable[[Doubles], Array], x: Doubles, dy: Doubles, gradient: Array) -> None:

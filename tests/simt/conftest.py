@@ -21,3 +21,4 @@ def executor(_library: Executor) -> Iterator[Executor]:
     yield _library
     _library.seed(0)
     _library.threads(2)
+    _library.mma_sums("exact")

@@ -26,8 +26,8 @@ class ExecutorError(Exception):
     """What the executor found wrong with a kernel."""
 
 
-def build(folder: Path, flags: Sequence[str]) -> Path:
-    """Compile into ``folder``; returns the shared library."""
+def build(folder: Path, flags: Sequence[str], more: Sequence[Path] = ()) -> Path:
+    """Compile into ``folder``, with ``more`` sources; returns the shared library."""
     compiler = os.environ.get("CXX", "c++")
 
     def compile_one(source: Path) -> Path:
@@ -36,9 +36,9 @@ def build(folder: Path, flags: Sequence[str]) -> Path:
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, [KERNELS, *sorted((SOURCES / "simt").glob("*.cpp"))]))
+        objects = list(pool.map(compile_one, [KERNELS, *more, *sorted((SOURCES / "simt").glob("*.cpp"))]))
     library = folder / "kernels.so"
-    subprocess.run([compiler, "-shared", *flags, *objects, "-o", library, "-pthread"], check=True)
+    subprocess.run([compiler, "-shared", *flags, *objects, "-o", library, "-pthread", "-ldl"], check=True)
     return library
 
 
@@ -62,6 +62,15 @@ class Executor:
 
     def threads(self, count: int) -> None:
         self._library.simt_set_thread_count(count)
+
+    def mma_sums(self, name: str) -> None:
+        self._library.simt_set_mma_sums(name.encode())
+
+    def runner_log(self) -> list[str]:
+        """What runner.cpp, if it is in the library, was given since the last call: a line for each launch."""
+        self._library.runner_log.restype = ctypes.c_char_p
+        text: bytes = self._library.runner_log()
+        return text.decode().splitlines()
 
     def empty(self, shape: Size, dtype: DTypeLike = np.float32, at_end: bool = True) -> NDArray[Any]:
         """A poisoned array, its end (or start) at an inaccessible page."""

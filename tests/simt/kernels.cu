@@ -13,7 +13,8 @@
 #include "ptx/mma.cuh"
 #include "simt/memory.h"
 
-namespace {
+// With names of their own, by which another runner finds them.
+namespace tests {
 
 using alexnet::ptx::MmaInput;
 
@@ -354,7 +355,7 @@ const Entry kEntries[] = {
     {"gemm", [](const Call& c) { c.run(gemm_kernel, c.in(0), c.in(1), c.out(2), c.s[0], c.s[1], c.s[2]); }},
 };
 
-}  // namespace
+}  // namespace tests
 
 #define ALEXNET_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -362,7 +363,7 @@ const Entry kEntries[] = {
 ALEXNET_EXPORT int simt_run(const char* name, void* const* pointers, const int* scalars, const unsigned* grid,
                             const unsigned* block, size_t shared, char* error, size_t error_size) {
   try {
-    for (const Entry& entry : kEntries) {
+    for (const tests::Entry& entry : tests::kEntries) {
       if (strcmp(entry.name, name) != 0) continue;
       entry.run({pointers, scalars, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, shared});
       return 0;
@@ -387,4 +388,7 @@ ALEXNET_EXPORT void simt_set_seed(uint64_t seed) {
 }
 ALEXNET_EXPORT void simt_set_thread_count(int count) {
   alexnet::simt::set_thread_count(count);
+}
+ALEXNET_EXPORT void simt_set_mma_sums(const char* name) {
+  alexnet::simt::set_mma_sums(name);
 }

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from alexnet_cuda import _simt
+from tests.ops.tolerance import tensor_core_sum
 
 from .harness import Executor, unwritten
 
@@ -54,39 +60,85 @@ def _fragments_d(d: Array) -> Array:
     return np.stack([d[G, 2 * T], d[G, 2 * T + 1], d[G + 8, 2 * T], d[G + 8, 2 * T + 1]], 1)
 
 
-@pytest.mark.parametrize("tile", [0, 1])
-@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
-def test_mma(executor: Executor, precision: str, tile: int) -> None:
+def _multiply(executor: Executor, a: Array, b: Array, d: Array, tile: int) -> tuple[Array, Array, Array]:
+    """d[m, n] + a[m] b[n] by the kernel, and a and b as the instruction sees them, in float64."""
+    precision = {2: "bf16" if a.dtype == ml_dtypes.bfloat16 else "fp16", 4: "tf32"}[a.itemsize]
+    if precision == "tf32":
+        # Operands with all bits: the instruction drops the lowest 13.
+        fragments, exact = (
+            _fragments_tf32,
+            [(x.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32) for x in (a, b)],
+        )
+        assert (exact[0] != a).any()
+    else:
+        fragments, exact = _fragments_16, [a, b]
+    left, right = zip(*(fragments(a[m % TILES_M], b[m]) for m in range(TILES_N)), strict=True)
+    sums = np.stack([[_fragments_d(d[m, n]) for n in range(TILES_N)] for m in range(TILES_M)], 0)
+    in_lanes = executor.array(np.ascontiguousarray(sums.transpose(2, 0, 1, 3)))
+    left, right = np.stack(left[:TILES_M], 1), np.stack(right, 1)
+    executor.run(f"mma_{precision}", executor.array(left), executor.array(right), in_lanes, scalars=[tile])
+    result = np.empty_like(d)
+    for m, n in np.ndindex(TILES_M, TILES_N):
+        result[m, n, G, 2 * T], result[m, n, G, 2 * T + 1] = in_lanes[:, m, n, 0], in_lanes[:, m, n, 1]
+        result[m, n, G + 8, 2 * T], result[m, n, G + 8, 2 * T + 1] = in_lanes[:, m, n, 2], in_lanes[:, m, n, 3]
+    return result, exact[0].astype(float), exact[1].astype(float)
+
+
+def _operands(precision: str) -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(3)
     depth = 8 if precision == "tf32" else 16
     a = rng.standard_normal((TILES_M, 16, depth), np.float32)
     b = rng.standard_normal((TILES_N, depth, 8), np.float32)
-    d = rng.standard_normal((TILES_M, TILES_N, 16, 8), np.float32)
-    if precision == "tf32":
-        # Operands with all bits: the instruction drops the lowest 13.
-        left, right = zip(*(_fragments_tf32(a[m % TILES_M], b[m]) for m in range(TILES_N)), strict=True)
-        exact_a, exact_b = ((x.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32).astype(float) for x in (a, b))
-        assert (exact_a != a).any()
-    else:
-        a, b = a.astype(DTYPES[precision]), b.astype(DTYPES[precision])
-        left, right = zip(*(_fragments_16(a[m % TILES_M], b[m]) for m in range(TILES_N)), strict=True)
-        exact_a, exact_b = a.astype(float), b.astype(float)
-    sums = executor.array(np.stack([[_fragments_d(d[m, n]) for n in range(TILES_N)] for m in range(TILES_M)], 0))
-    in_lanes = executor.array(np.ascontiguousarray(sums.transpose(2, 0, 1, 3)))
-    executor.run(
-        f"mma_{precision}",
-        executor.array(np.stack(left[:TILES_M], 1)),
-        executor.array(np.stack(right, 1)),
-        in_lanes,
-        scalars=[tile],
-    )
-    product = np.einsum("mik,nkj->mnij", exact_a, exact_b) + d
+    dtype = DTYPES.get(precision, np.float32)
+    return a.astype(dtype), b.astype(dtype), rng.standard_normal((TILES_M, TILES_N, 16, 8), np.float32)
+
+
+@pytest.mark.parametrize("tile", [0, 1])
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+def test_mma(executor: Executor, precision: str, tile: int) -> None:
+    executor.mma_sums("exact")
+    a, b, d = _operands(precision)
+    result, a, b = _multiply(executor, a, b, d, tile)
+    product = np.einsum("mik,nkj->mnij", a, b) + d
     # One rounding of at most half a unit for each of the additions.
-    bound = depth * 2.0**-24 * (np.einsum("mik,nkj->mnij", np.abs(exact_a), np.abs(exact_b)) + np.abs(d))
-    for m in range(TILES_M):
-        for n in range(TILES_N):
-            error = np.abs(in_lanes[:, m, n] - _fragments_d(product[m, n]))
-            assert (error <= _fragments_d(bound[m, n])).all()
+    bound = a.shape[-1] * 2.0**-24 * (np.einsum("mik,nkj->mnij", np.abs(a), np.abs(b)) + np.abs(d))
+    assert (np.abs(result - product) <= bound).all()
+
+
+@pytest.mark.parametrize("tile", [0, 1])
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+def test_mma_cuts_sums_off_as_published(executor: Executor, precision: str, tile: int) -> None:
+    a, b, d = _operands(precision)
+    # Terms of many sizes, sums that vanish, rows of zeros, and what is no number, which stays where it is.
+    a[0] = (a[0].astype(float) * np.exp2(np.random.default_rng(4).integers(-9, 4, a[0].shape))).astype(a.dtype)
+    a[1, 0], d[1, :, 0] = 0, 0
+    a[1, 1, 8:], b[:, 8:] = -a[1, 1, : a.shape[2] - 8], b[:, : b.shape[1] - 8]
+    a[1, 2, 3], d[1, 1, 3, 4], d[1, 1, 4, 4] = np.inf, np.nan, -np.inf
+    executor.mma_sums("truncated")
+    result, a, b = _multiply(executor, a, b, d, tile)
+    expected, step = d.astype(float), a.shape[-1] // 2
+    with np.errstate(invalid="ignore"):
+        for k in (0, step):
+            products = np.einsum("mik,nkj->kmnij", a[..., k : k + step], b[:, k : k + step])
+            expected = tensor_core_sum(expected, products)
+        finite = np.isfinite(expected)
+        assert np.isnan(result[1, 1, 3, 4])
+        assert result[1, 1, 4, 4] == -np.inf
+        assert (result[1, :, 2] == np.where(b[:, 3] > 0, np.inf, -np.inf)).all()
+    np.testing.assert_array_equal(result[finite], expected[finite])
+    assert finite.sum() == finite.size - TILES_N * 8 - 2
+    assert not result[1, :, 0].any()
+
+
+def test_what_mma_can_be_asked_for() -> None:
+    command = [sys.executable, "-c", "from alexnet_cuda import _simt; _simt.mma_sums()"]
+    environment = {**os.environ, "ALEXNET_CUDA_SIMT_MMA": "rounded"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert 'ALEXNET_CUDA_SIMT_MMA is "rounded"; expected exact or truncated' in done.stderr
+    before = _simt.mma_sums()
+    with pytest.raises(ValueError, match=r'^value is "rounded"; expected exact or truncated'):
+        _simt.set_mma_sums(value="rounded")
+    assert _simt.mma_sums() == before in ("exact", "truncated")
 
 
 def test_conversions(executor: Executor) -> None:
