@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
 
+from ..files import naming
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def emit(text: str) -> None:
+    """Print a command's result.
+
+    Raises
+    ------
+    OSError
+        Standard output does not take it.
+    """
+    with naming("standard output"):
+        print(text, flush=True)
+
+
+def complain(sentence: str) -> None:
+    """Print a line on standard error, if that takes it."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"alexnet-cuda: {sentence}", file=sys.stderr, flush=True)
 
 
 def devices_option(function: Function) -> Function:

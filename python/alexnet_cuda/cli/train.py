@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import click
 
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
-from .options import Function, devices_option, parse_fields
+from ..wording import counted
+from .options import Function, devices_option, emit, parse_fields
 
 _DEFAULTS = Recipe()
 
@@ -75,6 +77,13 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
     "--checkpoint-minutes", type=float, default=10.0, show_default=True, metavar="M", help="Also save every M minutes."
 )
 @click.option("--workers", type=int, default=2, show_default=True, metavar="N", help="Threads that decode images.")
+@click.option(
+    "--checksum",
+    is_flag=True,
+    help="Tell a source that changed by the bytes of all its files, not of a few: when the run begins, and when it is "
+    "resumed. Reads all of it.",
+)
+@click.option("--accept-changes", is_flag=True, help="With --resume: go on although the images changed.")
 def train(
     source: str,
     output: Path | None,
@@ -87,6 +96,8 @@ def train(
     checkpoint_steps: int | None,
     checkpoint_minutes: float,
     workers: int,
+    checksum: bool,
+    accept_changes: bool,
     **recipe: Any,
 ) -> int:
     """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and pictures in --output.
@@ -94,7 +105,8 @@ def train(
     SOURCE is a folder of class folders, a .tar or .tar.gz of one, or the word digits: scikit-learn's handwritten
     digits, with defaults of their own (fc_widths=512,512, dropout 0.1, no mirror images, no colour noise).
 
-    Ctrl-C saves after the step under way; --resume goes on from there to the same result, bit for bit.
+    Ctrl-C saves after the step under way; --resume goes on from there to the same result, bit for bit, on the same
+    images: names, classes and sizes of all files are compared, and the bytes of 64 of them.
     """
     from ..train import TrainOptions
     from ..train import train as run
@@ -119,12 +131,15 @@ def train(
         checkpoint_steps,
         checkpoint_minutes,
         workers,
+        checksum,
+        accept_changes,
     )
     result = run(options)
     if result.signal is not None:
         return 128 + result.signal
-    end = f"done: {result.epochs} epochs, {result.steps} steps"
+    end = f"done: {counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')}"
     if result.val_accuracy is not None:
         end += f", validation accuracy {result.val_accuracy:.2%}"
-    click.echo(f"{end}; {result.checkpoint}")
+    with contextlib.suppress(OSError):  # the run is done and kept
+        emit(f"{end}; {result.checkpoint}")
     return 0

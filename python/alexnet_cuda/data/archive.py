@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from ..files import naming
 from .base import ImageSource, printable
 from .decompress import decompress
 from .image import MAX_FILE_BYTES, DecodeError, load_image
@@ -65,6 +66,15 @@ class ArchiveSource(ImageSource):
         if len(data) != size:
             raise DecodeError(self.names[index], f"only {len(data)} of its {size} bytes could be read from the archive")
         return load_image(data, self.names[index], at_least)
+
+    def contents(self, index: int) -> bytes:
+        """The bytes of image `index`'s file; fewer where the archive is cut short."""
+        with naming(self.name):
+            return os.pread(self._file, min(self.size(index), MAX_FILE_BYTES), int(self._offsets[index]))
+
+    def size(self, index: int) -> int:
+        """How many they are, by the archive."""
+        return int(self._sizes[index])
 
 
 def _scan(file: int, name: str) -> dict[_Path, tuple[int, int]]:

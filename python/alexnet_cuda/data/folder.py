@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import ImageSource, printable
-from .image import DecodeError, load_image
+from .image import MAX_FILE_BYTES, DecodeError, load_image
 from .layout import MAX_DEPTH, arrange, is_image
 
 if TYPE_CHECKING:
@@ -46,6 +46,15 @@ class FolderSource(ImageSource):
             return load_image(self._root / self._paths[index], self.names[index], at_least)
         except OSError as error:
             raise DecodeError(self.names[index], error.strerror or str(error)) from error
+
+    def contents(self, index: int) -> bytes:
+        """The bytes of image `index`'s file."""
+        with open(self._root / self._paths[index], "rb") as file:
+            return file.read(MAX_FILE_BYTES)
+
+    def size(self, index: int) -> int:
+        """How many they are, without reading them."""
+        return os.stat(self._root / self._paths[index]).st_size
 
 
 def _images(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 _TOP = 5
 
 
+class OutputsNotFinite(ValueError):
+    """The model's outputs hold NaN or infinity."""
+
+    def __init__(self) -> None:
+        super().__init__("the model's outputs are not finite: its weights hold NaN, infinity or huge values")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What `evaluate` found.
@@ -69,17 +76,16 @@ def evaluate(
     Raises
     ------
     ValueError
-        When no image can be decoded, or the model's outputs are not finite.
+        When no image can be decoded.
+    OutputsNotFinite
+        When the model's outputs are not finite.
     """
     loss, images = 0.0, 0
     wrong = np.zeros(2, np.int64)
     with contextlib.closing(loader.epoch(0)) as batches:  # type: ignore[type-var]
         for batch in batches:
             scores = _log_probabilities(model, batch.images, views)
-            own = scores[np.arange(len(scores)), batch.labels]
-            if not np.isfinite(scores).all():
-                raise ValueError("the model's outputs are not finite: its weights hold NaN, infinity or huge values")
-            loss -= float(own.sum())
+            loss -= float(scores[np.arange(len(scores)), batch.labels].sum())
             rank = _ranks(scores, batch.labels)
             wrong += [np.count_nonzero(rank >= 1), np.count_nonzero(rank >= _TOP)]
             images += len(scores)
@@ -91,16 +97,24 @@ def evaluate(
     return Evaluation(images, loss / images, top1, None if few else top5, dict(loader.skipped))
 
 
+def batch_loss(model: Model, images: np.ndarray, labels: np.ndarray) -> float:
+    """Give the mean cross-entropy of a batch's centre crops; raises `OutputsNotFinite`."""
+    scores = _log_probabilities(model, images, 1)
+    return -float(scores[np.arange(len(scores)), labels].mean())
+
+
 def _log_probabilities(model: Model, images: np.ndarray, views: int) -> np.ndarray:
     """Give float64 [n, classes]."""
+    outputs = model.forward(images, train=False) if views == 1 else model.probabilities(images, views=views)
+    scores: np.ndarray = np.asarray(outputs, np.float64)
+    if not np.isfinite(scores).all():
+        raise OutputsNotFinite()
     if views == 1:
-        logits: np.ndarray = np.asarray(model.forward(images, train=False), np.float64)
-        logits = logits - logits.max(axis=1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return logits
-    probabilities: np.ndarray = np.asarray(model.probabilities(images, views=views), np.float64)
+        scores = scores - scores.max(axis=1, keepdims=True)
+        scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        return scores
     # A class that float32 gave no probability at all would make the mean loss infinite.
-    logs: np.ndarray = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    logs: np.ndarray = np.log(np.maximum(scores, np.finfo(np.float32).tiny))
     return logs
 
 
