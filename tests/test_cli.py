@@ -106,7 +106,7 @@ def test_train_leaves_a_run_and_says_where(command: Command, photographs: Path, 
     more = ["--schedule", "step", "--milestones", "1,2", "--devices", "cpu,cpu", "--seed", 7]
     code, output, errors = command("train", photographs, "--output", tmp_path / "run", *TINY, *options, *more)
     assert (code, errors) == (0, "")
-    assert output.splitlines()[-1].startswith("done: 1 epochs, 4 steps, validation accuracy ")
+    assert output.splitlines()[-1].startswith("done: 1 epoch, 4 steps, validation accuracy ")
     metadata = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").metadata
     config, recipe = metadata["config"], metadata["train"]["recipe"]
     assert (config["dropout"], config["lrn"], config["activation"], config["init"]) == (0.25, False, "tanh", "he")

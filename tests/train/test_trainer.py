@@ -211,7 +211,7 @@ def test_resuming_a_finished_runs_changes_nothing_and_says_so(
     train(make_options("whole", resume=True))
     assert whole.checkpoint.read_bytes() == before
     assert (whole.checkpoint.parent / "metrics.jsonl").read_bytes() == metrics
-    assert "all 3 epochs are done already" in capsys.readouterr().out
+    assert "done already (3 epochs)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
 
 def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> None:
     options = make_options(learning_rate=1e30)
-    with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 1e\+29"):
+    with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 0\.01 "):
         train(options)
     assert not (options.output / "checkpoint.safetensors").exists()
 
@@ -395,7 +395,7 @@ def test_files_that_cannot_be_decoded_are_named_at_the_end(
     result = train(make_options(source=source, epochs=1))
     assert sorted(result.skipped) == ["blue/empty.jpg", "red/broken.png"]
     output = capsys.readouterr().out
-    assert "2 image files could not be decoded and were skipped:" in output
+    assert "skipped 2 image files that cannot be decoded:" in output
     assert "red/broken.png: it is not an image" in output
 
 
