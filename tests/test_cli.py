@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model, __version__, cli
-from alexnet_cuda.checkpoint import load_checkpoint
+from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.train import plots
 
 TINY = ["--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
@@ -224,6 +224,22 @@ def test_predict_prints_classes_with_probabilities(command: Command, trained: Pa
         assert probabilities == sorted(probabilities, reverse=True)
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert lines[first].split() == [f"{probabilities[0]:.3%}", result["classes"][0]["class"]]
+
+
+def test_outputs_that_are_not_finite_are_an_error_and_no_answer(
+    command: Command, trained: Path, photographs: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(trained)
+    bad = tmp_path / "bad.safetensors"
+    for weight, message in ((math.nan, "fc7.weight holds NaN"), (1e38, "the model's outputs are not finite")):
+        tensors = {name: np.array(tensor) for name, tensor in checkpoint.tensors.items()}
+        tensors["fc7.weight"][:] = weight
+        save_checkpoint(bad, tensors, checkpoint.metadata)
+        for words in (["predict", bad, photographs / "ant" / "0.png"], ["evaluate", bad, photographs]):
+            for more in ([], ["--json", "--views", 10]):
+                code, output, errors = command(*words, *more)
+                assert (code, output, errors.count("\n")) == (2, "", 1)
+                assert message in errors
 
 
 def test_one_bad_image_does_not_keep_the_others_from_being_predicted(

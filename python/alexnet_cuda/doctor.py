@@ -153,9 +153,7 @@ def find_problems(facts: Facts) -> list[dict[str, str]]:
     found = [*_build_problems(facts)]
     if facts["cuda"]["extension"]:
         found += [*_driver_problems(facts["cuda"]), *_gpu_problems(facts), *_peer_problems(facts["cuda"])]
-        if facts["cuda"]["gpus"]:
-            found += _cupy_problems(facts["cupy"])
-    found += _several_cupys(facts["cupy"])
+    found += _cupy_problems(facts["cupy"], needed=bool(facts["cuda"]["extension"] and facts["cuda"]["gpus"]))
     return [{"problem": problem, "fix": fix} for problem, fix in found]
 
 
@@ -257,21 +255,17 @@ def _peer_problems(cuda: dict[str, Any]) -> Pairs:
     ]
 
 
-def _several_cupys(cupy: dict[str, Any]) -> Pairs:
-    if not cupy["others"]:
-        return []
-    names = sorted([cupy["distribution"], *cupy["others"]])
-    return [
-        (
-            f"{' and '.join(names)} are installed, which overwrite each other's files.",
-            # Taking one away takes files of the other away too.
-            f"Run: python -m pip uninstall {' '.join(names)} && python -m pip install {CUPY}",
-        )
-    ]
-
-
-def _cupy_problems(cupy: dict[str, Any]) -> Pairs:
+def _cupy_problems(cupy: dict[str, Any], needed: bool) -> Pairs:
     if cupy["others"]:
+        names = sorted([cupy["distribution"], *cupy["others"]])
+        return [
+            (
+                f"{' and '.join(names)} are installed, which overwrite each other's files.",
+                # Taking one away takes files of the other away too.
+                f"Run: python -m pip uninstall {' '.join(names)} && python -m pip install {CUPY}",
+            )
+        ]
+    if not needed:
         return []
     if cupy["distribution"] is None:
         return [("CuPy is missing, which holds the arrays on the GPU.", f"Run: python -m pip install {CUPY}")]

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_cuda import Model, StepResult
+from alexnet_cuda import Model, StepResult, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.train import TrainingDiverged, TrainOptions, TrainResult, train
 
@@ -327,6 +328,25 @@ def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> Non
     with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 0\.01 "):
         train(options)
     assert not (options.output / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("checkpoint_steps", [1, None])
+def test_exploded_weights_are_no_good_checkpoint_and_the_advice_works(
+    make_options: MakeOptions, whole: TrainResult, checkpoint_steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = whole.checkpoint.read_bytes()
+    given = {"epochs": 4, "learning_rate": 1e9, "schedule": "constant"}
+    with pytest.raises(
+        TrainingDiverged, match=r"step 1[67] \(epoch 4\); the last good checkpoint is .*; likely"
+    ) as caught:
+        train(make_options("whole", resume=True, checkpoint_steps=checkpoint_steps, **given))
+    assert whole.checkpoint.read_bytes() == before
+    _, _, advice = str(caught.value).partition("at a lower rate: ")
+    words = shlex.split(advice)
+    assert words[words.index("--learning-rate") + 1] == "0.01"
+    monkeypatch.chdir("/")
+    assert cli.main(words[1:]) == 0
+    assert load_checkpoint(whole.checkpoint).metadata["train"]["state"]["epoch"] == 4
 
 
 @pytest.mark.parametrize(("validation_split", "last_good"), [(0.25, 5), (0.0, 7)])

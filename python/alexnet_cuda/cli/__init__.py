@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -53,9 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         _open_standard_files()
-        result = command.main(
-            args=None if arguments is None else list(arguments), prog_name="alexnet-cuda", standalone_mode=False
-        )
+        with warnings.catch_warnings():
+            # NumPy's, on the way to outputs that are not finite, which are an error of their own.
+            warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
+            result = command.main(
+                args=None if arguments is None else list(arguments), prog_name="alexnet-cuda", standalone_mode=False
+            )
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         return _INTERRUPTED

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..wording import counted
-from .options import devices_option, emit, json_option, views_option
+from .options import devices_option, emit, json_option, load_model, views_option
 
 if TYPE_CHECKING:
     from ..data import ImageSource
@@ -35,11 +35,10 @@ def evaluate(
 ) -> int:
     """Print the top-1 and top-5 error of CHECKPOINT on the images of SOURCE (see train)."""
     from ..data import Loader, open_source
-    from ..model import Model
     from ..train.evaluation import evaluate as run
 
     images = open_source(source, minimum_classes=1)
-    model = Model.load(checkpoint, devices=devices)
+    model = load_model(checkpoint, devices)
     if held_out:
         images = _held_out(checkpoint, images)
     loader = Loader(_with_classes_of(model, images), model.config.resize, batch_size, shuffle=False, cache_bytes=0)

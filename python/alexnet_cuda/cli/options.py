@@ -6,11 +6,14 @@ import ast
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..files import naming
+
+if TYPE_CHECKING:
+    from ..model import Model
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -59,6 +62,23 @@ def views_option(function: Function) -> Function:
 def json_option(function: Function) -> Function:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def load_model(checkpoint: str, devices: str | tuple[str, ...] | None) -> Model:
+    """Load a model to ask.
+
+    Raises
+    ------
+    ValueError
+        As `Model.load`, and for weights of NaN or infinity.
+    """
+    from ..model import Model
+    from ..train.evaluation import not_finite
+
+    model = Model.load(checkpoint, devices=devices)
+    if name := not_finite(model.parameters):
+        raise ValueError(f"{checkpoint} is of no use: {name} holds NaN or infinity")
+    return model
 
 
 def parse_devices(text: str | None) -> str | tuple[str, ...] | None:

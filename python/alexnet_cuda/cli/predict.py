@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import complain, devices_option, emit, json_option, views_option
+from .options import complain, devices_option, emit, json_option, load_model, views_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +36,7 @@ def predict(
 
     An image that cannot be read is named on standard error, the others are still predicted, and the exit code is 1.
     """
-    from ..model import Model
-
-    model = Model.load(checkpoint, devices=devices)
+    model = load_model(checkpoint, devices)
     results: list[dict[str, Any]] = []
     for start in range(0, len(images), _BATCH):
         part = _predict(model, images[start : start + _BATCH], top, views)

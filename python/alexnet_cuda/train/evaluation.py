@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,11 @@ def evaluate(
     top1, top5 = (wrong / images).tolist()
     few = model.config.num_classes <= _TOP
     return Evaluation(images, loss / images, top1, None if few else top5, dict(loader.skipped))
+
+
+def not_finite(parameters: Mapping[str, np.ndarray]) -> str | None:
+    """Give the name of the first parameter that holds NaN or infinity: a ReLU behind it can hide them."""
+    return next((name for name, tensor in parameters.items() if not np.isfinite(tensor).all()), None)
 
 
 def batch_loss(model: Model, images: np.ndarray, labels: np.ndarray) -> float:

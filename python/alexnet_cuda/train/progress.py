@@ -112,8 +112,8 @@ class LiveReporter(PlainReporter):
 
     def step(self, step: int, epoch: int, loss: float, accuracy: float, speed: float) -> None:
         """Show a step."""
-        # Short enough for a bar of ten characters beside it in 80 columns.
-        figures = f"loss {loss:.4g}, {accuracy:.1%}, {speed:.0f} images/s"
+        # Short enough for a bar beside it in 80 columns, whatever the numbers.
+        figures = f"loss {loss:.4g}, {accuracy:.1%}, {speed:.0f} img/s"
         now = time.monotonic()
         due = now - self._last_frame >= _FRAME_SECONDS
         self._last_frame = now if due else self._last_frame

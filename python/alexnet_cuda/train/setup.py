@@ -178,7 +178,9 @@ def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any]
     try:
         recipe, state, sources = Recipe(**stored["recipe"]), TrainState(**stored["state"]), stored["sources"]
         make_schedule(recipe, 1, stored["schedule"])
-        for part in (sources["training"], sources["validating"] or sources["training"]):
+        for part in (sources["training"], sources["validating"]):
+            if part is sources["validating"] is None:
+                continue
             require_int("images", part["images"], 1)
             if not isinstance(part["digest"], str):
                 raise TypeError(f"digest {part['digest']!r}")

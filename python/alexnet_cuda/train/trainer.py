@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..checkpoint import join_tensors, save_checkpoint
 from ..wording import counted
 from . import plots
 from .command import train_command
-from .evaluation import Evaluation, OutputsNotFinite, batch_loss, evaluate
+from .evaluation import Evaluation, OutputsNotFinite, batch_loss, evaluate, not_finite
 from .interrupt import StopRequest
 from .lock import locked_folder
 from .metrics import METRICS_NAME, MetricsWriter
@@ -278,9 +276,8 @@ class Trainer:
         self._last_save = time.monotonic()
 
     def _check_weights(self) -> None:
-        for name, tensor in self._model.parameters.items():
-            if not np.isfinite(tensor).all():
-                raise self._diverged(f"{name} holds NaN or infinity after step {self._model.step}")
+        if name := not_finite(self._model.parameters):
+            raise self._diverged(f"{name} holds NaN or infinity after step {self._model.step}")
 
     def _check_loss(self, loss: float | None) -> None:
         """Raise where the loss has exploded; that of the last step was of the weights before it, and says nothing."""
