@@ -231,9 +231,9 @@ def test_outputs_that_are_not_finite_are_an_error_and_no_answer(
 ) -> None:
     checkpoint = load_checkpoint(trained)
     bad = tmp_path / "bad.safetensors"
-    for weight, message in ((math.nan, "fc7.weight holds NaN"), (1e38, "the model's outputs are not finite")):
+    for weight, message in ((math.nan, "fc7.weight holds NaN"), (1e30, "the model's outputs are not finite")):
         tensors = {name: np.array(tensor) for name, tensor in checkpoint.tensors.items()}
-        tensors["fc7.weight"][:] = weight
+        tensors["fc7.weight"][:] = tensors["fc8.weight"][:] = weight
         save_checkpoint(bad, tensors, checkpoint.metadata)
         for words in (["predict", bad, photographs / "ant" / "0.png"], ["evaluate", bad, photographs]):
             for more in ([], ["--json", "--views", 10]):
