@@ -132,11 +132,15 @@ def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
     assert (tmp_path / "run" / plots.FILTERS_NAME).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_printed_command_goes_on(photographs: Path, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(
+    photographs: Path, tmp_path: Path, number: int
+) -> None:
     folder = tmp_path / "a run"
-    arguments = ["train", photographs, "--output", folder, *TINY, "--epochs", 2000, "--batch-size", 8]
-    process = subprocess.Popen(module(*arguments), env=environment(), stdout=subprocess.PIPE, text=True)
+    (tmp_path / "-photographs").symlink_to(photographs)
+    options = ["--epochs", 2000, "--batch-size", 8, "--validation", "./-photographs", "--workers", 1]
+    arguments = ["train", *TINY, *options, "--output", "a run", "--", "-photographs"]
+    process = subprocess.Popen(module(*arguments), env=environment(), stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         deadline = time.monotonic() + 60
         metrics = folder / "metrics.jsonl"
@@ -153,9 +157,10 @@ def test_a_signal_saves_and_the_printed_command_goes_on(photographs: Path, tmp_p
     start = f"stopped at step {step}; to go on: alexnet-cuda "
     assert line.startswith(start)
     words = shlex.split(line.removeprefix(start))
+    assert words[words.index("--workers") + 1] == "1"
     epochs = math.ceil((step + 1) / 4)
     done = subprocess.run(
-        module(*words, "--epochs", epochs), env=environment(), capture_output=True, text=True, check=True
+        module(*words, "--epochs", epochs), env=environment(), capture_output=True, text=True, check=True, cwd="/"
     )
     assert done.stdout.splitlines()[-1].startswith(f"done: {epochs} epochs, {4 * epochs} steps")
 

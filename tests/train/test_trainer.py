@@ -415,7 +415,7 @@ def test_files_that_cannot_be_decoded_are_named_at_the_end(
     result = train(make_options(source=source, epochs=1))
     assert sorted(result.skipped) == ["blue/empty.jpg", "red/broken.png"]
     output = capsys.readouterr().out
-    assert "skipped 2 image files that cannot be decoded:" in output
+    assert "2 image files could not be decoded and were skipped:" in output
     assert "red/broken.png: it is not an image" in output
 
 

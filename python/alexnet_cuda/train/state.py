@@ -108,7 +108,7 @@ def fingerprint(source: ImageSource, checksum: bool = False) -> dict[str, Any]:
     Raises
     ------
     OSError
-        A file cannot be read. One that does not exist, such as a link to nothing, has no size and no bytes.
+        A file cannot be read.
     """
     names = (
         f"{source.classes[label]}\0{name}" for name, label in zip(source.names, source.labels.tolist(), strict=True)
@@ -117,11 +117,11 @@ def fingerprint(source: ImageSource, checksum: bool = False) -> dict[str, Any]:
     parts = {
         "images": len(source),
         "digest": _digest(name.encode("utf-8", "surrogateescape") for name in names),
-        "sizes": _digest(str(_size(source, index)).encode() for index in range(len(source))),
-        "sample": _digest(_contents(source, index) for index in spread),
+        "sizes": _digest(str(source.size(index)).encode() for index in range(len(source))),
+        "sample": _digest(source.contents(index) for index in spread),
     }
     if checksum:
-        parts["contents"] = _digest(_contents(source, index) for index in range(len(source)))
+        parts["contents"] = _digest(source.contents(index) for index in range(len(source)))
     return parts
 
 
@@ -152,17 +152,3 @@ def _digest(items: Iterable[bytes]) -> str:
     for item in items:
         digest.update(item + b"\0")
     return digest.hexdigest()
-
-
-def _size(source: ImageSource, index: int) -> int:
-    try:
-        return source.size(index)
-    except FileNotFoundError:
-        return -1
-
-
-def _contents(source: ImageSource, index: int) -> bytes:
-    try:
-        return source.contents(index)
-    except FileNotFoundError:
-        return b""

@@ -283,7 +283,8 @@ class Trainer:
         """Raise where the loss has exploded; that of the last step was of the weights before it, and says nothing."""
         if loss is None and self._last_batch is not None:
             part = slice(_CHECKED_IMAGES)
-            with self._finite_outputs():
+            # Where there is no memory for it, saving what may be good is better than losing it.
+            with self._finite_outputs(), contextlib.suppress(MemoryError):
                 loss = batch_loss(self._model, self._last_batch.images[part], self._last_batch.labels[part])
         if loss is not None and not loss <= _EXPLODED * math.log(self._model.config.num_classes):
             raise self._diverged(f"the loss has exploded to {loss:.4g} after step {self._model.step}")
@@ -343,7 +344,8 @@ class Trainer:
         skipped = self._state.skipped
         if not skipped:
             return
-        reporter.message(f"skipped {counted(len(skipped), 'image file')} that cannot be decoded:")
+        were = "was" if len(skipped) == 1 else "were"
+        reporter.message(f"{counted(len(skipped), 'image file')} could not be decoded and {were} skipped:")
         for name in list(skipped)[:shown]:
             reporter.message(f"  {name}: {skipped[name]}")
         if len(skipped) > shown:
