@@ -365,7 +365,7 @@ def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_fi
 
     monkeypatch.setattr(Model, "train_step", train_step)
     options = make_options(validation_split=validation_split, schedule="constant", checkpoint_steps=5)
-    with pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10"):
+    with pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10 \(epoch 2\)"):
         train(options)
     assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == last_good
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..files import check_output_folder
+from ..files import check_output_folder, naming
 
 LOCK_NAME = ".lock"
 
@@ -59,8 +59,9 @@ def _take(path: Path) -> int:
             _lock(descriptor, path)
             # A run that ended between the opening and the locking took the file away with it.
             if _is_at(path, descriptor):
-                os.ftruncate(descriptor, 0)
-                os.pwrite(descriptor, _self().encode(), 0)
+                with naming(path):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, _this_process().encode(), 0)
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -91,5 +92,5 @@ def _lock(descriptor: int, path: Path) -> None:
         )
 
 
-def _self() -> str:
+def _this_process() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"

@@ -298,14 +298,16 @@ class Trainer:
 
     def _diverged(self, what: str) -> TrainingDiverged:
         """Make the error, with the command that could work: at a tenth of the rate, and at most the paper's."""
-        options, recipe = self._run.options, self._run.recipe
+        options, recipe, state = self._run.options, self._run.recipe, self._state
+        epoch = state.epoch if state.epoch and not state.batch else state.epoch + 1
         rate = self._schedule.rate(max(0, self._model.step - 1))
         lower = recipe.learning_rate * min(0.1, Recipe.learning_rate / rate if rate > 0 else 0.1)
         changed = {"learning_rate": float(f"{lower:.2g}")}
         if self._checkpoint.exists():
             kept = f"the last good checkpoint is {self._checkpoint}"
             given = {name: value for name, value in options.given.items() if name in CHANGEABLE}
-            command = train_command(self._resumed(given | changed))
+            resumed = self._resumed(given | changed)
+            command = train_command(dataclasses.replace(resumed, accept_changes=options.accept_changes))
         else:
             kept = "no checkpoint yet"
             command = train_command(dataclasses.replace(options, given={**options.given, **changed}))
@@ -315,8 +317,7 @@ class Trainer:
         if recipe.precision == "float16":
             causes.append("the narrow range of float16 (try --precision bfloat16)")
         return TrainingDiverged(
-            f"{what} (epoch {self._state.epoch + 1}); {kept}; likely causes: {', '.join(causes)}; at a lower rate: "
-            f"{command}"
+            f"{what} (epoch {epoch}); {kept}; likely causes: {', '.join(causes)}; at a lower rate: {command}"
         )
 
     def _hint_at_stall(self, loss: float, reporter: PlainReporter) -> None:
