@@ -124,6 +124,10 @@ def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="line 2 is not a JSON object"):
         MetricsWriter(tmp_path, 5)
     assert path.read_text().endswith("hello\n")
+    for record in ('{"loss": 1}', '{"step": "1", "epoch": 1}', '{"step": 1, "epoch": 0}', "[]"):
+        path.write_text(f"{record}\n")
+        with pytest.raises(ValueError, match="line 1 is "):
+            MetricsWriter(tmp_path, 5)
 
 
 def test_filters_are_laid_out_by_tower_and_scaled_one_by_one() -> None:
