@@ -4,8 +4,9 @@
     python benchmarks/run_all.py --dry-run                                   what would be measured; needs no GPU
     python benchmarks/run_all.py --self-check                                PyTorch's network against ours, on the CPU
 
-The most telling figures come first and the file is written after every measurement, so a run may be cut short. An
-opponent that is not installed is left out, and the output says so. The exit code is 1 where some result was wrong.
+The most telling figures come first and the file is written after every measurement, so a run may be cut short. The
+exit code is 1 where a result was wrong, or where a measurement failed, or all of an opponent's ways to do it; else 3
+where an opponent is not installed: the output says how to get it.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, the folder of the script is there, not the one above it
     sys.path.insert(0, str(ROOT))
 
-from benchmarks.harness import dry_run, results, runner, schedule, self_check, worker  # noqa: E402
+from benchmarks.harness import dry_run, results, runner, schedule, self_check, table, worker  # noqa: E402
 from benchmarks.harness.roofline import NOMINAL, Ceilings  # noqa: E402
 
-WRONG, NO_GPU = 1, 2
+WRONG, NO_GPU, NOT_INSTALLED = 1, 2, 3
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description="Benchmarks against cuDNN, cuBLAS and PyTorch on a GPU.")
     made.add_argument("--output", type=Path, help="write the results to this JSON file")
-    made.add_argument("--minutes", type=float, default=8.0, help="stop beginning measurements after so long")
+    made.add_argument("--minutes", type=float, default=8.0, help="end after so long; the rest is left out")
     made.add_argument("--only", action="append", default=[], metavar="TEXT", help="only what has this in its key")
     made.add_argument("--plan-seconds", type=float, default=6.0, help="longest search through a library's algorithms")
     made.add_argument("--dry-run", action="store_true", help="print what would be measured; needs no GPU")
@@ -77,7 +78,11 @@ def measure(options: argparse.Namespace, jobs: list[schedule.Job]) -> int:
     found = results.wrong(result)
     for sentence in found:
         print(f"WRONG: {sentence}", file=sys.stderr)
-    return WRONG if found else 0
+    for sentence in table.missing(result):
+        print(f"MISSING: {sentence}", file=sys.stderr)
+    if found or result["failed"] or results.without_time(result, "failed"):
+        return WRONG
+    return NOT_INSTALLED if results.without_time(result, "unavailable") else 0
 
 
 if __name__ == "__main__":

@@ -7,12 +7,14 @@ import math
 import os
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -264,6 +266,38 @@ def test_one_bad_image_does_not_keep_the_others_from_being_predicted(
     code, output, _ = command("predict", trained, bad, good, "--json")
     assert code == 1
     assert ["error" in result for result in json.loads(output)] == [True, False]
+
+
+def test_what_cannot_be_read_and_what_is_broken_end_an_evaluation(
+    command: Command, trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(photographs, source)
+    (source / "ant" / "0.png").write_bytes(b"no picture")
+    (source / "bee" / "0.jpg").symlink_to("nothing")
+    code, _, errors = command("evaluate", trained, source, "--max-broken", 0.03)
+    assert code == 2
+    assert "1 of the 30 images" in errors
+    assert "--max-broken" in errors
+    code, output, errors = command("evaluate", trained, source)
+    assert (code, errors) == (0, "")
+    assert "ignored      links to nothing: bee/0.jpg" in output.splitlines()
+    assert "  ant/0.png: it is not an image" in output
+    result = json.loads(command("evaluate", trained, source, "--json")[1])
+    assert (result["images"], result["ignored"]) == (29, ["links to nothing: bee/0.jpg"])
+    original = open
+
+    def fail(file: Any, *arguments: Any, **keywords: Any) -> Any:
+        if str(file).endswith("fox/1.png"):
+            raise OSError(5, "Input/output error", str(file))
+        return original(file, *arguments, **keywords)
+
+    monkeypatch.setattr("builtins.open", fail)
+    code, output, errors = command("evaluate", trained, source)
+    assert (code, output) == (2, "")
+    assert errors == f"alexnet-cuda: error: {source}/fox/1.png: cannot be read: Input/output error\n"
+    code, _, errors = command("predict", trained, source / "fox" / "1.png", source / "fox" / "2.png")
+    assert (code, errors) == (1, f"alexnet-cuda: error: {source}/fox/1.png: Input/output error\n")
 
 
 def test_summary_prints_the_numbers_of_the_paper(command: Command) -> None:

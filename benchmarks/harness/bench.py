@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -54,8 +56,6 @@ class Prepared:
         From a function to a `Captured` graph of all it enqueues; the device's own by default.
     retry : callable
         Turns to another algorithm after wrong results; False where there is none.
-    close : callable
-        Gives everything back.
     """
 
     run: Callable[[int], Any]
@@ -64,7 +64,6 @@ class Prepared:
     detail: Record = field(default_factory=dict)
     capture: Callable[[Callable[[], Any]], Captured] | None = None
     retry: Callable[[], bool] = lambda: False
-    close: Callable[[], Any] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,16 @@ class Contender:
     family : str
         ``ours``, ``library`` or ``torch``.
     prepare : callable
-        From the bench to what runs on its arrays. Raises `Unavailable` or `Unsupported`.
+        From the bench to what runs on its arrays; what it opens it leaves to the bench's `cleanup`. Raises
+        `Unavailable` or `Unsupported`.
+    seconds : float
+        What it is expected to take, for the time budget.
     """
 
     name: str
     family: str
     prepare: Callable[[Bench], Prepared]
+    seconds: float = 1.0
 
 
 class Bench:
@@ -95,10 +98,18 @@ class Bench:
     device : Device
     plan_seconds : float
         How long a search through a library's algorithms may take.
+    end : float
+        By the device's clock of the host, when no contender may be begun any more.
+
+    Attributes
+    ----------
+    cleanup : ExitStack
+        Of the contender at work: closed when it has failed, or else when all have been timed.
     """
 
-    def __init__(self, case: Case, device: Any, plan_seconds: float = 6.0) -> None:
-        self.case, self.device, self.plan_seconds = case, device, plan_seconds
+    def __init__(self, case: Case, device: Any, plan_seconds: float = 6.0, end: float = math.inf) -> None:
+        self.case, self.device, self.plan_seconds, self.end = case, device, plan_seconds, end
+        self.cleanup = ExitStack()
         self.module = ops.module(case.op)
         self.tensors = self.module.tensors(case)
         # Opponents may need as much again for outputs of their own and for workspace.
@@ -154,6 +165,7 @@ class _Entry:
     prepared: Prepared | None = None
     record: Record = field(default_factory=dict)
     cold: timing.Candidate | None = None
+    cleanup: ExitStack = field(default_factory=ExitStack)
 
 
 def measure(
@@ -191,22 +203,29 @@ def measure(
     for entry in finalists:
         assert entry.prepared is not None
         entry.record["kernels"] = _capture(bench, entry.prepared, [0]).kernels()
-    for entry in entries:
-        if entry.prepared is not None:
-            entry.prepared.close()
     bench.device.synchronize()
+    for entry in entries:
+        close(entry.cleanup)
     return _record(bench, {entry.contender.name: entry.record for entry in entries})
+
+
+def close(cleanup: ExitStack) -> None:
+    """Give back what a contender opened; its complaints are worth no measurement."""
+    with contextlib.suppress(Exception):
+        cleanup.close()
 
 
 def _enter(bench: Bench, contender: Contender, samples: list[check.Sample]) -> _Entry:
     entry = _Entry(contender, record={"family": contender.family, "status": "ok"})
+    if bench.device.now() >= bench.end:
+        entry.record |= {"status": "left out", "message": "no time was left"}
+        return entry
+    bench.cleanup = entry.cleanup
     try:
         entry.prepared = prepared = contender.prepare(bench)
         entry.record["detail"] = prepared.detail
         if found := wrong(bench, prepared, samples):
             entry.record |= {"status": "wrong", "message": "; ".join(found)}
-            prepared.close()
-            entry.prepared = None
         else:
             entry.cold = _cold(bench, contender.name, prepared)
             shortly = timing.quick(bench.device, entry.cold)
@@ -222,7 +241,9 @@ def _enter(bench: Bench, contender: Contender, samples: list[check.Sample]) -> _
         except Exception as lost:
             raise DeviceLost(contender.name, message) from lost
         entry.record |= {"status": "failed", "message": message}
-        entry.prepared = None
+    if entry.record["status"] != "ok":
+        entry.prepared = entry.cold = None
+        close(entry.cleanup)
     return entry
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from alexnet_cuda.files import atomic_path
 
 SCHEMA = 1
-# Of a contender: timed; not installed; cannot do this; gave wrong results; failed.
-STATUSES = ("ok", "unavailable", "unsupported", "wrong", "failed")
+# Of a contender: timed; not installed; cannot do this; gave wrong results; failed; its turn never came.
+STATUSES = ("ok", "unavailable", "unsupported", "wrong", "failed", "left out")
 OURS = "ours"
 
 Record = dict[str, Any]
@@ -28,6 +28,7 @@ def new(machine: Record, made_up: bool = False) -> Record:
         "ceilings": None,
         "measurements": [],
         "left_out": [],
+        "failed": [],
         "notes": [],
     }
 
@@ -70,7 +71,8 @@ def check(result: Any) -> None:
     if not isinstance(result, dict) or result.get("schema") != SCHEMA:
         given = result.get("schema") if isinstance(result, dict) else type(result).__name__
         raise ValueError(f"expected schema {SCHEMA}, got {given}")
-    for name, kind in (("made_up", bool), ("complete", bool), ("machine", dict), ("measurements", list)):
+    kinds = {"made_up": bool, "complete": bool, "machine": dict, "measurements": list, "failed": list}
+    for name, kind in kinds.items():
         if not isinstance(result.get(name), kind):
             raise ValueError(f"expected {name} of type {kind.__name__}, got {result.get(name)!r}")
     for record in result["measurements"]:
@@ -115,6 +117,24 @@ def wrong(result: Record) -> list[str]:
         for name, contender in record.get("contenders", {}).items()
         if contender["status"] == "wrong"
     ]
+
+
+def without_time(result: Record, status: str) -> dict[str, list[str]]:
+    """Opponents that a measurement has no time of, for this reason: keys of the measurements, and a message.
+
+    An opponent is a library, "cuDNN" or "PyTorch", ours is one too: it has a time where any of its ways to do the
+    operation has.
+    """
+    found: dict[str, list[str]] = {}
+    for record in result["measurements"]:
+        ways: dict[str, list[Record]] = {}
+        for name, contender in record.get("contenders", {}).items():
+            ways.setdefault(name.partition(",")[0], []).append(contender)
+        for name, tried in ways.items():
+            reasons = [c.get("message", "") for c in tried if c["status"] == status]
+            if reasons and not any(c["status"] == "ok" for c in tried):
+                found.setdefault(name, []).append(f"{record['key']}: {reasons[0]}")
+    return found
 
 
 def by_key(result: Record) -> dict[str, Record]:

@@ -8,6 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,8 @@ from .schedule import Budget, Job
 ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3  # each without the contender that took the device with it
 _START_SECONDS = 120.0
+# The worker begins nothing in the last seconds: by then it has finished what it was at, or loses it.
+_LAST_SECONDS = 8.0
 
 
 class Lost(Exception):
@@ -34,6 +37,10 @@ class NoDevice(Exception):
     """The worker found no GPU."""
 
 
+class OutOfTime(Exception):
+    """The run's time ended before the job did."""
+
+
 class Failed(Exception):
     """A job failed, the worker goes on."""
 
@@ -43,8 +50,8 @@ class Worker(Protocol):
 
     machine: Record
 
-    def do(self, job: Record, seconds: float) -> Record:
-        """The record of a job. Raises `Lost` or `Failed`."""
+    def do(self, job: Record, silence: float, left: float) -> Record:
+        """The record of a job. Raises `Lost`, `OutOfTime` or `Failed`."""
 
     def stop(self) -> None:
         """End it."""
@@ -88,17 +95,23 @@ class Process:
             raise Lost(stage, f"the process ended with code {self.process.wait()}")
         return message
 
-    def do(self, job: Record, seconds: float) -> Record:
-        """The record of a job; `seconds` is the longest silence that is waited through."""
+    def do(self, job: Record, silence: float, left: float) -> Record:
+        """The record of a job; `silence` is the longest that is waited through, `left` the time for all of it."""
         assert self.process.stdin is not None
-        stage = ""
+        stage, end = "", time.monotonic() + left
         try:
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError as error:
             raise Lost(stage, "the process is gone") from error
         while True:
-            message = self._message(stage, seconds)
+            rest = end - time.monotonic()
+            try:
+                message = self._message(stage, max(0.0, min(silence, rest)))
+            except Lost as error:
+                if time.monotonic() >= end:
+                    raise OutOfTime from error
+                raise
             if "stage" in message:
                 stage = message["stage"]
             elif "lost" in message:
@@ -136,7 +149,7 @@ def run(
     NoDevice
         There is no GPU. Nothing was measured.
     """
-    worker: Worker | None = None
+    workers = _Workers(start, result)
     shared: Record = {"settings": {}, "plans": {}}
     try:
         for job in jobs:
@@ -144,27 +157,9 @@ def run(
                 result["left_out"].append(job.key)
                 continue
             lost: dict[str, str] = {}
-            record: Record | None = None
-            for _ in range(ATTEMPTS):
-                try:
-                    if worker is None:
-                        worker = start()
-                        result["machine"] = result["machine"] or worker.machine
-                    order = {**job.to_json(), "excluded": list(lost), "shared": shared, "plan_seconds": plan_seconds}
-                    record = worker.do(order, 4 * job.seconds + 60)
-                    break
-                except Failed as error:
-                    result["notes"].append(f"{job.key}: {error}")
-                    break
-                except Lost as error:
-                    lost[error.stage or "unknown"] = error.message
-                    if worker is not None:
-                        worker.stop()
-                    worker = None
-            if job.kind == "towers" and worker is not None:
-                # It ran under a profiler, whose hooks would stay in every later launch.
-                worker.stop()
-                worker = None
+            record = _attempt(job, workers, budget, {"shared": shared, "plan_seconds": plan_seconds}, result, lost)
+            if job.kind == "towers":
+                workers.drop()  # it ran under a profiler, whose hooks would stay in every later launch
             _keep(result, job, record, lost, shared)
             save(result)
             say(line(job, record, lost))
@@ -172,10 +167,52 @@ def run(
         if left_out := result["left_out"]:
             say(f"out of time: {len(left_out)} measurements left out, the first of them {left_out[0]}")
     finally:
-        if worker is not None:
-            worker.stop()
+        workers.drop()
     save(result)
     return result
+
+
+class _Workers:
+    """The worker there is, or the next one."""
+
+    def __init__(self, start: Callable[[], Worker], result: Record) -> None:
+        self._start, self._result = start, result
+        self._worker: Worker | None = None
+
+    def get(self) -> Worker:
+        if self._worker is None:
+            self._worker = self._start()
+            self._result["machine"] = self._result["machine"] or self._worker.machine
+        return self._worker
+
+    def drop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+        self._worker = None
+
+
+def _attempt(
+    job: Job, workers: _Workers, budget: Budget, order: Record, result: Record, lost: dict[str, str]
+) -> Record | None:
+    """A job's record; None where it failed or time ran out, which is in the result then, and who was lost in `lost`."""
+    for _ in range(ATTEMPTS):
+        try:
+            worker = workers.get()
+            left = max(0.0, budget.left - _LAST_SECONDS)
+            whole = {**job.to_json(), **order, "excluded": list(lost), "left": left}
+            return worker.do(whole, 2 * job.seconds + 60, budget.left)
+        except Failed as error:
+            result["failed"].append(f"{job.key}: {error}")
+            return None
+        except OutOfTime:
+            workers.drop()
+            result["left_out"].append(job.key)
+            return None
+        except Lost as error:
+            workers.drop()
+            lost[error.stage or "unknown"] = error.message
+    result["failed"].append(f"{job.key}: the device was lost {ATTEMPTS} times: {', '.join(lost)}")
+    return None
 
 
 def _keep(result: Record, job: Job, record: Record | None, lost: dict[str, str], shared: Record) -> None:
@@ -212,7 +249,7 @@ def _keep_plan(record: Record, shared: Record) -> None:
 def line(job: Job, record: Record | None, lost: dict[str, str]) -> str:
     """What to say of a measurement."""
     if record is None:
-        return f"{job.key}: failed{' after losing the device' if lost else ''}"
+        return f"{job.key}: no result{' after losing the device' if lost else ''}"
     if record["kind"] == "ceilings":
         c = record["ceilings"]
         rates = ", ".join(f"{name} {rate / 1e12:.0f}" for name, rate in c["flops"].items())

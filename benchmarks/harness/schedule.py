@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import ops
+from .. import opponents, ops
 from .cases import BATCHES, PRECISIONS, Case
 
 INFERENCE_BATCHES = (128, 1, 1024, 8, 32, 256, 512, 2048)
@@ -25,7 +25,7 @@ class Job:
         Its name in the results.
     options : dict
     seconds : float
-        What it is expected to take, at most, for the time budget.
+        What it is expected to take: it begins only if so much is left. What takes longer ends with the run.
     """
 
     kind: str
@@ -38,8 +38,8 @@ class Job:
         return {"kind": self.kind, "key": self.key, "options": self.options}
 
 
-def _op(case: Case, seconds: float) -> Job:
-    return Job("op", case.key, seconds=seconds)
+def _op(case: Case) -> Job:
+    return Job("op", case.key, seconds=1.0 + sum(contender.seconds for contender in opponents.contenders(case)))
 
 
 def step_job(mode: str, batch: int, precision: str, search: bool = False) -> Job:
@@ -52,17 +52,16 @@ def jobs() -> list[Job]:
     """Everything, the most telling first.
 
     Convolutions and FC layers at batch 128 in bfloat16 alone (the time goes there, and what cuDNN does there nobody
-    knows), then the other operations, then the step, the towers, and then other precisions and batch sizes.
+    knows), then the step, the other operations, the towers, and then other precisions and batch sizes.
     """
     first = ops.cases(128, "bfloat16")
     plain = [c for c in first if c.op in ("conv2d", "linear") and c.direction in ("fprop", "dgrad", "wgrad")]
     between = [c for c in first if c.op in ("lrn_max_pool", "max_pool", "lrn")]
     rest = [c for c in first if c not in plain and c not in between]
     found = [Job("ceilings", "ceilings", seconds=15.0)]
-    found += [_op(c, 10.0 if c.op == "conv2d" else 3.0) for c in plain]
-    found += [_op(c, 3.0) for c in between]
+    found += [_op(c) for c in plain]
     found += [step_job("training", 128, "bfloat16", search=True), step_job("inference", 128, "bfloat16")]
-    found += [_op(c, 3.0) for c in rest]
+    found += [_op(c) for c in [*between, *rest]]
     found += [step_job("training", batch, "bfloat16") for batch in TRAINING_BATCHES[1:]]
     found += [Job("towers", "towers/128/bfloat16", {"batch": 128, "precision": "bfloat16"}, 20.0)]
     found += [step_job("inference", batch, "bfloat16") for batch in INFERENCE_BATCHES[1:]]
@@ -70,7 +69,7 @@ def jobs() -> list[Job]:
     for precision in PRECISIONS:
         for batch in BATCHES:
             done = {job.key for job in found}
-            found += [_op(c, 5.0) for c in ops.cases(batch, precision) if c.key not in done]
+            found += [_op(c) for c in ops.cases(batch, precision) if c.key not in done]
     return found
 
 

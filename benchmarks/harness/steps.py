@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from alexnet_cuda.config import Config
 from ..opponents import torch_step
 from ..opponents.torch_step import Setting
 from . import timing
-from .bench import DeviceLost, Unavailable, Unsupported
+from .bench import DeviceLost, Unavailable, Unsupported, close
 from .cases import DTYPES, Tensor, plan
 from .results import OURS, Record
 from .values import CLASSES, Values
@@ -33,6 +35,7 @@ class _Side:
 
     step: Callable[[], Any]
     record: Record
+    cleanup: ExitStack = field(default_factory=ExitStack)
 
 
 def flops(mode: str, batch: int) -> int:
@@ -55,7 +58,13 @@ class Inputs:
 
 
 def measure(
-    device: Any, options: Record, shared: Record, seconds: float, excluded: list[str], stage: Stage = lambda name: None
+    device: Any,
+    options: Record,
+    shared: Record,
+    seconds: float,
+    excluded: list[str],
+    stage: Stage = lambda name: None,
+    end: float = math.inf,
 ) -> Record:
     """All contenders' times of a step at a batch size and precision.
 
@@ -72,6 +81,8 @@ def measure(
         Contenders that took the device with them before.
     stage : callable
         Told which contender is at work.
+    end : float
+        By the device's clock of the host, when no contender may be begun any more.
     """
     contest = _Contest(device, options, shared, excluded, stage)
     contest.enter_ours()
@@ -79,13 +90,14 @@ def measure(
     found = shared.get("settings", {})
     given = [Setting(**values) for values in found.get(options["mode"], found.get("training", []))]
     if options["search"] or not given:
-        end = device.now() + _SEARCH_SECONDS
-        chosen = torch_step.search(options["precision"], lambda s: contest.shortly(s, end))
+        search_end = min(end, device.now() + _SEARCH_SECONDS)
+        chosen = torch_step.search(options["precision"], lambda s: contest.shortly(s, search_end))
     else:
         chosen = [_fitted(s, options["precision"]) for s in given]
     final = _finalists(chosen)
     for setting in final:
-        contest.enter(setting)
+        if device.now() < end:
+            contest.enter(setting)
     contest.time(seconds)
     mode, batch, precision = options["mode"], options["batch"], options["precision"]
     return {
@@ -115,18 +127,16 @@ class _Contest:
         """Set this package's model up."""
         mode, precision = self.options["mode"], self.options["precision"]
         if OURS not in self.excluded:
-            self._enter(OURS, OURS, lambda: _ours(self.device, mode, precision, self.inputs, self.parameters))
+            self._enter(OURS, OURS, lambda cleanup: _ours(self.device, mode, precision, self.inputs, self.parameters))
 
     def enter(self, setting: Setting) -> bool:
         """Set a configuration of PyTorch up; whether it runs."""
         if setting.name in self.excluded:
             return False
-        return self._enter(setting.name, setting.family, lambda: self._make(setting))
+        rest = (self.options, self.inputs, self.shared, self.parameters)
+        return self._enter(setting.name, setting.family, lambda cleanup: _theirs(setting, *rest, cleanup))
 
-    def _make(self, setting: Setting) -> _Side:
-        return _theirs(setting, self.options, self.inputs, self.shared, self.parameters)
-
-    def _enter(self, name: str, family: str, make: Callable[[], _Side]) -> bool:
+    def _enter(self, name: str, family: str, make: Callable[[ExitStack], _Side]) -> bool:
         self.stage(name)
         earlier = self.records.get(name, {})
         self.records[name] = {**earlier, **_try(self.device, name, family, make, self.sides)}
@@ -167,14 +177,15 @@ def _fitted(setting: Setting, precision: str) -> Setting:
     return Setting(**{**vars(setting), "weights": "float32"})
 
 
-def _try(device: Any, name: str, family: str, make: Callable[[], _Side], sides: dict[str, _Side]) -> Record:
+def _try(device: Any, name: str, family: str, make: Callable[[ExitStack], _Side], sides: dict[str, _Side]) -> Record:
     """Set a contender up; its record says what came of it."""
     tidy(device)
-    before = device.free_bytes()
+    before, cleanup = device.free_bytes(), ExitStack()
     try:
-        side = make()
+        side = make(cleanup)
         side.step()
         device.synchronize()
+        side.cleanup = cleanup.pop_all()
     except Unavailable as error:
         return {"family": family, "status": "unavailable", "message": str(error)}
     except Unsupported as error:
@@ -188,6 +199,8 @@ def _try(device: Any, name: str, family: str, make: Callable[[], _Side], sides: 
         except Exception as lost:
             raise DeviceLost(name, message) from lost
         return {"family": family, "status": "failed", "message": message}
+    finally:
+        close(cleanup)
     sides[name] = side
     # Of the whole device, so that every library's caches and workspaces count alike.
     side.record |= {"family": family, "status": "ok", "memory_bytes": before - device.free_bytes()}
@@ -259,7 +272,9 @@ def _host(device: Any, array: Any) -> np.ndarray:
     return np.asarray(host, np.float64)
 
 
-def _theirs(setting: Setting, options: Record, inputs: Inputs, shared: Record, parameters: Record) -> _Side:
+def _theirs(
+    setting: Setting, options: Record, inputs: Inputs, shared: Record, parameters: Record, cleanup: ExitStack
+) -> _Side:
     from ..opponents.torch_tensors import load, tensor
 
     torch = load()
@@ -270,7 +285,7 @@ def _theirs(setting: Setting, options: Record, inputs: Inputs, shared: Record, p
     if setting.convolutions == "cuDNN":
         from ..opponents.cudnn_step import convolution
 
-        function, detail["plans"] = convolution(options["batch"], precision, shared.get("plans", {}))
+        function, detail["plans"] = convolution(options["batch"], precision, shared.get("plans", {}), cleanup)
     known = parameters if "conv1.weight" in parameters else None
     network = torch_step.Network(config, setting, precision, "cuda", known, function)
     x = tensor(inputs.images).permute(0, 3, 1, 2)
@@ -301,6 +316,8 @@ def tidy(device: Any) -> None:
 
 def _close(device: Any, sides: dict[str, _Side]) -> None:
     device.synchronize()
+    for side in sides.values():
+        close(side.cleanup)
     sides.clear()
     tidy(device)
 

@@ -15,6 +15,8 @@ NOTHING = (
 )
 MADE_UP = "**Made up: these numbers test the report and were never measured.**"
 NONE, TIMES = "-", "\u00d7"
+# In a cell without a time: the reason that most asks to be looked into.
+_REASONS = {"failed": "failed", "wrong": "wrong", "left out": "out of time", "unavailable": "not installed"}
 _SHOWN = ("conv2d", "linear", "lrn_max_pool", "max_pool")
 _WITHIN = ("pool1", "pool2")  # part of the rows of the normalisation before them
 _DIRECTIONS = ("fprop", "bprop", "dgrad", "wgrad")
@@ -43,9 +45,13 @@ def rate(record: Record, ceilings: Ceilings, microseconds: float) -> str:
     return f"{record['floor_bytes'] / microseconds / 1e3:.0f} GB/s"
 
 
-def _ratio(ours: float | None, theirs: tuple[str, float] | None) -> str:
-    if theirs is None:
-        return NONE
+def _without_time(record: Record, family: str) -> str:
+    """Why there is no time of a family in a measurement; a dash where it does not have the operation."""
+    statuses = {c["status"] for c in record.get("contenders", {}).values() if c["family"] == family}
+    return next((text for status, text in _REASONS.items() if status in statuses), NONE)
+
+
+def _ratio(ours: float | None, theirs: tuple[str, float]) -> str:
     return f"{theirs[1]:.1f} µs" if ours is None else f"{theirs[1] / ours:.2f}"
 
 
@@ -62,10 +68,11 @@ def _op_rows(result: Record, ceilings: Ceilings) -> list[str]:
 
 
 def _row(record: Record, ceilings: Ceilings, time: float | None) -> str:
-    mine = [NONE, NONE, NONE]
+    mine = [_without_time(record, "ours"), NONE, NONE]
     if time is not None:
         mine = [f"{time:.1f}", rate(record, ceilings, time), f"{100 * efficiency(record, ceilings, time):.0f} %"]
-    others = [_ratio(time, results.best(record, family)) for family in ("library", "torch")]
+    best = {family: results.best(record, family) for family in ("library", "torch")}
+    others = [_ratio(time, b) if b else _without_time(record, family) for family, b in best.items()]
     name = record["layer"] if record["op"] != "lrn_max_pool" else f"{record['layer']} + pool"
     return "| " + " | ".join([name, record["direction"], *mine, *others]) + " |"
 
@@ -76,13 +83,14 @@ def _step_rows(result: Record) -> list[str]:
     for record in sorted(steps, key=lambda r: (r["mode"] != "training", r["precision"], r["batch"])):
         cells = [f"{record['mode']}, {record['precision']}", str(record["batch"])]
         ours = results.best(record, "ours")
-        cells.append(_per_second(record, ours[1]) if ours else NONE)
+        cells.append(_per_second(record, ours[1]) if ours else _without_time(record, "ours"))
         for family in ("torch", "library"):
             best = results.best(record, family)
-            cells.append(f"{_per_second(record, best[1])} ({best[0]})" if best else NONE)
+            known = f"{_per_second(record, best[1])} ({best[0]})" if best else ""
+            cells.append(known or _without_time(record, family))
         rivals = [b for f in ("torch", "library") if (b := results.best(record, f))]
         fastest = min(rivals, key=lambda pair: pair[1], default=None)
-        cells.append(_ratio(ours[1], fastest) if ours else NONE)
+        cells.append(_ratio(ours[1], fastest) if ours and fastest else NONE)
         rows.append("| " + " | ".join(cells) + " |")
     return rows
 
@@ -91,14 +99,15 @@ def _per_second(record: Record, microseconds: float) -> str:
     return f"{1e6 * record['batch'] / microseconds:,.0f}"
 
 
-def _missing(result: Record) -> list[str]:
-    """Opponents that took no part, with the reason, once each."""
-    found: dict[str, str] = {}
-    for record in result["measurements"]:
-        for name, contender in record.get("contenders", {}).items():
-            if contender["status"] == "unavailable":
-                found.setdefault(name.partition(",")[0], contender.get("message", "").partition(" (")[0])
-    return [f"{name} took no part: {reason}." for name, reason in found.items()]
+def missing(result: Record) -> list[str]:
+    """What was to be measured and was not, with the reason: opponents, once each, and whole measurements."""
+    sentences = []
+    for name, where in results.without_time(result, "unavailable").items():
+        reason = where[0].partition(": ")[2].partition(" (")[0]
+        sentences.append(f"{name} took no part: {reason}.")
+    for name, where in results.without_time(result, "failed").items():
+        sentences.append(f"{name} failed in {len(where)} of the measurements, the first of them {where[0]}.")
+    return [*sentences, *(f"No result of {text}." for text in result["failed"])]
 
 
 def render(result: Record | None, source: str = "") -> str:
@@ -133,7 +142,7 @@ def render(result: Record | None, source: str = "") -> str:
             *rows,
             "",
         ]
-    lines += _missing(result)
+    lines += missing(result)
     if not result["complete"]:
         lines.append(f"The run was cut short: {len(result['left_out'])} measurements were left out.")
     return "\n".join(lines).strip()

@@ -7,6 +7,7 @@ process that keeps the results (`runner.py`) starts another of these when one is
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -37,18 +38,19 @@ def do(job: Record, device: Any, send: Send) -> Record:
 
     kind, options = job["kind"], job["options"]
     excluded, shared = job.get("excluded", []), job.get("shared", {})
+    end = device.now() + job.get("left", math.inf)
     if kind == "ceilings":
         found, detail = ceilings.measure(device)
         return {"kind": "ceilings", "key": job["key"], "ceilings": found.to_json(), "detail": detail}
     if kind == "step":
-        return steps.measure(device, options, shared, STEP_SECONDS, excluded, stage)
+        return steps.measure(device, options, shared, STEP_SECONDS, excluded, stage, end)
     if kind == "towers":
         stage("two towers")
         return towers.measure(device, options, STEP_SECONDS)
     from .. import opponents
 
     case = Case.from_key(job["key"])
-    bench = Bench(case, device, job.get("plan_seconds", 6.0))
+    bench = Bench(case, device, job.get("plan_seconds", 6.0), end)
     contenders = [c for c in opponents.contenders(case) if c.name not in excluded]
     return measure(bench, contenders, OP_SECONDS, stage)
 

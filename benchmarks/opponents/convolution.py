@@ -56,7 +56,7 @@ def variants(case: Case) -> list[Variant]:
 Copy = Callable[[Any, Any], None]
 
 
-def strided_copy(device: Any) -> Copy:
+def strided_copy(bench: Any) -> Copy:
     """What copies between arrays that differ in their last extent alone: as many channels as both have.
 
     PyTorch's copy kernel where PyTorch is, else cuDNN's cudnnTransformTensor.
@@ -66,20 +66,21 @@ def strided_copy(device: Any) -> Copy:
     try:
         load()
     except Unavailable:
-        return _transform(device)
+        return _transform(bench)
 
     def copy(source: Any, target: Any) -> None:
         channels = min(source.shape[-1], target.shape[-1])
-        with on_stream(device.stream()):
+        with on_stream(bench.device.stream()):
             tensor(target)[..., :channels].copy_(tensor(source)[..., :channels])
 
     return copy
 
 
-def _transform(device: Any) -> Copy:
+def _transform(bench: Any) -> Copy:
     from .library import Cudnn
 
     cudnn = Cudnn()
+    bench.cleanup.callback(cudnn.close)
     descriptors: dict[tuple[Any, ...], Any] = {}
 
     def describe(array: Any, channels: int, dtype: str) -> Any:
@@ -90,7 +91,7 @@ def _transform(device: Any) -> Copy:
 
     def copy(source: Any, target: Any) -> None:
         channels = min(source.shape[-1], target.shape[-1])
-        cudnn.use_stream(device.stream())
+        cudnn.use_stream(bench.device.stream())
         a, b = (describe(array, channels, array.dtype.name) for array in (source, target))
         one, zero = cudnn.one, cudnn.zero
         cudnn("cudnnTransformTensor", cudnn.handle, one, a, source.data.ptr, zero, b, target.data.ptr)
@@ -111,7 +112,7 @@ class Operands:
         self.bench, self.variant = bench, variant
         self.direction = bench.case.direction.partition("_")[0]
         self.arrays = [self._of(i) for i in range(len(bench.sets))]
-        self._copy = strided_copy(bench.device) if variant.padded else None
+        self._copy = strided_copy(bench) if variant.padded else None
 
     def _of(self, index: int) -> dict[str, Any]:
         bench, case = self.bench, self.bench.case

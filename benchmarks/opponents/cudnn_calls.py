@@ -15,7 +15,7 @@ from ..ops import _normpool as normpool
 from . import cudnn_graph
 from .convolution import Call, Operands, Variant, variants
 from .library import ALGORITHMS, MATH_TYPES, Cudnn
-from .search import Algorithm, Choice, Workspace, fastest
+from .search import SEARCH_SECONDS, Algorithm, Choice, Workspace, fastest
 
 _FUNCTIONS = {"fprop": "Forward", "dgrad": "BackwardData", "wgrad": "BackwardFilter"}
 Run = Callable[[int], Any]
@@ -40,7 +40,7 @@ def contenders(case: Case) -> list[Contender]:
 
 def _convolution(variant: Variant) -> Contender:
     name = "cuDNN calls" + (f", {variant.name}" if variant.name else "")
-    return Contender(name, "library", lambda bench: _prepare_convolution(bench, variant))
+    return Contender(name, "library", lambda bench: _prepare_convolution(bench, variant), SEARCH_SECONDS)
 
 
 def math_types(precision: str) -> tuple[str, ...]:
@@ -101,6 +101,7 @@ class Calls:
 
 def _prepare_convolution(bench: Bench, variant: Variant) -> Prepared:
     cudnn = Cudnn()
+    bench.cleanup.callback(cudnn.close)
     calls = Calls(cudnn, variant.calls[0], bench.case.direction, bench.case.precision)
     operands = Operands(bench, variant)
     most = int(0.5 * bench.device.free_bytes())
@@ -123,7 +124,7 @@ def _prepare_convolution(bench: Bench, variant: Variant) -> Prepared:
     found = fastest(bench, (algorithm(a) for a in calls.algorithms()), most)
     found.detail["api"] = "C calls"
     choice = Choice(found)
-    return Prepared(choice.run, operands.outputs, detail=found.detail, retry=choice.retry, close=cudnn.close)
+    return Prepared(choice.run, operands.outputs, detail=found.detail, retry=choice.retry)
 
 
 # -- pooling and response normalisation
@@ -134,6 +135,7 @@ class _Maps:
 
     def __init__(self, bench: Bench) -> None:
         self.bench, self.sizes, self.cudnn = bench, normpool.maps(bench.case), Cudnn()
+        bench.cleanup.callback(self.cudnn.close)
         m, dtype = self.sizes, bench.case.dtype
         self.dtype = dtype
         self.full = self.cudnn.nhwc(dtype, m.N, m.H, m.W, m.C)
@@ -159,7 +161,7 @@ class _Maps:
         def outputs() -> dict[str, Any]:
             return {name: self.bench.device.download(self.bench.sets[0][name])}
 
-        return Prepared(on_stream, outputs, detail=detail, close=self.cudnn.close)
+        return Prepared(on_stream, outputs, detail=detail)
 
     def pool(self, deterministic: bool) -> tuple[Any, Any]:
         """What enqueues the pool, from x to y, and back, from y, dy and x to dx; all by address."""

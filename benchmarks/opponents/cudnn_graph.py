@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 from ..harness.bench import Bench, Contender, Prepared, Unavailable, Unsupported
 from ..harness.cases import Case
 from .convolution import Call, Operands, Variant, variants
-from .search import Algorithm, Choice, Workspace, fastest
+from .search import SEARCH_SECONDS, Algorithm, Choice, Workspace, fastest
 
 HOW = "no package cudnn: pip install nvidia-cudnn-frontend (it needs a libcudnn: pip install nvidia-cudnn-cu13)"
 MODES = ("A", "B", "FALLBACK")
@@ -32,7 +33,8 @@ def contenders(case: Case) -> list[Contender]:
 
 def _contender(variant: Variant) -> Contender:
     name = "cuDNN" + (f", {variant.name}" if variant.name else "")
-    return Contender(name, "library", lambda bench: _prepare(bench, variant))
+    seconds = SEARCH_SECONDS if installed() else 0.0
+    return Contender(name, "library", lambda bench: _prepare(bench, variant), seconds)
 
 
 def load() -> Any:
@@ -48,6 +50,13 @@ def load() -> Any:
     except ImportError as error:
         raise Unavailable(f"{HOW} ({error})") from error
     return cudnn
+
+
+def opened(cudnn: Any, cleanup: ExitStack) -> Any:
+    """A handle, which `cleanup` destroys."""
+    handle = cudnn.create_handle()
+    cleanup.callback(cudnn.destroy_handle, handle)
+    return handle
 
 
 def nhwc(n: int, c: int, h: int, w: int, pitch: int) -> tuple[list[int], list[int]]:
@@ -147,7 +156,7 @@ class Graph:
 
 def _prepare(bench: Bench, variant: Variant) -> Prepared:
     cudnn = load()
-    handle = cudnn.create_handle()
+    handle = opened(cudnn, bench.cleanup)
     graph = Graph(cudnn, variant.calls[0], bench.case.direction, bench.case.precision, handle=handle)
     operands = Operands(bench, variant)
     most = int(0.5 * bench.device.free_bytes())
@@ -169,9 +178,4 @@ def _prepare(bench: Bench, variant: Variant) -> Prepared:
     found = fastest(bench, (algorithm(plan) for plan in graph.plans()), most)
     found.detail |= {"api": "graph", "modes": list(MODES), "proposed": graph.graph.get_execution_plan_count()}
     choice = Choice(found)
-
-    def close() -> None:
-        bench.device.synchronize()
-        cudnn.destroy_handle(handle)
-
-    return Prepared(choice.run, operands.outputs, detail=found.detail, retry=choice.retry, close=close)
+    return Prepared(choice.run, operands.outputs, detail=found.detail, retry=choice.retry)

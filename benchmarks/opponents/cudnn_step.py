@@ -6,6 +6,7 @@ Everything between (bias gradients, ReLU's mask, pooling, dropout, the update) i
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from ..harness.bench import Unsupported
@@ -41,8 +42,10 @@ class Pass:
             self.graph.run(self.index, pointers, workspace.data_ptr(), self.handle)
 
 
-def convolution(batch: int, precision: str, known: Plans) -> tuple[Callable[..., Any], dict[str, str]]:
-    """What takes the place of PyTorch's convolutions in `torch_step.Network`, and the plan of every pass.
+def convolution(
+    batch: int, precision: str, known: Plans, cleanup: ExitStack
+) -> tuple[Callable[..., Any], dict[str, str]]:
+    """What takes the place of PyTorch's convolutions in `torch_step.Network` until `cleanup`; the plan of every pass.
 
     Raises
     ------
@@ -52,7 +55,7 @@ def convolution(batch: int, precision: str, known: Plans) -> tuple[Callable[...,
     import torch
 
     cudnn = cudnn_graph.load()
-    handle = cudnn.create_handle()
+    handle = cudnn_graph.opened(cudnn, cleanup)
     passes: dict[tuple[str, str], Pass] = {}
 
     def get(layer: str, direction: str) -> Pass:

@@ -6,6 +6,7 @@ against those headers' and, where a libcudnn is installed, that it has every fun
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import ctypes.util
 import glob
@@ -53,6 +54,7 @@ REFUSED = range(2000, 4000)  # CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_NOT_SUPPORTE
 _P, _I, _Z, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_double, ctypes.c_uint
 _SIZE = ctypes.POINTER(ctypes.c_size_t)
 _OUT = ctypes.POINTER(ctypes.c_void_p)
+_SCALE = ctypes.POINTER(ctypes.c_float)  # of a result and of what it is added to, in host memory
 
 # Function to the types of its arguments; all of them return a cudnnStatus_t.
 SIGNATURES: dict[str, Sequence[Any]] = {
@@ -71,26 +73,45 @@ SIGNATURES: dict[str, Sequence[Any]] = {
     "cudnnSetConvolutionMathType": (_P, _I),
     "cudnnSetConvolutionGroupCount": (_P, _I),
     "cudnnGetConvolutionForwardWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionForward": (_P, _P, _P, _P, _P, _P, _P, _I, _P, _Z, _P, _P, _P),
-    "cudnnConvolutionBiasActivationForward": (_P, _P, _P, _P, _P, _P, _P, _I, _P, _Z, _P, _P, _P, _P, _P, _P, _P, _P),
+    "cudnnConvolutionForward": (_P, _SCALE, _P, _P, _P, _P, _P, _I, _P, _Z, _SCALE, _P, _P),
+    "cudnnConvolutionBiasActivationForward": (
+        _P,
+        _SCALE,
+        _P,
+        _P,
+        _P,
+        _P,
+        _P,
+        _I,
+        _P,
+        _Z,
+        _SCALE,
+        _P,
+        _P,
+        _P,
+        _P,
+        _P,
+        _P,
+        _P,
+    ),
     "cudnnGetConvolutionBackwardDataWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionBackwardData": (_P, _P, _P, _P, _P, _P, _P, _I, _P, _Z, _P, _P, _P),
+    "cudnnConvolutionBackwardData": (_P, _SCALE, _P, _P, _P, _P, _P, _I, _P, _Z, _SCALE, _P, _P),
     "cudnnGetConvolutionBackwardFilterWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionBackwardFilter": (_P, _P, _P, _P, _P, _P, _P, _I, _P, _Z, _P, _P, _P),
+    "cudnnConvolutionBackwardFilter": (_P, _SCALE, _P, _P, _P, _P, _P, _I, _P, _Z, _SCALE, _P, _P),
     "cudnnCreateActivationDescriptor": (_OUT,),
     "cudnnDestroyActivationDescriptor": (_P,),
     "cudnnSetActivationDescriptor": (_P, _I, _I, _D),
     "cudnnCreatePoolingDescriptor": (_OUT,),
     "cudnnDestroyPoolingDescriptor": (_P,),
     "cudnnSetPooling2dDescriptor": (_P, _I, _I, _I, _I, _I, _I, _I, _I),
-    "cudnnPoolingForward": (_P, _P, _P, _P, _P, _P, _P, _P),
-    "cudnnPoolingBackward": (_P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P),
+    "cudnnPoolingForward": (_P, _P, _SCALE, _P, _P, _SCALE, _P, _P),
+    "cudnnPoolingBackward": (_P, _P, _SCALE, _P, _P, _P, _P, _P, _P, _SCALE, _P, _P),
     "cudnnCreateLRNDescriptor": (_OUT,),
     "cudnnDestroyLRNDescriptor": (_P,),
     "cudnnSetLRNDescriptor": (_P, _U, _D, _D, _D),
-    "cudnnLRNCrossChannelForward": (_P, _P, _I, _P, _P, _P, _P, _P, _P),
-    "cudnnLRNCrossChannelBackward": (_P, _P, _I, _P, _P, _P, _P, _P, _P, _P, _P, _P, _P),
-    "cudnnTransformTensor": (_P, _P, _P, _P, _P, _P, _P),
+    "cudnnLRNCrossChannelForward": (_P, _P, _I, _SCALE, _P, _P, _SCALE, _P, _P),
+    "cudnnLRNCrossChannelBackward": (_P, _P, _I, _SCALE, _P, _P, _P, _P, _P, _P, _SCALE, _P, _P),
+    "cudnnTransformTensor": (_P, _SCALE, _P, _P, _SCALE, _P, _P),
 }
 
 
@@ -149,7 +170,6 @@ def declare(library: Any) -> None:
             raise Unavailable(f"this libcudnn has no {name}; cuDNN 9 is needed") from error
         function.argtypes, function.restype = list(arguments), ctypes.c_int
     library.cudnnGetErrorString.argtypes, library.cudnnGetErrorString.restype = [ctypes.c_int], ctypes.c_char_p
-    library.cudnnGetVersion.restype = ctypes.c_size_t
 
 
 class Cudnn:
@@ -184,10 +204,11 @@ class Cudnn:
         return made
 
     def close(self) -> None:
-        """Destroy everything, the handle last."""
+        """Destroy everything, the handle last, whatever cuDNN says of any of it."""
         while self._made:
             name, made = self._made.pop()
-            self(name, made)
+            with contextlib.suppress(Unsupported, RuntimeError):
+                self(name, made)
 
     def use_stream(self, stream: int) -> None:
         """Let the calls that follow run there."""

@@ -22,6 +22,7 @@ from .torch_tensors import load, tensor
 
 Outputs = dict[str, Any]
 Function = Callable[[Outputs], Outputs]  # from the tensors of one set to the outputs
+_COMPILE_SECONDS = 8.0  # PyTorch's compiler, for the eight shapes or so of a case's sets
 Factory = Callable[[Any, Case], Function]  # all that depends on the case alone is settled here, before any compiler
 
 
@@ -54,7 +55,8 @@ def contenders(case: Case) -> list[Contender]:
 
 
 def _contender(name: str, factory: Factory, compiled: bool) -> Contender:
-    return Contender(name, "torch", lambda bench: _prepare(bench, factory, compiled))
+    seconds = _COMPILE_SECONDS if compiled else 1.0
+    return Contender(name, "torch", lambda bench: _prepare(bench, factory, compiled), seconds)
 
 
 def graph_capture(torch: Any) -> Callable[[Callable[[], Any]], Captured]:
@@ -103,8 +105,9 @@ def _prepare(bench: Bench, factory: Factory, compiled: bool) -> Prepared:
     def outputs() -> Outputs:
         return {name: _download(value) for name, value in last.items()}
 
+    bench.cleanup.callback(last.clear)
     capture = None if bench.device.host else graph_capture(torch)
-    return Prepared(run, outputs, detail={"torch": torch.__version__}, capture=capture, close=last.clear)
+    return Prepared(run, outputs, detail={"torch": torch.__version__}, capture=capture)
 
 
 def _download(value: Any) -> Any:

@@ -96,6 +96,7 @@ void BlockRunner::prepare(const Launch& launch, uint3 block) {
   threads_ = live_ = launch.block.x * launch.block.y * launch.block.z;
   place_ = {block, launch.block, launch.grid, next_block_run()};
   shared_.begin_block(launch.shared_bytes);
+  progress_ = {};
   block_barrier_ = {};
   for (Barrier& barrier : named_) barrier = {};
   error_.clear();
@@ -149,6 +150,11 @@ std::string BlockRunner::run(const Launch& launch, uint3 block, uint64_t seed) {
   return damage.empty() ? damage : "block " + text(block) + ": " + damage;
 }
 
+void BlockRunner::access(const void* address, unsigned bytes, bool write, const void* code) {
+  const size_t offset = shared_.offset(address);
+  if (offset < shared_.extent()) races_.access(place_.block_run, progress_, offset, bytes, write, code);
+}
+
 void BlockRunner::abandon(std::string error) {
   error_ = std::move(error);
   Fiber& self = running_fiber();
@@ -188,6 +194,7 @@ void BlockRunner::release(Warp& warp, uint32_t lanes) {
 }
 
 void BlockRunner::release(Barrier& barrier) {
+  ++progress_.block;
   for (unsigned w = 0; w * kWarpSize < threads_; ++w) {
     release(warps_[w], std::exchange(barrier.waiting[w], 0u));
   }
@@ -302,6 +309,7 @@ void BlockRunner::rendezvous(Fiber& self, WarpOp op, uint32_t mask, void* argume
     suspend(self, WaitKind::kWarp, mask);
     return;
   }
+  if (op == WarpOp::kSync) ++progress_.warp[warp.index];
   if (perform != nullptr) perform(meeting->arguments, mask);
   warp.open &= ~(1u << (meeting - warp.rendezvous));
   release(warp, mask & ~bit);

@@ -17,7 +17,7 @@
 
 // Fused multiply-add and wide vectors where the processor has them, in a binary that runs on every x86-64.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__FMA__) && defined(__OPTIMIZE__)
+    !defined(__SANITIZE_THREAD__) && !defined(__FMA__) && defined(__OPTIMIZE__)
 #define ALEXNET_SIMT_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
 #else
 #define ALEXNET_SIMT_CLONES

@@ -8,6 +8,7 @@
 #include "simt/context.h"
 #include "simt/device.h"
 #include "simt/launch.h"
+#include "simt/race.h"
 #include "simt/shared_memory.h"
 
 namespace alexnet::simt {
@@ -109,6 +110,11 @@ class BlockRunner {
   bool in_stacks(uintptr_t address) const;
   [[noreturn]] void abandon(std::string error);
   SharedMemory& shared() { return shared_; }
+  // Of the running thread, in shared memory or not; `code` is the address of the instruction.
+  void access(const void* address, unsigned bytes, bool write, const void* code);
+  // Its number in the block, as blockDim counts.
+  unsigned number(const Fiber& fiber) const { return static_cast<unsigned>(&fiber - fibers_.data()); }
+  uint3 thread_index(unsigned number) const { return fibers_[number].thread_idx; }
 
  private:
   static void fiber_main();
@@ -137,6 +143,8 @@ class BlockRunner {
   Context home_;
   std::string error_;
   SharedMemory shared_;
+  Progress progress_;
+  RaceDetector races_;
   char* stacks_;
 };
 

@@ -26,7 +26,11 @@ bool poisoned(const char* start, const char* end) {
 
 }  // namespace
 
-SharedMemory::SharedMemory() : mapping_bytes_(3 * kGuard + kStaticArea + kDynamicArea) {
+size_t SharedMemory::most_extent() {
+  return 3 * kGuard + kStaticArea + kDynamicArea;
+}
+
+SharedMemory::SharedMemory() : mapping_bytes_(most_extent()) {
   void* mapping = mmap(nullptr, mapping_bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) throw std::runtime_error("the system refused memory for the CPU executor");
   mapping_ = static_cast<char*>(mapping);
@@ -93,6 +97,16 @@ std::string SharedMemory::damage() const {
     if (!poisoned(gap, gap + kGap)) return "write past the end of " + label;
   }
   return {};
+}
+
+std::string SharedMemory::describe_offset(size_t offset) const {
+  const char* const address = mapping_ + offset;
+  for (const Array& array : arrays_) {
+    if (address >= array.data && address < array.data + array.bytes) {
+      return std::string("shared array ") + array.name + " at byte " + std::to_string(address - array.data);
+    }
+  }
+  return "dynamic shared memory at byte " + std::to_string(address - dynamic_);
 }
 
 std::string SharedMemory::describe_address(uintptr_t address) const {

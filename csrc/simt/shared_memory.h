@@ -25,6 +25,14 @@ class SharedMemory {
   // Storage between two gaps of poison; null where static shared memory is spent.
   void* add_static(size_t bytes, size_t alignment, const char* name, Site site);
   void* dynamic() { return dynamic_; }
+  // Of any address: less than extent() for those in shared memory and its guard zones.
+  size_t offset(const void* address) const {
+    return reinterpret_cast<uintptr_t>(address) - reinterpret_cast<uintptr_t>(mapping_);
+  }
+  size_t extent() const { return mapping_bytes_; }
+  static size_t most_extent();
+  // "shared array tile at byte 12"
+  std::string describe_offset(size_t offset) const;
   bool contains(const void* address, size_t bytes) const;
   // Empty, or which array was written beyond its ends.
   std::string damage() const;

@@ -19,6 +19,11 @@ _UNSUPPORTED = {
     errno.EROFS,
     errno.EBADF,
 }
+#: What a training run leaves in its folder.
+CHECKPOINT_NAME = "checkpoint.safetensors"
+METRICS_NAME = "metrics.jsonl"
+CURVES_NAME = "curves.png"
+FILTERS_NAME = "conv1_filters.png"
 
 
 @contextlib.contextmanager

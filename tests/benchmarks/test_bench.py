@@ -80,6 +80,14 @@ def test_everyone_is_reported() -> None:
     results.check({**results.new({}), "measurements": [record]})
 
 
+def test_nobody_is_begun_when_the_time_is_over() -> None:
+    device = FakeDevice()
+    both = [contender(device, "ours", "ours", 1e-4), contender(device, "late", "library", 2e-4)]
+    record = measure(Bench(CASE, device, end=1e-4), both, 0.0)
+    assert [c["status"] for c in record["contenders"].values()] == ["ok", "left out"]
+    results.check({**results.new({}), "measurements": [record]})
+
+
 def test_wrong_results_are_not_timed() -> None:
     def swapped(bench: Bench, index: int) -> None:
         right(bench, index)

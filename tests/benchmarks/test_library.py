@@ -6,6 +6,7 @@ The numbers are those of cuDNN 9.28's headers: cudnn_graph.h, cudnn_ops.h, cudnn
 from __future__ import annotations
 
 import ctypes
+import math
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -13,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.harness import bench
 from benchmarks.harness.bench import Unavailable, Unsupported
 from benchmarks.harness.cases import Case, conv
-from benchmarks.opponents import cublas, cudnn_calls, cudnn_graph, library
+from benchmarks.opponents import cublas, cudnn_calls, cudnn_graph, library, torch_tensors
 from benchmarks.opponents.convolution import Operands, variants
 from benchmarks.opponents.search import Algorithm, Choice, fastest
 
@@ -62,6 +64,18 @@ ARITY = {
     "cudnnLRNCrossChannelBackward": 13,
     "cudnnTransformTensor": 7,
 }
+# Where alpha and beta stand, which point to a float of the host.
+SCALES = {
+    "cudnnConvolutionForward": [1, 10],
+    "cudnnConvolutionBiasActivationForward": [1, 10],
+    "cudnnConvolutionBackwardData": [1, 10],
+    "cudnnConvolutionBackwardFilter": [1, 10],
+    "cudnnPoolingForward": [2, 5],
+    "cudnnPoolingBackward": [2, 9],
+    "cudnnLRNCrossChannelForward": [3, 6],
+    "cudnnLRNCrossChannelBackward": [3, 10],
+    "cudnnTransformTensor": [1, 4],
+}
 
 
 @pytest.mark.parametrize("name", ARITY)
@@ -74,24 +88,33 @@ def test_signatures(name: str) -> None:
         assert library.SIGNATURES[name][1:] == (ctypes.c_uint, *[ctypes.c_double] * 3)
     if name.startswith("cudnnLRN"):
         assert library.SIGNATURES[name][2] is ctypes.c_int, "the mode"
+    if name in SCALES:
+        scales = [i for i, kind in enumerate(library.SIGNATURES[name]) if kind is ctypes.POINTER(ctypes.c_float)]
+        assert scales == SCALES[name]
 
 
 class FakeCudnn:
-    """Remembers every call; ctypes' declared types would be checked by ctypes itself."""
+    """Remembers every call as C would receive it: each function is one of C's own, called through ctypes.
+
+    So an argument that cannot be converted to its declared type is an error here as well.
+    """
 
     def __init__(self, status: dict[str, int] | None = None) -> None:
         self.status, self.calls = status or {}, []
+        self.cudnnGetErrorString: Any = lambda status: b"CUDNN_STATUS_SOMETHING"
+        for name, types in library.SIGNATURES.items():
+            setattr(self, name, ctypes.CFUNCTYPE(ctypes.c_int, *types)(self._receiver(name)))
+        library.declare(self)
 
-    def __getattr__(self, name: str) -> Any:
-        if name == "cudnnGetErrorString":
-            return lambda status: b"CUDNN_STATUS_SOMETHING"
-
-        def call(*arguments: Any) -> int:
-            assert len(arguments) == len(library.SIGNATURES[name])
-            self.calls.append((name, arguments))
+    def _receiver(self, name: str) -> Any:
+        def receive(*arguments: Any) -> int:
+            if name.startswith("cudnnCreate"):
+                arguments[0][0] = len(self.calls) + 1
+            pointer = ctypes.POINTER(ctypes.c_float)
+            self.calls.append((name, tuple(a[0] if isinstance(a, pointer) and a else a for a in arguments)))
             return self.status.get(name, 0)
 
-        return call
+        return receive
 
     def named(self, name: str) -> list[Any]:
         return [arguments for n, arguments in self.calls if n == name]
@@ -321,8 +344,66 @@ def test_calls(direction: str) -> None:
         }[direction]
     )
     assert arguments[7:10] == (1, 99, 8), "algorithm, workspace, its size"
+    assert (arguments[1], arguments[10]) == (1.0, 0.0), "what scales the result, and what it is added to"
     assert cudnn_calls.math_types("float32") == ("FMA",)
     assert "FMA" not in cudnn_calls.math_types("tf32")
+
+
+class Addressed(np.ndarray):
+    """A host array that says where it is as CuPy's do."""
+
+    data = property(lambda self: SimpleNamespace(ptr=self.ctypes.data))  # type: ignore[assignment]
+
+
+class AddressedDevice(FakeDevice):
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        return super().empty(shape, dtype).view(Addressed)
+
+    def upload(self, host: np.ndarray) -> Any:
+        return super().upload(host).view(Addressed)
+
+
+FAILING = {
+    "lrn": "cudnnLRNCrossChannelForward",
+    "lrn_max_pool": "cudnnPoolingForward",
+    "max_pool": "cudnnPoolingForward",
+    "conv2d": "cudnnTransformTensor",  # of conv1 padded, where PyTorch is not there to copy
+}
+
+
+@pytest.mark.parametrize(
+    ("op", "direction", "layer"),
+    [
+        *((op, d, "lrn2") for op in ("lrn", "lrn_max_pool") for d in ("fprop", "bprop")),
+        ("max_pool", "fprop", "pool5"),
+        ("max_pool", "bprop", "pool5"),
+        ("conv2d", "fprop", "conv1"),
+    ],
+)
+def test_every_call_is_one_that_c_takes_and_every_handle_is_given_back(
+    op: str, direction: str, layer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library does nothing, so all results are wrong; but no call is refused, and a failing one leaves nothing."""
+
+    def absent(device: Any = None) -> Any:
+        raise Unavailable("no PyTorch")
+
+    monkeypatch.setattr(torch_tensors, "load", absent)
+    monkeypatch.setattr(cudnn_graph, "installed", lambda: False)
+    case = Case(op, direction, layer, 1, "float32")
+    for status, expected in ((0, "wrong"), (5000, "failed")):
+        fake = FakeCudnn({FAILING[op]: status})
+        monkeypatch.setattr(library, "load", lambda fake=fake: fake)
+        contenders = cudnn_calls.contenders(case)
+        contenders = [c for c in contenders if op != "conv2d" or "padded to 4" in c.name]
+        record = bench.measure(bench.Bench(case, AddressedDevice()), contenders, 0.0)
+        found = {name: c["status"] for name, c in record["contenders"].items()}
+        if op == "conv2d" and status:
+            expected = "unsupported"  # each of its algorithms fails, so none is left
+        assert set(found.values()) == {expected}, record["contenders"]
+        made = [name for name, _ in fake.calls if name.startswith("cudnnCreate")]
+        given_back = [name for name, _ in fake.calls if name.startswith("cudnnDestroy")]
+        assert len(given_back) == len(made) > 0
 
 
 # -- choosing
@@ -330,7 +411,7 @@ def test_calls(direction: str) -> None:
 
 class SearchBench:
     def __init__(self, device: FakeDevice) -> None:
-        self.device, self.sets, self.plan_seconds = device, [0, 1], 100.0
+        self.device, self.sets, self.plan_seconds, self.end = device, [0, 1], 100.0, math.inf
 
 
 def algorithm(device: FakeDevice, name: str, seconds: float, workspace: int = 0, error: Any = None) -> Algorithm:
@@ -380,6 +461,8 @@ def test_a_search_ends_in_time() -> None:
     found = fastest(bench, build(), 0)
     assert found.detail["out_of_time"]
     assert len(built) == found.detail["built"] < 10, "those whose turn never came were not built"
+    bench.plan_seconds, bench.end = 100.0, device.now() + 1.0
+    assert fastest(bench, build(), 0).detail["out_of_time"], "nor does it outlast the run"
 
 
 def test_nothing_that_runs_is_unsupported() -> None:
@@ -418,11 +501,9 @@ def test_gemm_arguments_multiply_row_major_matrices(direction: str) -> None:
 
 
 def test_operands_of_a_padded_variant() -> None:
-    from benchmarks.harness.bench import Bench
-
-    bench = Bench(Case("conv2d", "wgrad", "conv1", 1, "float32"), FakeDevice())
+    of_case = bench.Bench(Case("conv2d", "wgrad", "conv1", 1, "float32"), FakeDevice())
     operands = Operands.__new__(Operands)
-    operands.bench, operands.variant, operands.direction = bench, variants(bench.case)[2], "wgrad"
+    operands.bench, operands.variant, operands.direction = of_case, variants(of_case.case)[2], "wgrad"
     held = operands._of(0)
     assert held["x"].shape == (1, 227, 227, 8)
     assert not held["x"].any(), "zeros beside the three channels"

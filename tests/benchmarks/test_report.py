@@ -62,7 +62,12 @@ def test_a_wrong_contender_is_no_best() -> None:
     record["contenders"]["ours"]["status"] = "wrong"
     assert results.best(record, "ours") is None
     row = next(x for x in table.render(result).splitlines() if x.startswith("| conv2 | fprop"))
-    assert [c.strip() for c in row.strip("|").split("|")][2:5] == [table.NONE] * 3
+    assert [c.strip() for c in row.strip("|").split("|")][2:5] == ["wrong", table.NONE, table.NONE]
+    for contender in record["contenders"].values():
+        contender["status"] = {"library": "failed", "torch": "unavailable"}.get(contender["family"], "ok")
+    row = next(x for x in table.render(result).splitlines() if x.startswith("| conv2 | fprop"))
+    assert [c.strip() for c in row.strip("|").split("|")][5:] == ["failed", "not installed"]
+    assert "cuDNN failed in 1 of the measurements" in table.render(result)
 
 
 def test_without_a_result_it_says_that_nothing_ran(readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import run_all
 from benchmarks.harness import results, runner
 from benchmarks.harness.bench import DeviceLost
-from benchmarks.harness.runner import Failed, Lost, NoDevice, Process, run
+from benchmarks.harness.runner import Failed, Lost, NoDevice, OutOfTime, Process, run
 from benchmarks.harness.schedule import Budget, Job, jobs, matching, step_job
 from benchmarks.harness.worker import LOST, serve
 
@@ -38,7 +38,7 @@ class FakeWorker:
         self.asked: list[results.Record] = []
         self.machine: results.Record = {"gpu": "fake"}
 
-    def do(self, job: results.Record, seconds: float) -> results.Record:
+    def do(self, job: results.Record, silence: float, left: float) -> results.Record:
         self.asked.append(job)
         if job["kind"] == "ceilings":
             return {"kind": "ceilings", "key": "ceilings", "ceilings": CEILINGS, "detail": {}}
@@ -80,12 +80,34 @@ def test_the_result_is_saved_after_every_measurement() -> None:
 
 
 def test_a_run_is_cut_at_its_minutes() -> None:
-    clock = iter(range(0, 10000, 25))
-    result, _, saved, said = go(lambda job: record(job["key"]), minutes=1.2, now=lambda: float(next(clock)))
+    clock = [0.0]
+
+    def answer(job: results.Record) -> results.Record:
+        clock[0] += 55.0  # of the ten that were expected
+        return record(job["key"])
+
+    result, workers, saved, said = go(answer, minutes=1.0, now=lambda: clock[0])
     assert [m["key"] for m in result["measurements"]] == KEYS[:1], "a job of ten seconds begins if ten are left"
     assert result["left_out"] == KEYS[1:]
     assert not saved[-1]["complete"]
     assert "2 measurements left out" in said[-1]
+    assert [job["left"] for job in workers[0].asked] == [52.0, 52.0], "after that the worker begins nothing"
+
+
+def test_a_measurement_ends_with_the_run() -> None:
+    """A first compile may take minutes where seconds were expected: it is left out, and so is all after it."""
+    clock = [0.0]
+
+    def answer(job: results.Record) -> results.Record:
+        clock[0] = 61.0
+        raise OutOfTime
+
+    result, workers, _, said = go(answer, minutes=1.0, now=lambda: clock[0])
+    assert (result["measurements"], result["failed"]) == ([], [])
+    assert result["left_out"] == KEYS
+    assert len(workers) == 1
+    assert workers[0].stopped
+    assert "3 measurements left out" in said[-1]
 
 
 def test_a_contender_that_takes_the_device_with_it_is_left_out_of_the_next_try() -> None:
@@ -116,8 +138,9 @@ def test_a_job_that_never_works_is_given_up() -> None:
     result, workers, _, said = go(answer)
     assert len(workers) == runner.ATTEMPTS + 1
     assert [m["key"] for m in result["measurements"]] == KEYS[2:]
-    assert f"{KEYS[1]}: KeyError: 'x'" in result["notes"]
-    assert "failed" in said[1]
+    assert result["failed"][0].startswith(f"{KEYS[0]}: the device was lost 3 times: opponent 0, ")
+    assert result["failed"][1:] == [f"{KEYS[1]}: KeyError: 'x'"]
+    assert "no result" in said[1]
 
 
 def test_what_an_opponent_lacks_is_said() -> None:
@@ -233,21 +256,24 @@ def process(tmp_path: Path) -> Any:
 
 def test_a_process_answers(process: Process) -> None:
     assert process.machine == {"gpu": "pretended"}
-    assert process.do({"key": "x"}, 20.0) == {"key": "x"}
+    assert process.do({"key": "x"}, 20.0, 20.0) == {"key": "x"}
 
 
 def test_a_process_that_dies_says_who_was_at_work(process: Process) -> None:
     with pytest.raises(Lost) as lost:
-        process.do({"key": "die"}, 20.0)
+        process.do({"key": "die"}, 20.0, 20.0)
     assert lost.value.stage == "cuDNN"
     assert "code 9" in lost.value.message
     with pytest.raises(Lost):
-        process.do({"key": "x"}, 20.0)
+        process.do({"key": "x"}, 20.0, 20.0)
 
 
-def test_a_process_that_hangs_is_ended(process: Process) -> None:
-    with pytest.raises(Lost, match="no answer"):
-        process.do({"key": "hang"}, 0.3)
+@pytest.mark.parametrize(
+    ("silence", "left", "error"), [(0.3, 20.0, Lost), (20.0, 0.3, OutOfTime), (20.0, 0.0, OutOfTime)]
+)
+def test_a_process_that_hangs_is_ended(process: Process, silence: float, left: float, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        process.do({"key": "hang"}, silence, left)
     assert process.process.poll() is not None
 
 
@@ -269,6 +295,41 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pyt
     assert command(monkeypatch, lambda job: record(job["key"], "wrong", **message), "--output", str(path)) == 1
     assert f"WRONG: {KEYS[0]}: ours: y: 3 of 9 elements are off" in capsys.readouterr().err
     assert command(monkeypatch, lambda job: record(job["key"]), "--only", "dgrad") == 0
+
+
+def test_an_opponent_that_took_no_part_shows_in_status_and_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has a time where any of its ways has; what it cannot do is no fault of anybody's."""
+    cases = {
+        ("ok", "failed"): (0, ""),
+        ("unsupported", "unsupported"): (0, ""),
+        ("unsupported", "failed"): (
+            1,
+            f"MISSING: cuDNN failed in 2 of the measurements, the first of them {KEYS[0]}: why",
+        ),
+        ("unavailable", "unavailable"): (3, "MISSING: cuDNN took no part: why."),
+    }
+    for statuses, (code, sentence) in cases.items():
+
+        def answer(job: results.Record, statuses: tuple[str, str] = statuses) -> results.Record:
+            made = record(job["key"])
+            if job["key"] != KEYS[2]:
+                for name, status in zip(("cuDNN", "cuDNN, transposed"), statuses, strict=True):
+                    other = {"family": "library", "status": status, "message": "why"}
+                    made["contenders"][name] = {**other, **({"cold": {"median": 1.0}} if status == "ok" else {})}
+            return made
+
+        assert command(monkeypatch, answer) == code
+        said = capsys.readouterr().err
+        assert sentence in said
+        assert bool(said) == bool(sentence)
+
+    def broken(job: results.Record) -> results.Record:
+        raise Failed("KeyError: 'x'")
+
+    assert command(monkeypatch, broken) == 1
+    assert f"MISSING: No result of {KEYS[0]}: KeyError: 'x'." in capsys.readouterr().err
 
 
 def test_no_gpu_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

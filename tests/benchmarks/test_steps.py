@@ -71,6 +71,13 @@ def test_later_batches_take_what_was_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert Setting(weights="float32", channels=8).name in exact["contenders"]
 
 
+def test_a_search_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    record, stages = run(monkeypatch, seconds, end=1e-2)
+    assert stages[0] == "ours"
+    assert len(stages) == 2, "the first setting takes the rest of the time"
+    assert results.best(record, "torch") is not None
+
+
 def test_who_took_the_device_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     lost = Setting().name
     record, stages = run(monkeypatch, seconds, excluded=["ours", lost])

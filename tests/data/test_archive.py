@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import errno
 import gc
 import gzip
 import io
+import lzma
 import os
 import tarfile
 import tempfile
@@ -226,5 +229,85 @@ def test_an_archive_that_shrinks_while_it_is_read(make_tar, png):
     path = make_tar(("a/1.png", png), ("b/2.png", png))
     source = open_source(path)
     os.truncate(path, 600)
-    with pytest.raises(DecodeError, match="bytes could be read"):
+    with pytest.raises(OSError, match=r"become shorter, b/2\.png lies behind its end.*a\.tar") as caught:
+        source.read(1)
+    assert caught.value.errno is not None
+
+
+def _joined(root: Path, path: Path, between: bytes = b"") -> bytes:
+    """Two archives one behind the other: the first two classes, the third."""
+    parts = [_pack(root / part, path, "w", part).read_bytes() for part in ("zebra", "ant", "mole")]
+    return parts[0] + parts[1] + between + parts[2]
+
+
+def _gzip_members(data: bytes) -> bytes:
+    third = len(data) // 3
+    return b"".join(gzip.compress(data[start : start + third]) for start in range(0, len(data), third))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, _gzip_members, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("between", [0, 512, 2 << 20])
+def test_archives_one_behind_the_other_are_read_to_the_last(pack, between, tmp_path: Path, make_tree):
+    root, path = make_tree(tmp_path / "set"), tmp_path / "a.tar"
+    path.write_bytes(pack(_joined(root, path, bytes(between))))
+    joined, folder = open_source(path), open_source(root)
+    assert (joined.classes, list(joined.names)) == (folder.classes, list(folder.names))
+    for i in range(len(folder)):
+        np.testing.assert_array_equal(joined.read(i), folder.read(i))
+    assert not any("behind the end" in sentence for sentence in joined.ignored)
+
+
+def test_what_is_no_archive_behind_one_is_named_and_a_damaged_one_is_an_error(tmp_path: Path, make_tree):
+    root, path = make_tree(tmp_path / "set"), tmp_path / "a.tar"
+    whole = _joined(root, path)
+    for junk in (b"junk" * 1000, b"junk"):
+        path.write_bytes(whole + junk)
+        source = open_source(path)
+        assert len(source) == 12
+        assert f"behind the end of the archive: {len(junk):,} bytes that are no archive" in source.ignored
+    second = len(_pack(root / "zebra", path, "w", "zebra").read_bytes())
+    damaged = bytearray(whole)
+    damaged[second] ^= 0x55  # the name in the first header of the second archive
+    for data in (bytes(damaged), whole[: second + 300], whole[: second + 700], whole[: second + 1400]):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="cut short"):
+            open_source(path)
+
+
+@pytest.mark.parametrize("good_reads", [0, 1, 2])
+def test_an_archive_that_the_system_cannot_read_is_not_called_damaged(good_reads, make_tar, png, monkeypatch):
+    original, reads = tarfile.TarInfo.fromtarfile, iter(range(9))
+
+    def fail(of):
+        if next(reads) == good_reads:
+            raise OSError(errno.EIO, "Input/output error")
+        return original(of)
+
+    monkeypatch.setattr(tarfile.TarInfo, "fromtarfile", fail)
+    with pytest.raises(OSError, match=r"a\.tar cannot be read: Input/output error") as caught:
+        open_source(make_tar(("a/1.png", png), ("b/2.png", png)))
+    assert caught.value.errno == errno.EIO
+
+
+def test_a_compressed_archive_that_the_system_cannot_read_is_not_called_damaged(tmp_path: Path, make_tar, png):
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > 0:
+                raise OSError(errno.ESTALE, "Stale file handle")
+            return super().read(min(size, 20))
+
+    data = make_tar(("a/1.png", png), ("b/2.png", png), mode="w:gz").read_bytes()
+    with gzip.GzipFile(fileobj=Failing(data)) as plain, pytest.raises(OSError, match=r"Stale .*x\.tgz") as caught:
+        decompress._copy(plain, io.BytesIO(), 1 << 30, "x.tgz")
+    assert caught.value.errno == errno.ESTALE
+
+
+def test_an_image_of_an_archive_that_the_system_cannot_read(make_tar, png, monkeypatch):
+    source = open_source(make_tar(("a/1.png", png), ("b/2.png", png)))
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(OSError, match=r"Input/output error: .*a\.tar"):
         source.read(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import warnings
@@ -10,18 +11,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from alexnet_cuda.data import DecodeError, decode, read_square, square
+from alexnet_cuda.data import DecodeError, decode, notices, read_square, square
 from alexnet_cuda.data import image as image_module
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _png_header(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
@@ -109,6 +114,53 @@ def test_pixels_without_white_level_are_refused(encode):
         decode(encode(Image.fromarray(np.full((3, 3), 70000, np.int32)), "TIFF"), "i.tif")
 
 
+TWELVE = np.array([[0, 1, 2047, 4095]], np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "expected"),
+    [
+        (TWELVE, 12, [0, 0, 127, 255]),  # as measured
+        (TWELVE * 16, 12, [0, 0, 127, 255]),  # scaled, as the specification wants
+        (TWELVE // 16 * 16, 12, [0, 0, 8, 16]),  # scaled, and dark
+        (np.array([[0, 513, 1023]], np.uint16), 10, [0, 128, 255]),
+        (np.array([[0, 32768, 65535]], np.uint16), 16, [0, 128, 255]),
+        (np.array([[0, 32768, 65535]], np.uint16), 0, [0, 128, 255]),
+    ],
+)
+def test_a_png_says_how_many_of_its_16_bits_count(values, bits, expected, encode, caplog, monkeypatch):
+    monkeypatch.setattr(notices, "_said", set())
+    out = decode(_with_chunks(encode(Image.fromarray(values)), chunk(b"sBIT", bytes([bits]))))
+    np.testing.assert_array_equal(out[0, :, 0], expected)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [(TWELVE, "PNG"), (TWELVE, "TIFF"), (TWELVE.astype(np.int32), "TIFF"), ("RGB", "PNG")],
+)
+@pytest.mark.filterwarnings("error")
+def test_16_bit_values_that_come_out_black_are_warned_of_in_one_line(values, kind, encode, caplog, monkeypatch):
+    monkeypatch.setattr(notices, "_said", set())
+    if isinstance(values, str):
+        header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+        pixels = zlib.compress(b"\0" + TWELVE[0, [1, 2, 3, 3, 3, 3]].astype(">u2").tobytes())
+        data = PNG + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    else:
+        data = encode(Image.fromarray(values), kind)
+    for name in ("ct/1", "ct/2"):
+        assert decode(data, name).max() <= 16
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("ct/1 comes out nearly black: its 16-bit values reach only ")
+
+
+def test_pictures_that_are_dark_by_right_are_not_warned_of(encode, caplog, monkeypatch):
+    monkeypatch.setattr(notices, "_said", set())
+    for image in (np.zeros((2, 2), np.uint16), np.full((2, 2), 40000, np.uint16), np.full((2, 2, 3), 1, np.uint8)):
+        decode(encode(Image.fromarray(image)))
+    assert not caplog.messages
+
+
 def test_first_frame_of_an_animation(encode):
     frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
     assert (decode(encode(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)).all()
@@ -134,11 +186,106 @@ def test_exif_orientation(orientation, picture, encode):
         np.testing.assert_array_equal(out, picture)
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-@pytest.mark.parametrize("exif", [b"MM\x00\x2a\xff\xff\xff\xff\x00\x09", b"no EXIF at all"])
-def test_damaged_exif_is_passed_over(exif, picture, encode):
-    for kind in ("JPEG", "PNG"):
-        assert decode(encode(Image.fromarray(picture), kind, exif=b"Exif\x00\x00" + exif)).shape == picture.shape
+def _tiff_exif(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif.tobytes()[6:]
+
+
+def _raw_profile(data: bytes) -> bytes:
+    """ImageMagick's way to put EXIF into a PNG, before PNG had a chunk for it."""
+    return b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n%8d\n" % len(data) + data.hex().encode() + b"\n")
+
+
+def _with_chunks(png: bytes, *chunks: bytes, after: bool = False) -> bytes:
+    place = png.index(b"IEND") - 4 if after else 33
+    return png[:place] + b"".join(chunks) + png[place:]
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description %s</x:xmpmeta>'
+XMPS = (XMP % b'tiff:Orientation="6"/>', XMP % b"><tiff:Orientation>6</tiff:Orientation></rdf:Description>")
+LARGE = zlib.compress(bytes(5 << 20))
+
+
+@pytest.mark.parametrize("xmp", XMPS)
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP", "TIFF", "text", "text after the pixels", "profile", "profile after"])
+def test_orientation_from_wherever_pillow_takes_it(kind, xmp, picture, encode):
+    image = Image.fromarray(picture)
+    text = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+    profile = chunk(b"zTXt", _raw_profile(b"Exif\0\0" + _tiff_exif(6)))
+    data = {
+        "JPEG": lambda: encode(image, "JPEG", xmp=xmp),
+        "WEBP": lambda: encode(image, "WEBP", xmp=xmp, lossless=True),
+        "TIFF": lambda: encode(image, "TIFF", tiffinfo={700: xmp}),
+        "text": lambda: _with_chunks(encode(image), text),
+        "text after the pixels": lambda: _with_chunks(encode(image), text, after=True),
+        "profile": lambda: _with_chunks(encode(image), profile, chunk(b"iCCP", b"large\0\0" + LARGE)),
+        "profile after": lambda: _with_chunks(encode(image), profile, after=True),
+    }[kind]()
+    out = decode(data)
+    assert out.shape == (17, 24, 3)
+    if kind == "profile":  # which Pillow by itself refuses, for the other profile
+        np.testing.assert_array_equal(out, np.rot90(picture, -1))
+    else:
+        with Image.open(io.BytesIO(data)) as opened:
+            np.testing.assert_array_equal(out, np.asarray(ImageOps.exif_transpose(opened)))
+
+
+def _side_data(picture, encode) -> dict[str, bytes]:
+    """Files whose pixels are whole and whose other data are damaged or large; for most Pillow warns or fails."""
+    image = Image.fromarray(picture)
+    palette = Image.new("P", (17, 24), 0)
+    palette.putpalette([10, 20, 30, 200, 100, 50])
+    png = encode(image)
+    files = {
+        "large text": _with_chunks(png, chunk(b"zTXt", b"Comment\0\0" + LARGE)),
+        "large text after the pixels": _with_chunks(png, chunk(b"zTXt", b"Comment\0\0" + LARGE), after=True),
+        "large international text": _with_chunks(png, chunk(b"iTXt", b"Comment\0\1\0\0\0" + LARGE)),
+        "large XMP": _with_chunks(png, chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + LARGE)),
+        "large profile": _with_chunks(png, chunk(b"iCCP", b"large\0\0" + LARGE)),
+        "unknown profile": _with_chunks(png, chunk(b"iCCP", b"odd\0\7" + LARGE)),
+        "text with a wrong sum": _with_chunks(png, chunk(b"tEXt", b"Comment\0hello")[:-4] + bytes(4)),
+        "EXIF with a wrong sum": _with_chunks(png, chunk(b"eXIf", _tiff_exif(1))[:-4] + bytes(4)),
+        "short gamma": _with_chunks(png, chunk(b"gAMA", b"\0")),
+        "animation of nothing": _with_chunks(png, chunk(b"acTL", bytes(8))),
+        "palette with alphas": encode(palette, transparency=bytes([0, 128])),
+        "palette with one alpha": encode(palette, "GIF", transparency=1),
+    }
+    for name, exif in {
+        "nonsense": b"no EXIF at all",
+        "no directory": b"MM\x00\x2a\xff\xff\xff\xff\x00\x09",
+        "cut": _tiff_exif(1)[:-7],
+        "tag behind the end": b"MM\0\x2a\0\0\0\x08\0\1\x01\x0e\0\2\0\0\x10\0\0\0\x20\0\0\0\0\0",
+    }.items():
+        for kind in ("JPEG", "PNG", "WEBP"):
+            files[f"EXIF in {kind}: {name}"] = encode(image, kind, exif=b"Exif\0\0" + exif)
+    return files
+
+
+@pytest.mark.filterwarnings("error")
+def test_side_data_say_nothing_and_keep_nothing_from_being_decoded(picture, encode):
+    before = list(warnings.filters)
+    for name, data in _side_data(picture, encode).items():
+        assert decode(data, name).shape == (24, 17, 3), name
+    assert list(warnings.filters) == before
+
+
+def test_what_the_system_refuses_while_decoding_is_not_called_broken(encode, picture, monkeypatch):
+    def fail(*_, **__):  # as Pillow does when it loads a decoder
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        decode(encode(Image.fromarray(picture)))
+
+
+def test_warnings_of_others_come_through_while_images_are_decoded(encode, picture, monkeypatch):
+    def warn(*_, **__):
+        warnings.warn("of another", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", warn)
+    with pytest.warns(UserWarning, match="of another"):
+        decode(encode(Image.fromarray(picture)))
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_cuda.data import DecodeError, ImageSource, Loader
+from alexnet_cuda.data import DecodeError, ImageSource, Loader, TooManyBroken, estimate_colour, notices
 from alexnet_cuda.philox import Purpose, permutation
 
 SIDE = 4
@@ -86,6 +86,58 @@ def test_a_batch_of_nothing_but_bad_files_is_replaced_in_training_and_left_out_i
     _check(in_order.epoch(1), [[0, 1], [2, 3], [9]])
     one_left = Loader(Numbered(7, range(6)), SIDE, 2, shuffle=True)
     _check(one_left.epoch(0), [[6, 6], [6, 6], [6, 6], [6]])
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_more_broken_images_than_allowed_end_the_epoch(shuffle, workers):
+    for bad, share in ((range(3), 0.3), (range(10), 1.0), ((), 0.0)):
+        loader = Loader(Numbered(10, bad), SIDE, 4, shuffle=shuffle, workers=workers, max_broken=share)
+        if len(bad) < 10:
+            list(loader.epoch(0))
+        assert loader.max_broken == share
+    for bad, share in ((range(4), 0.3), ((7,), 0.0), (range(10), 0.5)):
+        loader = Loader(Numbered(10, bad), SIDE, 4, shuffle=shuffle, workers=workers, max_broken=share)
+        message = rf"of the 10 images of numbered are broken so far, more than the part of {share:g} that max_broken"
+        with pytest.raises(TooManyBroken, match=message + r" \(--max-broken\) allows; \d\.png: broken \d"):
+            list(loader.epoch(0))
+        assert not _threads()
+    with pytest.raises(TooManyBroken):
+        estimate_colour(Numbered(10, (7,)), SIDE, max_broken=0.0)
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=r"max_broken must lie in 0\.\.1"):
+            Loader(Numbered(10), SIDE, 4, shuffle=shuffle, max_broken=share)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_class_without_an_image_left_is_named_at_once_and_once(shuffle, caplog, monkeypatch):
+    monkeypatch.setattr(notices, "_said", set())
+    loader = Loader(Numbered(12, range(1, 12, 3)), SIDE, 2, shuffle=shuffle, workers=3)
+    batches = loader.epoch(0)
+    list(batches)
+    assert len(caplog.messages) == 1
+    start = "numbered: no image of class b can be decoded, not one of 4; "
+    assert caplog.messages[0].startswith(start)
+    list(Loader(Numbered(12, range(1, 9, 3)), SIDE, 2, shuffle=shuffle).epoch(0))  # one of the class is left
+    assert len(caplog.messages) == 1
+
+
+def test_a_broken_image_that_two_threads_meet_counts_once(caplog, monkeypatch):
+    monkeypatch.setattr(notices, "_said", set())
+    first, second = permutation(0, Purpose.ORDER, 0, 6)[:2].tolist()
+    assert first % 3 != second % 3  # of each class one is left
+    meeting = threading.Barrier(2, timeout=30)
+
+    class Both(Numbered):
+        def load(self, index, at_least):
+            if index == second:
+                meeting.wait()  # of the thread whose image it is, and of the one that seeks a substitute
+            return super().load(index, at_least)
+
+    loader = Loader(Both(6, (first, second)), SIDE, 1, 0, shuffle=True, workers=2, max_broken=0.4)
+    list(loader.epoch(0))
+    assert len(loader.skipped) == 2
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

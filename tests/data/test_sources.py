@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
+import io
 import os
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_cuda.data import DecodeError, ImageSource, align, open_source, split
+from alexnet_cuda.data import ImageSource, Loader, ReadError, align, estimate_colour, open_source, split
 
 
 class Labelled(ImageSource):
@@ -54,9 +58,8 @@ def test_links_in_a_folder_are_followed_and_circles_end(tmp_path: Path, make_tre
     (root / "mole" / "loop").symlink_to(root / "mole" / "loop")
     source = open_source(root)
     assert source.classes == ("ant", "fly", "mole", "zebra")
-    assert len(source) == 12 + 4 + 2
-    with pytest.raises(DecodeError, match=r"gone\.png cannot be decoded: No such file"):
-        source.read(source.names.index("ant/gone.png"))
+    assert len(source) == 12 + 4
+    assert "links to nothing: ant/gone.png, fly/gone.png, mole/loop" in source.ignored
     (root / "ant" / "circle").symlink_to(root)
     with pytest.raises(ValueError, match="different depths"):
         open_source(root)
@@ -111,6 +114,139 @@ def test_what_does_not_exist(tmp_path: Path):
         open_source(tmp_path / "pipe")
 
 
+NOISE = (
+    "__MACOSX/ant/1.png", "ant/@eaDir/1.png", "#recycle/1.png", "$RECYCLE.BIN/x/1.png", "lost+found/1.png",
+    ".Trash-1000/1.png", "System Volume Information/1.png", "ant/.1.png", "Thumbs.db", "mole/1.heic", "mole/2.heic",
+    "mole/3.HEIC", "mole/4.heic", "pets/1.heic", "none/deeper/", "none/deepest/", "runs/x/curves.png",
+    "runs/x/conv1_filters.png", "runs/x/metrics.jsonl", "zebra/curves.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("around", ["", "set/"])
+def test_what_is_no_image_of_the_source_is_left_out_and_named(packed, around, tmp_path: Path):
+    root = _write(tmp_path / "s", *(f"{around}{name}/1.png" for name in ("ant", "mole", "zebra")))
+    for name in NOISE:
+        path = root / (around + name)
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.write_bytes((root / around / "ant" / "1.png").read_bytes())
+    if packed:
+        with tarfile.open(tmp_path / "s.tar", "w") as tar:
+            tar.add(root, ".")
+    source = open_source(tmp_path / "s.tar" if packed else root)
+    assert source.classes == ("ant", "mole", "zebra")
+    assert list(source.names) == [
+        f"{around}{name}" for name in ("ant/1.png", "mole/1.png", "zebra/1.png", "zebra/curves.png")
+    ]
+    systems = [
+        "#recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "Thumbs.db",
+        "__MACOSX",
+        "ant/@eaDir",
+        "lost+found",
+    ]
+    expected = {
+        "folders without images": ["none", "pets"],
+        "hidden": [".Trash-1000", "ant/.1.png"],
+        "left by a system or program": systems,
+        "no image by the ending": ["mole/1.heic", "mole/2.heic", "mole/3.HEIC", "mole/4.heic", "pets/1.heic"],
+        "pictures of a training run": ["runs/x/conv1_filters.png", "runs/x/curves.png"],
+    }
+    assert source.ignored == tuple(
+        f"{reason}: {', '.join(around + path for path in paths[:3])}"
+        + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+        for reason, paths in expected.items()
+    )
+    assert source.subset([0]).ignored == source.ignored
+
+
+def test_of_empty_folders_in_each_other_the_outermost_is_named(tmp_path: Path):
+    root = _write(tmp_path / "s", "set/a/1.png", "set/b/1.png")
+    (root / "docs" / "old").mkdir(parents=True)
+    assert open_source(root).ignored == ("folders without images: docs",)
+
+
+def test_a_source_with_too_little_says_what_it_has_instead(tmp_path: Path):
+    root = _write(tmp_path / "s", "a/1.png", "@eaDir/1.png")
+    (root / "b").mkdir()
+    (root / "b" / "1.heic").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1 class.*folders without images: b; .*@eaDir; .*ending: b/1\.heic"):
+        open_source(root)
+    (root / "a" / "1.png").unlink()
+    with pytest.raises(ValueError, match=r"no images.*@eaDir; .*ending: b/1\.heic"):
+        open_source(root)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES, errno.ENOENT])
+@pytest.mark.parametrize("when", ["open", "read"])
+def test_a_file_that_the_system_cannot_read_is_not_called_broken(when, number, tmp_path: Path, monkeypatch):
+    source = open_source(_write(tmp_path / "s", "a/1.png", "b/2.png"))
+    original = builtins.open
+
+    class Failing(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError(number, os.strerror(number))
+
+    def fail(file, *arguments, **keywords):
+        if not str(file).endswith("2.png"):
+            return original(file, *arguments, **keywords)
+        if when == "read":
+            return Failing()
+        raise OSError(number, os.strerror(number), str(file))
+
+    monkeypatch.setattr(builtins, "open", fail)
+    with pytest.raises(OSError, match=rf"{os.strerror(number)}: '.*b/2\.png'") as caught:
+        source.read(1)
+    assert caught.value.errno == number
+    for shuffle in (True, False):
+        with pytest.raises(ReadError, match=rf"cannot be read: {os.strerror(number)}: '.*b/2\.png'") as caught:
+            list(Loader(source, 4, 1, shuffle=shuffle).epoch(0))
+        assert caught.value.errno == number
+    with pytest.raises(ReadError, match=r"b/2\.png"):
+        estimate_colour(source, 4)
+
+
+@pytest.mark.parametrize("name", ["", "mole"])
+def test_a_source_that_the_system_cannot_look_into_is_not_called_absent(name, tmp_path: Path, make_tree, monkeypatch):
+    root = make_tree(tmp_path / "set")
+    (root / "link").symlink_to(root / "mole")
+    stat = os.stat
+
+    def fail(path, *arguments, **keywords):
+        if str(path) == str(root / ("link" if name else "")):
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return stat(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "stat", fail)
+    with pytest.raises(OSError, match=r"set cannot be read: Stale file handle") as caught:
+        open_source(str(root))
+    assert caught.value.errno == errno.ESTALE
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+def test_composed_and_decomposed_names_are_the_same(tmp_path: Path):
+    sources = []
+    for name in (COMPOSED, DECOMPOSED):
+        # "cafez" lies between the two by code point.
+        root = _write(tmp_path / name, f"{name}/{name}.png", f"{name}/1.png", "cafez/1.png", "tea/1.png")
+        Image.new("RGB", (4, 4), (9, 9, 9)).save(root / name / f"{name}.png")
+        sources.append(open_source(root))
+    for source in sources:
+        assert source.classes == ("cafez", COMPOSED, "tea")
+        assert source.names == sources[0].names
+        assert source.read(source.names.index(f"{COMPOSED}/{COMPOSED}.png"))[0, 0, 0] == 9
+    for ours, theirs in ((COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)):
+        labelled = align(Labelled([0, 1], ["a", ours]), [theirs, "a"])
+        np.testing.assert_array_equal(labelled.labels, [1, 0])
+    with pytest.raises(ValueError, match=f"two class folders that are both called {COMPOSED}, .*NFC and NFD"):
+        open_source(_write(tmp_path / "both", f"{COMPOSED}/1.png", f"{DECOMPOSED}/1.png"))
+
+
 def test_an_unreadable_folder_says_so(tmp_path: Path, make_tree, monkeypatch):
     root = make_tree(tmp_path / "set")
     scandir = os.scandir
@@ -125,9 +261,16 @@ def test_an_unreadable_folder_says_so(tmp_path: Path, make_tree, monkeypatch):
         open_source(root)
 
 
-def test_digits(monkeypatch):
+def test_digits(monkeypatch, tmp_path: Path):
+    monkeypatch.chdir(tmp_path)
     source = open_source("digits")
     assert len(source) == 1797
+    assert source.ignored == ()
+    _write(tmp_path / "digits", "a/1.png", "b/1.png")
+    assert len(open_source("./digits")) == 2
+    both = open_source("digits")
+    assert len(both) == 1797
+    assert "./digits" in both.ignored[0]
     assert source.classes == tuple("0123456789")
     assert len(set(source.names)) == 1797
     np.testing.assert_array_equal(source.labels[:10], range(10))

@@ -18,6 +18,7 @@ import pytest
 
 from alexnet_cuda import Model, StepResult, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
+from alexnet_cuda.data import ReadError, TooManyBroken
 from alexnet_cuda.train import TrainingDiverged, TrainOptions, TrainResult, train
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -195,6 +196,79 @@ def test_a_crash_is_resumed_from_the_last_checkpoint_to_the_same_bits(
     assert without_speed(read(options.output)) == without_speed(read(whole.checkpoint.parent))
 
 
+def test_images_that_cannot_be_read_any_more_stop_the_run_and_it_goes_on_to_the_same_bits(
+    make_options: MakeOptions,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: TrainResult,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A disk or a mount that goes away: in the first epoch, for later ones the images may be in memory."""
+    source = tmp_path / "source"
+    shutil.copytree(pictures, source)
+    options = make_options(source=source, workers=1)
+    with monkeypatch.context() as patch:
+        before_step(patch, 2, lambda: source.rename(tmp_path / "away"))
+        with pytest.raises(ReadError, match=r"cannot be read: No such file or directory: '.*source/.*png'"):
+            train(options)
+    step = load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"]
+    assert 2 <= step <= 5
+    assert f"stopped at step {step}; to go on: alexnet-cuda train {source} " in capsys.readouterr().out
+    (tmp_path / "away").rename(source)
+    result = train(make_options(source=source, resume=True))
+    assert result.skipped == {}
+    assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+
+
+def test_too_many_broken_images_stop_the_run(
+    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_pictures(tmp_path / "source")
+    (source / "red" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(TooManyBroken, match=r"1 of the 27 images of .* that max_broken"):
+        train(make_options(source=source, max_broken=0.01, validation_split=0.0, schedule="constant"))
+    assert not (tmp_path / "run").exists()  # the colour statistics have met it
+    # A file that breaks under way: training has begun, and what is done stays.
+    (source / "red" / "0.png").write_bytes((source / "red" / "1.png").read_bytes())
+    options = make_options(source=source, max_broken=0.0, validation_split=0.25)
+    before_step(monkeypatch, 1, lambda: [file.write_bytes(b"") for file in source.rglob("*.png")])
+    with pytest.raises(TooManyBroken, match="the file is empty"):
+        train(options)
+    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] >= 1
+
+
+def test_a_run_within_its_source_is_no_part_of_it(
+    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_pictures(tmp_path / "source")
+    for name in ("source/runs/one", "source", "source/red"):  # as --output can be, down to a class folder
+        first = train(make_options(name, source=source, epochs=1))
+        again = train(make_options(name, source=source, resume=True, epochs=2))
+        assert (first.steps, again.steps) == (STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH)
+    ignored = "red/conv1_filters.png, runs/one/conv1_filters.png"
+    assert f"ignored in {source}: pictures of a training run: conv1_filters.png, {ignored}\n" in capsys.readouterr().out
+
+
+def test_a_run_begins_with_what_it_has_found(
+    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = write_pictures(tmp_path / "source")
+    (source / "@eaDir").mkdir()
+    train(make_options(source=source, epochs=1))
+    lines = capsys.readouterr().out.splitlines()
+    held = "20 images of 3 classes to train on, 7 held out to validate on"
+    assert lines[0] == f"{source}: {held}; on cpu; output in {tmp_path / 'run'}"
+    assert lines[1] == f"ignored in {source}: left by a system or program: @eaDir"
+    other = write_pictures(tmp_path / "other", ("green",), each=2)
+    (other / "red").mkdir()
+    train(make_options("two", source=source, validation=str(other), epochs=1, devices=("cpu", "cpu")))
+    lines = capsys.readouterr().out.splitlines()
+    both = f"27 images of 3 classes to train on, 2 of {other} to validate on"
+    assert lines[0] == f"{source}: {both}; on cpu, cpu; output in {tmp_path / 'two'}"
+    assert lines[2] == f"ignored in {other}: folders without images: red"
+
+
 def test_a_run_goes_on_for_more_epochs_and_at_another_rate(make_options: MakeOptions, whole: TrainResult) -> None:
     result = train(make_options("whole", resume=True, epochs=4, learning_rate=0.001, schedule="constant"))
     assert (result.epochs, result.steps) == (4, STEPS + STEPS_PER_EPOCH)
@@ -285,6 +359,7 @@ def test_a_folder_that_holds_a_run_is_only_overwritten_on_request(
         ({"validation_split": 0.0}, ValueError, "plateau schedule watches the validation error"),
         ({"schedule": "step"}, ValueError, "'step' and milestones go together"),
         ({"workers": 0}, ValueError, "workers must be at least 1"),
+        ({"max_broken": 1.5}, ValueError, r"max_broken must lie in 0\.\.1, got 1\.5"),
         ({"checkpoint_steps": 0}, ValueError, "checkpoint_steps must be at least 1"),
         ({"checkpoint_minutes": math.nan}, ValueError, "checkpoint_minutes must be above 0"),
         ({"resume": True, "overwrite": True}, ValueError, "exclude each other"),
@@ -412,7 +487,7 @@ def test_files_that_cannot_be_decoded_are_named_at_the_end(
     source = write_pictures(tmp_path / "source")
     (source / "red" / "broken.png").write_bytes(b"no picture")
     (source / "blue" / "empty.jpg").write_bytes(b"")
-    result = train(make_options(source=source, epochs=1))
+    result = train(make_options(source=source, epochs=1, max_broken=0.1))
     assert sorted(result.skipped) == ["blue/empty.jpg", "red/broken.png"]
     output = capsys.readouterr().out
     assert "2 image files could not be decoded and were skipped:" in output

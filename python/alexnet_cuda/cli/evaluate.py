@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..wording import counted
-from .options import devices_option, emit, json_option, load_model, views_option
+from .options import devices_option, emit, json_option, load_model, max_broken_option, views_option
 
 if TYPE_CHECKING:
     from ..data import ImageSource
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @views_option
 @click.option("--held-out", is_flag=True, help="Only the images of SOURCE that its training run held out.")
 @click.option("--batch-size", type=int, default=128, show_default=True, metavar="N", help="Images at a time.")
+@max_broken_option
 @devices_option
 @json_option
 def evaluate(
@@ -30,6 +31,7 @@ def evaluate(
     views: int,
     held_out: bool,
     batch_size: int,
+    max_broken: float,
     devices: str | tuple[str, ...] | None,
     as_json: bool,
 ) -> int:
@@ -41,10 +43,12 @@ def evaluate(
     model = load_model(checkpoint, devices)
     if held_out:
         images = _held_out(checkpoint, images)
-    loader = Loader(_with_classes_of(model, images), model.config.resize, batch_size, shuffle=False, cache_bytes=0)
+    images = _with_classes_of(model, images)
+    side = model.config.resize
+    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken)
     result = run(model, loader, views)
     assert result is not None
-    emit(_as_json(result, views) if as_json else _as_text(result))
+    emit((_as_json if as_json else _as_text)(result, views, images.ignored))
     return 0
 
 
@@ -76,7 +80,7 @@ def _with_classes_of(model: Model, images: ImageSource) -> ImageSource:
     return images
 
 
-def _as_text(result: Evaluation) -> str:
+def _as_text(result: Evaluation, _views: int, ignored: tuple[str, ...]) -> str:
     few = "not meaningful with five classes or fewer"
     lines = [
         f"images       {result.images}",
@@ -87,10 +91,11 @@ def _as_text(result: Evaluation) -> str:
     if result.skipped:
         lines.append(f"skipped      {counted(len(result.skipped), 'file')} that cannot be decoded:")
         lines += [f"  {name}: {reason}" for name, reason in result.skipped.items()]
+    lines += [f"ignored      {sentence}" for sentence in ignored]
     return "\n".join(lines)
 
 
-def _as_json(result: Evaluation, views: int) -> str:
+def _as_json(result: Evaluation, views: int, ignored: tuple[str, ...]) -> str:
     return json.dumps(
         {
             "images": result.images,
@@ -99,6 +104,7 @@ def _as_json(result: Evaluation, views: int) -> str:
             "top5_error": result.top5_error,
             "loss": result.loss,
             "skipped": result.skipped,
+            "ignored": ignored,
         },
         allow_nan=False,
     )

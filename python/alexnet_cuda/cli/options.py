@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..files import naming
+from ..train.setup import MAX_BROKEN
 
 if TYPE_CHECKING:
     from ..model import Model
@@ -79,6 +80,18 @@ def load_model(checkpoint: str, devices: str | tuple[str, ...] | None) -> Model:
     if name := not_finite(model.parameters):
         raise ValueError(f"{checkpoint} is of no use: {name} holds NaN or infinity")
     return model
+
+
+def max_broken_option(function: Function) -> Function:
+    """Add ``--max-broken``."""
+    return click.option(
+        "--max-broken",
+        type=click.FloatRange(0, 1),
+        default=MAX_BROKEN,
+        show_default=True,
+        metavar="PART",
+        help="Stop when more than this part of the images is broken; fewer are left out and named at the end.",
+    )(function)
 
 
 def parse_devices(text: str | None) -> str | tuple[str, ...] | None:

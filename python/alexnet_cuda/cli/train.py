@@ -11,7 +11,7 @@ import click
 
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
 from ..wording import counted
-from .options import Function, devices_option, emit, parse_fields
+from .options import Function, devices_option, emit, max_broken_option, parse_fields
 
 _DEFAULTS = Recipe()
 
@@ -84,6 +84,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
     "resumed. Reads all of it.",
 )
 @click.option("--accept-changes", is_flag=True, help="With --resume: go on although the images changed.")
+@max_broken_option
 def train(
     source: str,
     output: Path | None,
@@ -98,12 +99,16 @@ def train(
     workers: int,
     checksum: bool,
     accept_changes: bool,
+    max_broken: float,
     **recipe: Any,
 ) -> int:
     """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and pictures in --output.
 
     SOURCE is a folder of class folders, a .tar or .tar.gz of one, or the word digits: scikit-learn's handwritten
-    digits, with defaults of their own (fc_widths=512,512, dropout 0.1, no mirror images, no colour noise).
+    digits, with defaults of their own (fc_widths=512,512, dropout 0.1, no mirror images, no colour noise); a folder
+    of that name is ./digits.
+
+    A broken image is left out; one that cannot be read stops the run, which --resume then goes on with.
 
     Ctrl-C saves after the step under way; --resume goes on from there to the same result, bit for bit, on the same
     images: names, classes and sizes of all files are compared, and the bytes of 64 of them.
@@ -133,6 +138,7 @@ def train(
         workers,
         checksum,
         accept_changes,
+        max_broken,
     )
     result = run(options)
     if result.signal is not None:

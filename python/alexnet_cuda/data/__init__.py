@@ -3,8 +3,8 @@
 from .base import ImageSource, align
 from .digits import DigitsSource
 from .holdout import split
-from .image import IMAGE_SUFFIXES, MAX_PIXELS, DecodeError, decode, read_square, square
-from .loader import Batch, Loader
+from .image import IMAGE_SUFFIXES, MAX_PIXELS, DecodeError, ReadError, decode, read_square, square
+from .loader import Batch, Loader, TooManyBroken
 from .sources import open_source
 from .statistics import ColourStatistics, estimate_colour
 
@@ -17,6 +17,8 @@ __all__ = [
     "DigitsSource",
     "ImageSource",
     "Loader",
+    "ReadError",
+    "TooManyBroken",
     "align",
     "decode",
     "estimate_colour",

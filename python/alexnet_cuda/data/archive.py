@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import tarfile
 import weakref
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -13,12 +16,13 @@ from ..files import naming
 from .base import ImageSource, printable
 from .decompress import decompress
 from .image import MAX_FILE_BYTES, DecodeError, load_image
-from .layout import arrange, is_image
+from .layout import Ignored, arrange
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _Path = tuple[str, ...]
+_CHUNK = 1 << 20
 
 
 class ArchiveSource(ImageSource):
@@ -26,7 +30,8 @@ class ArchiveSource(ImageSource):
 
     The archive is scanned once for the places of its members, and an image is then read from its place, so nothing is
     extracted under the names that the archive gives. A compressed archive (gzip, bzip2, xz) is first decompressed into
-    a nameless temporary file, which goes when the source goes.
+    a nameless temporary file, which goes when the source goes. Archives that were put one behind the other are read to
+    the last.
 
     Parameters
     ----------
@@ -47,24 +52,26 @@ class ArchiveSource(ImageSource):
     def __init__(self, path: str | os.PathLike[str], minimum_classes: int = 2) -> None:
         self._file: int = decompress(path)
         weakref.finalize(self, os.close, self._file)
-        name = printable(os.fspath(path))
-        places = _scan(self._file, name)
-        layout = arrange(name, (path for path in places if is_image(path)), minimum_classes)
+        name, ignored = printable(os.fspath(path)), Ignored()
+        places = _scan(self._file, name, ignored)
+        layout = arrange(name, places, minimum_classes, ignored)
         self._offsets = np.array([places[path][0] for path in layout.paths], dtype=np.int64)
         self._sizes = np.array([places[path][1] for path in layout.paths], dtype=np.int64)
-        super().__init__(name, layout.classes, layout.labels, [printable("/".join(path)) for path in layout.paths])
+        super().__init__(name, layout.classes, layout.labels, layout.names, layout.ignored)
 
     def load(self, index: int, at_least: int | None) -> Image.Image:
-        """Image `index`; a file that cannot be read is a `DecodeError` too."""
+        """Image `index`."""
         size = int(self._sizes[index])
         if size > MAX_FILE_BYTES:
             raise DecodeError(self.names[index], f"the file has more than {MAX_FILE_BYTES >> 20} MiB")
         try:
             data = os.pread(self._file, size, int(self._offsets[index]))
         except OSError as error:
-            raise DecodeError(self.names[index], error.strerror or str(error)) from error
+            error.filename = self.name
+            raise
         if len(data) != size:
-            raise DecodeError(self.names[index], f"only {len(data)} of its {size} bytes could be read from the archive")
+            reason = f"it has become shorter, {self.names[index]} lies behind its end"
+            raise OSError(errno.EIO, reason, self.name)
         return load_image(data, self.names[index], at_least)
 
     def contents(self, index: int) -> bytes:
@@ -77,38 +84,78 @@ class ArchiveSource(ImageSource):
         return int(self._sizes[index])
 
 
-def _scan(file: int, name: str) -> dict[_Path, tuple[int, int]]:
-    """The place (offset, bytes) of each regular file; of two with one name the later counts, as in extraction."""
+def _scan(file: int, name: str, ignored: Ignored) -> dict[_Path, tuple[int, int]]:
+    """The place (offset, bytes) of each regular file; of two with one name the later counts, as in extraction.
+
+    Folders are there too, under their path and "".
+    """
     places: dict[_Path, tuple[int, int]] = {}
     with os.fdopen(os.dup(file), "rb") as stream:
-        stream.seek(0)
-        archive = _open(stream, name)
-        while (member := _next(archive, name)) is not None:
-            path = _checked_path(member, name)
-            if member.size < 0:  # would send tarfile back over the same members for ever
-                raise ValueError(f"{name} is damaged: member {printable(member.name)} has a negative size")
-            if member.isreg():
-                places[path] = (member.offset_data, member.size)
-            # tarfile keeps every member for lookup by name, a gigabyte for a million files; nothing here looks back.
-            archive.members.clear()  # type: ignore[attr-defined]
-        stream.seek(archive.offset)
-        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-            raise ValueError(f"{name} is cut short or damaged: its end-of-archive mark is missing")
+        try:
+            for member in _members(stream, name, ignored):
+                path = _checked_path(member, name)
+                if member.isreg():
+                    places[path] = (member.offset_data, member.size)
+                elif path:
+                    folder = (*path, "")
+                    places[folder] = (0, 0)
+        except OSError as error:
+            error.filename = name
+            raise
     return places
 
 
-def _open(stream: IO[bytes], name: str) -> tarfile.TarFile:
-    try:
-        return tarfile.TarFile(fileobj=stream, mode="r")
-    except Exception as error:  # tarfile raises several types on contents that are no archive.
-        raise ValueError(f"{name} is neither a folder of class folders nor a tar archive of one ({error})") from error
+def _members(stream: IO[bytes], name: str, ignored: Ignored) -> Iterator[tarfile.TarInfo]:
+    """The members of all archives in the stream, one behind the other with zeros between.
+
+    tarfile's own `ignore_zeros` does not do: it passes over damaged headers too.
+    """
+    start = 0
+    while True:
+        stream.seek(start)
+        no_archive = "neither a folder of class folders nor a tar archive of one"
+        with _damage(f"{name} is {'damaged or cut short' if start else no_archive}"):
+            archive = tarfile.TarFile(fileobj=stream, mode="r")
+        while True:
+            with _damage(f"{name} is damaged or cut short"):
+                member = archive.next()
+            if member is None:
+                break
+            if member.size < 0:  # would send tarfile back over the same members for ever
+                raise ValueError(f"{name} is damaged: member {printable(member.name)} has a negative size")
+            yield member
+            # tarfile keeps every member for lookup by name, a gigabyte for a million files; nothing here looks back.
+            archive.members.clear()  # type: ignore[attr-defined]
+        stream.seek(archive.offset)
+        mark = stream.read(tarfile.BLOCKSIZE)
+        if mark != bytes(tarfile.BLOCKSIZE):
+            if archive.offset == start and b"ustar" not in mark:
+                size = os.fstat(stream.fileno()).st_size - start
+                ignored.add("behind the end of the archive", (f"{size:,} bytes that are no archive",))
+                return
+            raise ValueError(f"{name} is cut short or damaged: its end-of-archive mark is missing")
+        start = _behind_zeros(stream)
+        if start < 0:
+            return
 
 
-def _next(archive: tarfile.TarFile, name: str) -> tarfile.TarInfo | None:
+def _behind_zeros(stream: IO[bytes]) -> int:
+    """The offset of the next block that is not all zeros, -1 if there is none."""
+    while data := stream.read(_CHUNK):
+        if (zeros := len(data) - len(data.lstrip(b"\0"))) < len(data):
+            return stream.tell() - len(data) + zeros // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+    return -1
+
+
+@contextlib.contextmanager
+def _damage(sentence: str) -> Iterator[None]:
+    """Make an error of this sentence of the many types that tarfile raises, but for what the system raises."""
     try:
-        return archive.next()
-    except Exception as error:  # tarfile raises several types on damaged headers.
-        raise ValueError(f"{name} is damaged or cut short ({error})") from error
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{sentence} ({error})") from error
 
 
 def _checked_path(member: tarfile.TarInfo, archive: str) -> _Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import os
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,21 +32,39 @@ class ImageSource(abc.ABC):
         Read-only.
     names : sequence of str, length N
         The file of each image, relative to the source.
+    ignored : tuple of str
+        What lies in the source and is no image of it, one reason each with examples.
     """
 
-    def __init__(self, name: str, classes: Sequence[str], labels: npt.ArrayLike, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[str],
+        labels: npt.ArrayLike,
+        names: Sequence[str],
+        ignored: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.classes = tuple(classes)
         self.labels: Int64Array = np.array(labels, dtype=np.int64)
         self.labels.setflags(write=False)
         self.names = names
+        self.ignored = tuple(ignored)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @abc.abstractmethod
     def load(self, index: int, at_least: int | None) -> Image.Image:
-        """Image `index` as Pillow's RGB image; `at_least` and `DecodeError` as in `decode`."""
+        """Image `index` as Pillow's RGB image; `at_least` as in `decode`.
+
+        Raises
+        ------
+        DecodeError
+            The file is broken.
+        OSError
+            The file cannot be read, so that nobody knows.
+        """
 
     def contents(self, index: int) -> bytes:
         """The bytes of image `index`'s file, where there is none its pixels; raises OSError."""
@@ -56,11 +75,11 @@ class ImageSource(abc.ABC):
         return len(self.contents(index))
 
     def read(self, index: int) -> UInt8Array:
-        """Image `index` as uint8 RGB [H, W, 3]; raises `DecodeError`."""
+        """Image `index` as uint8 RGB [H, W, 3]; raises as `load`."""
         return np.array(self.load(index, None), dtype=np.uint8)
 
     def read_square(self, index: int, side: int) -> UInt8Array:
-        """Image `index` as uint8 RGB [side, side, 3]; see `square`; raises `DecodeError`."""
+        """Image `index` as uint8 RGB [side, side, 3]; see `square`; raises as `load`."""
         return square_of(self.load(index, side), side)
 
     def subset(self, indices: npt.ArrayLike) -> ImageSource:
@@ -84,7 +103,7 @@ class _View(ImageSource):
     """Part of another source, perhaps under other labels."""
 
     def __init__(self, base: ImageSource, indices: Int64Array, classes: Sequence[str], labels: Int64Array) -> None:
-        super().__init__(base.name, classes, labels, tuple(base.names[i] for i in indices))
+        super().__init__(base.name, classes, labels, tuple(base.names[i] for i in indices), base.ignored)
         self._base = base
         self._indices = indices
 
@@ -106,7 +125,8 @@ def align(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     source : ImageSource
         It may lack some of the classes.
     classes : sequence of str
-        The class names that labels shall index.
+        The class names that labels shall index. A name in composed and one in decomposed Unicode letters (NFC and
+        NFD, as Linux and macOS write them) are the same.
 
     Raises
     ------
@@ -115,14 +135,14 @@ def align(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     """
     if source.classes == tuple(classes):
         return source
-    position = {name: label for label, name in enumerate(classes)}
-    unknown = [name for name in source.classes if name not in position]
+    position = {unicodedata.normalize("NFC", name): label for label, name in enumerate(classes)}
+    unknown = [name for name in source.classes if unicodedata.normalize("NFC", name) not in position]
     if unknown:
         raise ValueError(
             f"{source.name} has {len(unknown)} of its {len(source.classes)} classes outside the {len(position)} known"
             f" ones, the first is {unknown[0]!r}"
         )
-    table = np.array([position[name] for name in source.classes], dtype=np.int64)
+    table = np.array([position[unicodedata.normalize("NFC", name)] for name in source.classes], dtype=np.int64)
     return _View(source, np.arange(len(source)), classes, table[source.labels])
 
 

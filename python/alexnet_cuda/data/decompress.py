@@ -65,6 +65,9 @@ def _copy(plain: IO[bytes], copy: IO[bytes], limit: int, name: str) -> None:
         try:
             data = plain.read(_CHUNK)
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the system's; the decompressors' has no number
+                error.filename = name
+                raise
             raise ValueError(f"{name} is damaged or cut short ({error})") from error
         if not data:
             break

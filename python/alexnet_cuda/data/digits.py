@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,7 +33,9 @@ class DigitsSource(ImageSource):
         digits = load_digits()
         labels = np.asarray(digits.target, dtype=np.int64)
         names = tuple(f"{label}/{i:04}" for i, label in enumerate(labels.tolist()))
-        super().__init__("digits", [str(name) for name in digits.target_names], labels, names)
+        other = "the file or folder here of that name: taken are scikit-learn's digits, give ./digits for yours"
+        ignored = [other] if os.path.lexists("digits") else []
+        super().__init__("digits", [str(name) for name in digits.target_names], labels, names, ignored)
         self._grey: UInt8Array = np.rint(np.asarray(digits.images) * (255.0 / 16.0)).astype(np.uint8)
 
     def load(self, index: int, at_least: int | None) -> Image.Image:

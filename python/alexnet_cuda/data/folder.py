@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import ImageSource, printable
-from .image import MAX_FILE_BYTES, DecodeError, load_image
-from .layout import MAX_DEPTH, arrange, is_image
+from .image import MAX_FILE_BYTES, load_image
+from .layout import MAX_DEPTH, Ignored, arrange, left_out
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,17 +37,15 @@ class FolderSource(ImageSource):
 
     def __init__(self, path: str | os.PathLike[str], minimum_classes: int = 2) -> None:
         root = os.fspath(path)
-        layout = arrange(printable(root), _images(root, ()), minimum_classes)
+        ignored = Ignored()
+        layout = arrange(printable(root), _found(root, (), ignored), minimum_classes, ignored)
         self._root = Path(root)
         self._paths = ["/".join(parts) for parts in layout.paths]
-        super().__init__(printable(root), layout.classes, layout.labels, [printable(name) for name in self._paths])
+        super().__init__(printable(root), layout.classes, layout.labels, layout.names, layout.ignored)
 
     def load(self, index: int, at_least: int | None) -> Image.Image:
-        """Image `index`; a file that cannot be read is a `DecodeError` too."""
-        try:
-            return load_image(self._root / self._paths[index], self.names[index], at_least)
-        except OSError as error:
-            raise DecodeError(self.names[index], error.strerror or str(error)) from error
+        """Image `index`."""
+        return load_image(self._root / self._paths[index], self.names[index], at_least)
 
     def contents(self, index: int) -> bytes:
         """The bytes of image `index`'s file."""
@@ -57,20 +57,32 @@ class FolderSource(ImageSource):
         return os.stat(self._root / self._paths[index]).st_size
 
 
-def _images(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Image files below `folder`, one level deeper than is allowed at most, so that links in a circle end."""
+def _found(folder: str, above: tuple[str, ...], ignored: Ignored) -> Iterator[tuple[str, ...]]:
+    """Files and folders below `folder`, one level deeper than is allowed at most, so that links in a circle end."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
             path = (*above, entry.name)
-            # Only links cost a system call each; a link to nothing counts as an image that cannot be read.
-            linked = entry.is_symlink()
-            if os.path.isdir(entry.path) if linked else entry.is_dir():
-                if len(path) <= MAX_DEPTH:
-                    yield from _images(entry.path, path)
-            elif is_image(path) and (
-                entry.is_file(follow_symlinks=False)
-                or (linked and (os.path.isfile(entry.path) or not os.path.exists(entry.path)))
-            ):
+            kind = _kind(entry)
+            if kind == stat.S_IFREG:
                 yield path
+            elif kind == stat.S_IFDIR:
+                yield (*path, "")
+                if len(path) <= MAX_DEPTH and left_out(entry.name) is None:
+                    yield from _found(entry.path, path, ignored)
+            else:
+                ignored.add("links to nothing" if kind is None else "neither a file nor a folder", path)
+
+
+def _kind(entry: os.DirEntry[str]) -> int | None:
+    """Whether it is a file, a folder or something else, as ``stat.S_IFMT`` has it; None for a link to nothing."""
+    if not entry.is_symlink():  # only links and what is special cost a system call each
+        if entry.is_dir():
+            return stat.S_IFDIR
+        if entry.is_file():
+            return stat.S_IFREG
+    try:
+        return stat.S_IFMT(os.stat(entry.path).st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise

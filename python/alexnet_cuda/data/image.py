@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from typing import TYPE_CHECKING
+import re
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from .notices import say_once
+from .png import is_png, significant_bits, without_side_data
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,11 +32,15 @@ MAX_FILE_BYTES = 1 << 28
 
 # A closed list: Pillow's other readers are of no use for photographs, and some start other programs (EPS).
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-_EXIF_ORIENTATION = 0x0112
 # Against transparency the page is white: drawings with transparent ground are dark on light.
 _GROUND = (255, 255, 255)
 # The JPEG decoder may leave an image this many times larger than needed; the resize that follows hides its filter.
 _DRAFT_MARGIN = 2
+_WHITE = 65535
+# Samples of 16 bits that all stay below this are more likely narrower data than a very dark picture.
+_DARK = 1 << 14
+_BITS_PER_SAMPLE = 258  # TIFF tag
+_PILLOW = re.compile(r"PIL\.")
 
 
 class DecodeError(ValueError):
@@ -50,12 +60,17 @@ class DecodeError(ValueError):
         self.reason = reason
 
 
+class ReadError(OSError):
+    """An image file that the system cannot read: what it holds is not known, so it is not called broken."""
+
+
 def decode(file: str | os.PathLike[str] | bytes, name: str | None = None, *, at_least: int | None = None) -> UInt8Array:
     """Decode one image file.
 
     Grey images get three equal channels; CMYK (Adobe's inverted CMYK too) and palettes become RGB; 16-bit grey is
-    scaled to 8 bits; transparent pixels are laid on white; of an animation the first frame is taken; the EXIF
-    orientation is applied.
+    scaled to 8 bits, by the bits that a PNG calls significant; transparent pixels are laid on white; of an animation
+    the first frame is taken; the picture is turned as `PIL.ImageOps.exif_transpose` does. Side data (profiles, texts,
+    EXIF) that are damaged or large say nothing, and nothing is warned of them.
 
     Parameters
     ----------
@@ -84,25 +99,60 @@ def decode(file: str | os.PathLike[str] | bytes, name: str | None = None, *, at_
 
 def load_image(file: str | os.PathLike[str] | bytes, name: str | None, at_least: int | None) -> Image.Image:
     """`decode` without the step from Pillow's RGB image to an array."""
-    if isinstance(file, bytes):
-        data, name = file, name or "image data"
-    else:
-        name = name or os.fspath(file)
-        with open(file, "rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
+    data, name = (file, name or "image data") if isinstance(file, bytes) else (_read(file), name or os.fspath(file))
     if not data:
         raise DecodeError(name, "the file is empty")
     if len(data) > MAX_FILE_BYTES:
         raise DecodeError(name, f"the file has more than {MAX_FILE_BYTES >> 20} MiB, the most that is accepted")
     try:
-        return _decode(data, name, at_least)
-    except (DecodeError, MemoryError):
+        with _without_warnings():
+            return _decode(data, name, at_least)
+    except (DecodeError, MemoryError, ImportError):
         raise
     except Exception as error:  # Pillow raises nearly any type on damaged contents (struct.error, KeyError, ...).
+        if isinstance(error, OSError) and error.errno is not None:  # the system's: Pillow's own has no number
+            raise
         raise DecodeError(name, _reason(error)) from error
 
 
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)  # which only opening gives
+        raise
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Ignore Pillow's warnings of side data: they name no file, and ``python -W error`` would make them errors.
+
+    The filters are the process's, so each decoding puts its own entry in front and takes one like it away: together
+    they count the threads that decode. `warnings.catch_warnings` would take away what other threads have set.
+    """
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]
+    entry = ("ignore", None, Warning, _PILLOW, 0)
+    filters.insert(0, entry)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # gone with the filters of a catch_warnings that has ended
+            filters.remove(entry)
+
+
 def _decode(data: bytes, name: str, at_least: int | None) -> Image.Image:
+    if not is_png(data):
+        return _decode_as_is(data, name, at_least)
+    try:
+        return _decode_as_is(without_side_data(data, orientation=True), name, at_least, significant_bits(data))
+    except (MemoryError, ImportError):
+        raise
+    except Exception:  # the fault may lie in the side data that are left
+        return _decode_as_is(without_side_data(data, orientation=False), name, at_least, significant_bits(data))
+
+
+def _decode_as_is(data: bytes, name: str, at_least: int | None, bits: int | None = None) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -120,17 +170,31 @@ def _decode(data: bytes, name: str, at_least: int | None) -> Image.Image:
         side = _DRAFT_MARGIN * at_least
         image.draft(None, (side, side))
     image.load()
-    return _upright(_rgb(image), image)
+    _turn(image)
+    rgb = _rgb(image, name, bits)
+    if image.mode.startswith("RGB") and _has_sixteen_bits(image, data):
+        # Pillow keeps the upper bytes only, so narrower data are lost here.
+        _say_if_dark(name, max(high for _, high in rgb.getextrema()) << 8)  # type: ignore[misc]
+    return rgb
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> None:
+    """Turn the picture as its EXIF or XMP data say; damaged ones say nothing."""
+    from PIL import ImageOps
+
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:
+        return
+
+
+def _rgb(image: Image.Image, name: str, bits: int | None) -> Image.Image:
     from PIL import Image
 
     if image.mode.startswith("I"):
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ValueError("its 32-bit grey values leave the range 0 to 65535")
-        image = Image.fromarray(((grey.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
+        image = Image.fromarray(_eight_bits(np.asarray(image), name, bits))
     elif image.mode == "F":
         raise ValueError("its pixels are floating point, whose white level is not known")
     elif image.has_transparency_data:
@@ -140,25 +204,33 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _upright(rgb: Image.Image, loaded: Image.Image) -> Image.Image:
-    """Turn `rgb` as the EXIF data of the file it came from says; damaged EXIF data says nothing."""
-    from PIL.Image import Transpose
+def _eight_bits(grey: npt.NDArray[np.integer], name: str, bits: int | None) -> UInt8Array:
+    """Scale 16-bit values to 8 bits; `bits` of them hold data, as a PNG may say."""
+    top, white = int(grey.max()), _WHITE
+    if grey.min() < 0 or top > _WHITE:
+        raise ValueError("its 32-bit grey values leave the range 0 to 65535")
+    if bits is None or not 0 < bits < 16:
+        _say_if_dark(name, top)
+    elif top < 1 << bits and (grey & ((1 << (16 - bits)) - 1)).any():
+        # The PNG specification wants narrower data scaled to 16 bits, whose low bits are then zero in a picture as
+        # dark as this; low bits that are not show data that were stored as they were measured.
+        white = (1 << bits) - 1
+    return ((grey.astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
 
-    if "exif" not in loaded.info:
-        return rgb
-    orientation = None
-    with contextlib.suppress(Exception):
-        orientation = loaded.getexif().get(_EXIF_ORIENTATION)
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return rgb.transpose(turns[orientation]) if orientation in turns else rgb
+
+def _has_sixteen_bits(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":
+        return data[24] == 16  # bit depth, in the header
+    return image.format == "TIFF" and 16 in image.tag_v2.get(_BITS_PER_SAMPLE, ())  # type: ignore[attr-defined]
+
+
+def _say_if_dark(name: str, top: int) -> None:
+    if 0 < top < _DARK:
+        say_once(
+            "dark",
+            f"{name} comes out nearly black: its 16-bit values reach only {top} of {_WHITE}. If they are data of fewer "
+            "bits, scale them to 16, or let a grey PNG say how many bits count (sBIT). Others like it are not named.",
+        )
 
 
 def _reason(error: Exception) -> str:

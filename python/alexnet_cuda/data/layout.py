@@ -1,17 +1,48 @@
-"""From the paths of image files to classes and labels; the same rules for a folder and for an archive."""
+"""From the paths found in a source to classes and labels; the same rules for a folder and for an archive."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
 from .base import printable
 from .image import IMAGE_SUFFIXES
 
-Path = tuple[str, ...]  # the components of a path, relative to the source
+Path = tuple[str, ...]  # the components of a path, relative to the source; of a folder's own path the last is ""
 
 #: Deepest path of an image: common folder, class folder, file.
 MAX_DEPTH = 3
+
+# What systems, file servers and programs leave among people's files, in lower case.
+_LEFT_BY_SYSTEMS = frozenset(
+    {
+        "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "__macosx", "__pycache__",
+        "desktop.ini", "lost+found", "system volume information", "thumbs.db",
+    }
+)  # fmt: skip
+_SHOWN = 3
+
+
+class Ignored:
+    """What of a source is left out, by reason."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, dict[Path, None]] = {}
+
+    def add(self, reason: str, path: Path) -> None:
+        """Note a file or folder; a second time changes nothing."""
+        self._paths.setdefault(reason, {})[path] = None
+
+    def sentences(self) -> tuple[str, ...]:
+        """Each reason with the first paths and the number of the others."""
+        out = []
+        for reason, paths in sorted(self._paths.items()):
+            shown = ", ".join(printable("/".join(path)) for path in sorted(paths)[:_SHOWN])
+            more = f" and {len(paths) - _SHOWN:,} more" if len(paths) > _SHOWN else ""
+            out.append(f"{reason}: {shown}{more}")
+        return tuple(out)
 
 
 class Layout(NamedTuple):
@@ -19,36 +50,106 @@ class Layout(NamedTuple):
 
     classes: tuple[str, ...]
     paths: list[Path]
+    names: list[str]  # the paths as text that can be printed and compared
     labels: list[int]
+    ignored: tuple[str, ...]
 
 
-def is_image(path: Path) -> bool:
-    """Whether the file counts as an image: a known ending, and nothing hidden (so no ``._`` files of macOS either)."""
-    dot = path[-1].rfind(".")
-    return dot > 0 and path[-1][dot:].lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path)
+def composed(name: str) -> str:
+    """A name in Unicode's composed form: macOS may hand the same letters over decomposed."""
+    return unicodedata.normalize("NFC", name)
 
 
-def arrange(source: str, images: Iterable[Path], minimum_classes: int) -> Layout:
+def left_out(name: str) -> str | None:
+    """Why a file or folder of this name does not count, None if it does."""
+    if name.startswith("."):
+        return "hidden"
+    return "left by a system or program" if name.lower() in _LEFT_BY_SYSTEMS else None
+
+
+def arrange(source: str, found: Iterable[Path], minimum_classes: int, ignored: Ignored) -> Layout:
     """Group images by the folder that holds them.
 
     Parameters
     ----------
     source : str
         What errors call the source.
-    images : iterable of path components
-        The image files, ``(class, file)`` or all of them ``(common folder, class, file)``.
+    found : iterable of path components
+        All files and folders. The images among them are ``(class, file)`` or all ``(common folder, class, file)``.
     minimum_classes : int
         Fewer are an error.
+    ignored : Ignored
+        What is left out already.
 
     Raises
     ------
     ValueError
         There are no images, images outside class folders or at different depths, too few classes, or a class name that
-        is not valid UTF-8.
+        is not valid UTF-8 or looks like another one.
     """
-    paths = sorted(images)
-    if not paths:
-        raise ValueError(f"{source} holds no images (files ending in {', '.join(sorted(IMAGE_SUFFIXES))})")
+    images, folders = _select(found, ignored)
+    if not images:
+        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise ValueError(f"{source} holds no images (files ending in {endings}){_besides(ignored)}")
+    # A zero, which no name holds, sorts before all that they hold: the order is that of the tuples.
+    keys, paths = zip(*sorted((composed("\0".join(path)), path) for path in images), strict=True)
+    _check_depth(source, paths)
+    depth = len(paths[0])
+    filled = {path[:k] for path in paths for k in range(depth)}
+    for folder in folders - filled:
+        if len(folder) < depth and folder[:-1] in filled:  # of empty folders in each other the outermost
+            ignored.add("folders without images", folder)
+    classes = _classes(source, paths)
+    if len(classes) < minimum_classes:
+        raise ValueError(
+            f"{source} has {len(classes)} class ({classes[0]}), expected at least {minimum_classes} folders of images"
+            f"{_besides(ignored)}"
+        )
+    label = {name: i for i, name in enumerate(classes)}
+    names = [printable(key.replace("\0", "/")) for key in keys]
+    return Layout(
+        tuple(classes), list(paths), names, [label[composed(path[-2])] for path in paths], ignored.sentences()
+    )
+
+
+def _select(found: Iterable[Path], ignored: Ignored) -> tuple[list[Path], set[Path]]:
+    """The images among the files, and the folders that could hold images; the rest goes to `ignored`."""
+    images: list[Path] = []
+    others: list[Path] = []
+    folders: dict[Path, bool] = {(): True}  # whether it counts
+    for path in found:
+        if path[:-1] not in folders:
+            for k in range(1, len(path)):
+                folders[path[:k]] = folders[path[: k - 1]] and _counts(path[:k], ignored)
+        name = path[-1]
+        if name and folders[path[:-1]] and _counts(path, ignored):
+            (images if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES else others).append(path)
+    runs = {path[:-1] for path in others if path[-1] in (CHECKPOINT_NAME, METRICS_NAME)}
+    kept = []
+    for path in images:
+        if path[:-1] in runs and path[-1] in (CURVES_NAME, FILTERS_NAME):
+            ignored.add("pictures of a training run", path)
+        else:
+            kept.append(path)
+    for path in others:
+        if path[:-1] not in runs:
+            ignored.add("no image by the ending", path)
+    counting = {folder for folder, counts in folders.items() if counts}
+    return kept, counting - {run[:k] for run in runs for k in range(len(run) + 1)}
+
+
+def _counts(path: Path, ignored: Ignored) -> bool:
+    reason = left_out(path[-1])
+    if reason is not None:
+        ignored.add(reason, path)
+    return reason is None
+
+
+def _besides(ignored: Ignored) -> str:
+    return "".join(f"; {sentence}" for sentence in ignored.sentences())
+
+
+def _check_depth(source: str, paths: Sequence[Path]) -> None:
     depths = {len(path): path for path in reversed(paths)}
     if len(depths) > 1:
         one, other = (printable("/".join(depths[depth])) for depth in sorted(depths)[:2])
@@ -68,13 +169,18 @@ def arrange(source: str, images: Iterable[Path], minimum_classes: int) -> Layout
             f"{source} has images too many folders deep ({printable('/'.join(paths[0]))}), expected class/file with at"
             " most one folder around all classes"
         )
-    classes = sorted({path[-2] for path in paths})
+
+
+def _classes(source: str, paths: Sequence[Path]) -> list[str]:
+    raw = {path[-2] for path in paths}
+    classes = sorted({composed(name) for name in raw})
     for name in classes:
         if printable(name) != name:
             raise ValueError(f"{source} has a class folder whose name is not UTF-8: {printable(name)}")
-    if len(classes) < minimum_classes:
+    if len(classes) < len(raw):
+        twice = next(name for name in classes if sum(composed(other) == name for other in raw) > 1)
         raise ValueError(
-            f"{source} has {len(classes)} class ({classes[0]}), expected at least {minimum_classes} folders of images"
+            f"{source} has two class folders that are both called {twice}, once in composed and once in decomposed"
+            " Unicode letters (NFC and NFD): put their images into one"
         )
-    label = {name: i for i, name in enumerate(classes)}
-    return Layout(tuple(classes), paths, [label[path[-2]] for path in paths])
+    return classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import numpy as np
 
 from ..philox import Purpose, permutation
 from .base import ImageSource, Int64Array
-from .image import DecodeError, UInt8Array
+from .image import DecodeError, ReadError, UInt8Array
 from .memory import default_cache_bytes
+from .notices import say_once
 
 
 class Batch(NamedTuple):
@@ -25,6 +27,10 @@ class Batch(NamedTuple):
     indices: Int64Array  # [n]
 
 
+class TooManyBroken(ValueError):
+    """More images of a source are broken than is allowed."""
+
+
 class Loader:
     """Squares of a source's images, in batches.
 
@@ -32,10 +38,11 @@ class Loader:
     alone: `workers`, `cache_bytes` and the batch that an epoch is entered at change nothing. The last batch of an epoch
     is shorter where `batch_size` does not divide the number of images.
 
-    A file that cannot be decoded is noted in `skipped`. In a shuffled epoch its place is taken by the next image of the
-    epoch's order that can be decoded (after the last comes the first), so that every epoch has ``len(loader)`` batches
-    of known sizes. In order (``shuffle=False``, for evaluation) its place is left out, so that every image counts once;
-    a batch of which nothing is left is not delivered.
+    A file that is broken, so that it cannot be decoded, is noted in `skipped`. In a shuffled epoch its place is taken
+    by the next image of the epoch's order that can be decoded (after the last comes the first), so that every epoch has
+    ``len(loader)`` batches of known sizes. In order (``shuffle=False``, for evaluation) its place is left out, so that
+    every image counts once; a batch of which nothing is left is not delivered. A class of which nothing is left is
+    named at once, on standard error. A file that cannot be read ends the epoch.
 
     Parameters
     ----------
@@ -52,6 +59,8 @@ class Loader:
     cache_bytes : int, optional
         Memory for squares, so that later epochs decode nothing; what does not fit is decoded anew. By default a quarter
         of the available memory, at most 2 GiB; 0 for none.
+    max_broken : float
+        Part of the images that may be broken, 0 to 1.
 
     Raises
     ------
@@ -69,12 +78,15 @@ class Loader:
         shuffle: bool,
         workers: int = 2,
         cache_bytes: int | None = None,
+        max_broken: float = 1.0,
     ) -> None:
         for name, value in (("side", side), ("batch_size", batch_size), ("workers", workers)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if cache_bytes is not None and cache_bytes < 0:
             raise ValueError(f"cache_bytes must not be negative, got {cache_bytes}")
+        if not 0 <= max_broken <= 1:
+            raise ValueError(f"max_broken must lie in 0..1, got {max_broken}")
         if len(source) == 0:
             raise ValueError(f"{source.name} has no images to load")
         self.source = source
@@ -83,11 +95,14 @@ class Loader:
         self.seed = seed
         self.shuffle = shuffle
         self.workers = workers
+        self.max_broken = max_broken
         room = default_cache_bytes() if cache_bytes is None else cache_bytes
         # The first images of the source are the cached ones. Memory is only taken as pages are written.
         self._cache = np.empty((min(len(source), room // (side * side * 3)), side, side, 3), np.uint8)
         self._cached = np.zeros(len(self._cache), np.bool_)
         self._skipped: dict[int, str] = {}
+        self._lock = threading.Lock()  # of `_skipped` and `_left`
+        self._left = np.bincount(source.labels, minlength=len(source.classes))  # images not known to be broken
 
     def __len__(self) -> int:
         """Batches an epoch; without shuffling, one fewer for each batch of which nothing can be decoded."""
@@ -107,6 +122,10 @@ class Loader:
         ------
         ValueError
             `epoch` or `start_batch` is out of range, or no image of the source can be decoded.
+        TooManyBroken
+            More than `max_broken` of the source's images are broken.
+        ReadError
+            A file cannot be read.
         """
         if epoch < 0:
             raise ValueError(f"epoch must not be negative, got {epoch}")
@@ -170,12 +189,34 @@ class Loader:
         try:
             out[...] = self.source.read_square(index, self.side)
         except DecodeError as error:
-            self._skipped[index] = error.reason
+            self._note_broken(index, error.reason)
             return False
+        except OSError as error:
+            reason = f"cannot be read: {error.strerror or error}"
+            name = error.filename or self.source.names[index]
+            raise ReadError(error.errno or errno.EIO, reason, name) from error
         if index < len(self._cached):
             self._cache[index] = out
             self._cached[index] = True
         return True
+
+    def _note_broken(self, index: int, reason: str) -> None:
+        source, label = self.source, int(self.source.labels[index])
+        with self._lock:
+            if index in self._skipped:  # by another thread
+                return
+            self._skipped[index] = reason
+            self._left[label] -= 1
+            if not self._left[label]:
+                line = f"{source.name}: no image of class {source.classes[label]} can be decoded, not one of"
+                line += f" {np.count_nonzero(source.labels == label)}; {source.names[index]}: {reason}"
+                say_once(line, line)
+            broken = len(self._skipped)
+        if broken > self.max_broken * len(source):
+            raise TooManyBroken(
+                f"{broken} of the {len(source)} images of {source.name} are broken so far, more than the part of"
+                f" {self.max_broken:g} that max_broken (--max-broken) allows; {source.names[index]}: {reason}"
+            )
 
     def _nothing_left(self) -> ValueError:
         name, reason = next(iter(self.skipped.items()))

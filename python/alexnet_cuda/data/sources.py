@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from .archive import ArchiveSource
 from .base import ImageSource, printable
@@ -14,8 +15,10 @@ def open_source(spec: str | os.PathLike[str], *, minimum_classes: int = 2) -> Im
     """Open a source of labelled images.
 
     The class of an image is the folder that holds it. Classes are sorted by name (by code point), which is the order
-    of the labels; images are sorted by class and file name, so a folder and an archive of it are the same source.
-    Hidden files, files without an image's ending, and folders without images do not count.
+    of the labels; images are sorted by class and file name, so a folder and an archive of it are the same source, also
+    where one has its names in decomposed Unicode letters, as from macOS. Hidden files, what systems leave behind
+    (``__MACOSX``, ``@eaDir``, ``lost+found``, ...), files without an image's ending, the pictures of a training run and
+    folders without images do not count; `ImageSource.ignored` names them.
 
     Parameters
     ----------
@@ -45,14 +48,15 @@ def open_source(spec: str | os.PathLike[str], *, minimum_classes: int = 2) -> Im
         return DigitsSource()
     name = printable(os.fspath(spec))
     try:
-        if os.path.isdir(spec):
+        kind = stat.S_IFMT(os.stat(spec).st_mode)
+        if kind == stat.S_IFDIR:
             return FolderSource(spec, minimum_classes)
-        if os.path.isfile(spec):
+        if kind == stat.S_IFREG:
             return ArchiveSource(spec, minimum_classes)
-    except PermissionError as error:
-        raise PermissionError(f"{name} cannot be read: {error.strerror} ({error.filename})") from error
-    if os.path.exists(spec):
-        raise ValueError(f"{name} is neither a folder of class folders nor a tar archive of one")
-    raise FileNotFoundError(
-        f"{name} does not exist, expected 'digits', a folder of class folders, or a tar archive of one"
-    )
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not os.path.lexists(spec):
+            wanted = "expected 'digits', a folder of class folders, or a tar archive of one"
+            raise FileNotFoundError(f"{name} does not exist, {wanted}") from error
+        place = "" if error.filename is None or error.filename == spec else f" ({error.filename})"
+        raise OSError(error.errno, f"{name} cannot be read: {error.strerror}{place}") from error
+    raise ValueError(f"{name} is neither a folder of class folders nor a tar archive of one")

@@ -27,7 +27,13 @@ class ColourStatistics(NamedTuple):
 
 
 def estimate_colour(
-    source: ImageSource, side: int, *, limit: int = 2048, seed: int = 0, workers: int = 2
+    source: ImageSource,
+    side: int,
+    *,
+    limit: int = 2048,
+    seed: int = 0,
+    workers: int = 2,
+    max_broken: float = 1.0,
 ) -> ColourStatistics:
     """Estimate what is subtracted from the images and what the PCA colour noise needs (paper, sections 2 and 4.1).
 
@@ -47,16 +53,20 @@ def estimate_colour(
         64-bit unsigned.
     workers : int
         Threads that decode.
+    max_broken : float
+        Part of the images that may be broken.
 
     Raises
     ------
     ValueError
         A number is out of range, the source is empty, or none of its images can be decoded.
+    TooManyBroken, ReadError
+        As of `Loader`.
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     batch_size = max(1, _BATCH_PIXELS // (side * side)) if side > 0 else 1
-    loader = Loader(source, side, batch_size, seed, shuffle=True, workers=workers, cache_bytes=0)
+    loader = Loader(source, side, batch_size, seed, shuffle=True, workers=workers, cache_bytes=0, max_broken=max_broken)
     sample = min(limit, len(source))
     total, products, images = np.zeros(3), np.zeros((3, 3)), 0
     for batch in loader.epoch(0):

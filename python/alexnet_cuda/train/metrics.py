@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..files import METRICS_NAME as METRICS_NAME
 from ..files import atomic_path, naming
-
-METRICS_NAME = "metrics.jsonl"
 
 
 def _encode(record: dict[str, Any]) -> str:

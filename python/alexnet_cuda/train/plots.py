@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ..files import CURVES_NAME as CURVES_NAME
+from ..files import FILTERS_NAME as FILTERS_NAME
 from ..files import atomic_path
 from .metrics import METRICS_NAME, is_epoch, read_metrics
-
-CURVES_NAME = "curves.png"
-FILTERS_NAME = "conv1_filters.png"
 
 _POINTS = 500
 _COLUMNS = 16

@@ -12,6 +12,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint, load_checkpoint
+from ..files import CHECKPOINT_NAME as CHECKPOINT_NAME
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
 from .state import TrainState, difference, fingerprint
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from ..data import ImageSource
     from ..model import Model
 
-CHECKPOINT_NAME = "checkpoint.safetensors"
+#: Part of a source's images that may be broken unless told otherwise.
+MAX_BROKEN = 0.05
 
 # Fields of the configuration that have an option of their own, or come from the source.
 _NOT_BY_CONFIG = ("preset", "num_classes", "image_size", "init", "seed", "precision")
@@ -54,6 +56,8 @@ class TrainOptions:
         Tell a source that changed by the bytes of all files, not of a few; when beginning a run and when resuming.
     accept_changes
         Resume on a source that changed, as long as it has the same classes.
+    max_broken
+        Part of the images, of training and of validation, that may be broken.
     """
 
     source: str
@@ -68,6 +72,7 @@ class TrainOptions:
     workers: int = 2
     checksum: bool = False
     accept_changes: bool = False
+    max_broken: float = MAX_BROKEN
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
@@ -80,6 +85,8 @@ class TrainOptions:
             raise ValueError(f"checkpoint_steps must be at least 1, got {self.checkpoint_steps}")
         if not self.checkpoint_minutes > 0:
             raise ValueError(f"checkpoint_minutes must be above 0, got {self.checkpoint_minutes}")
+        if not 0 <= self.max_broken <= 1:
+            raise ValueError(f"max_broken must lie in 0..1, got {self.max_broken}")
 
 
 @dataclass
@@ -247,7 +254,9 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions) -> Mode
         **recipe.config,
     }
     config = config_from_preset(recipe.preset, **fields)
-    colour = estimate_colour(training, config.resize, seed=recipe.seed, workers=options.workers)
+    colour = estimate_colour(
+        training, config.resize, seed=recipe.seed, workers=options.workers, max_broken=options.max_broken
+    )
     fields.setdefault("mean", colour.mean.tolist())
     fields.setdefault("colour_eigenvalues", colour.eigenvalues.tolist())
     fields.setdefault("colour_eigenvectors", colour.eigenvectors.tolist())
@@ -260,6 +269,20 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions) -> Mode
 def absolute(source: str) -> str:
     """Give a source's name as it is good in any folder."""
     return source if source == "digits" else os.path.abspath(source)
+
+
+def describe(
+    training: ImageSource, validation: ImageSource | None, devices: tuple[str, ...], output: str | os.PathLike[str]
+) -> list[str]:
+    """Give the lines that a run begins with: images, classes, devices, output, and what a source holds besides."""
+    line = f"{training.name}: {len(training):,} images of {len(training.classes):,} classes to train on"
+    sources = {training.name: training}
+    if validation is not None:
+        where = "held out" if validation.name in sources else f"of {validation.name}"
+        line += f", {len(validation):,} {where} to validate on"
+        sources[validation.name] = validation
+    lines = [f"{line}; on {', '.join(devices)}; output in {os.fspath(output)}"]
+    return lines + [f"ignored in {name}: {'; '.join(of.ignored)}" for name, of in sources.items() if of.ignored]
 
 
 def default_output(source: str) -> Path:

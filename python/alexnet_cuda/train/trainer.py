@@ -23,7 +23,7 @@ from .metrics import METRICS_NAME, MetricsWriter
 from .progress import PlainReporter, make_reporter
 from .recipe import CHANGEABLE, Recipe
 from .schedule import make_schedule, state_of
-from .setup import CHECKPOINT_NAME, Run, TrainOptions, prepare
+from .setup import CHECKPOINT_NAME, Run, TrainOptions, describe, prepare
 
 if TYPE_CHECKING:
     from ..data import Batch
@@ -80,7 +80,9 @@ def train(options: TrainOptions) -> TrainResult:
     Raises
     ------
     ValueError, TypeError, OSError, ImportError
-        Before anything is written, for whatever keeps the run from starting; OSError also when writing fails later.
+        Before anything is written, for whatever keeps the run from starting; later OSError when writing fails or an
+        image cannot be read (`alexnet_cuda.data.ReadError`), ValueError when too many are broken
+        (`alexnet_cuda.data.TooManyBroken`); what was done before these is saved.
     FolderInUse
         When another run writes to that folder.
     TrainingDiverged
@@ -108,11 +110,12 @@ class Trainer:
         self._state = run.state
         recipe, side = run.recipe, run.model.config.resize
         workers = run.options.workers
-        self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, workers=workers)
+        common: dict[str, Any] = {"workers": workers, "max_broken": run.options.max_broken}
+        self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, **common)
         self._val_loader = (
             None
             if run.validation is None
-            else Loader(run.validation, side, recipe.batch_size, recipe.seed, shuffle=False, workers=workers)
+            else Loader(run.validation, side, recipe.batch_size, recipe.seed, shuffle=False, **common)
         )
         self._schedule = make_schedule(recipe, len(self._loader), run.schedule_state)
         self._folder = run.options.output
@@ -131,9 +134,13 @@ class Trainer:
             MetricsWriter(self._folder, self._model.step, state.epoch) as metrics,
             StopRequest() as stop,
             make_reporter() as reporter,
+            self._saving_when_images_fail(reporter),
         ):
             # NumPy warns of overflow on the way to a loss or weights that are not finite, which end the run anyway.
             warnings.simplefilter("ignore", RuntimeWarning)
+            run = self._run
+            for line in describe(run.training, run.validation, self._model.devices, self._folder):
+                reporter.message(line)
             if state.epoch >= recipe.epochs:
                 reporter.message(f"done already ({counted(recipe.epochs, 'epoch')}): give --epochs for more")
             reporter.start(self._model.step, recipe.epochs * len(self._loader), recipe.epochs)
@@ -171,6 +178,19 @@ class Trainer:
     def _resumed(self, given: dict[str, Any]) -> TrainOptions:
         # What was given when it began is in the checkpoint.
         return dataclasses.replace(self._run.options, given=given, resume=True, overwrite=False, accept_changes=False)
+
+    @contextlib.contextmanager
+    def _saving_when_images_fail(self, reporter: PlainReporter) -> Iterator[None]:
+        """Save what is done and say how to go on where images cannot be read or too many are broken."""
+        from ..data import ReadError, TooManyBroken
+
+        try:
+            yield
+        except (ReadError, TooManyBroken):
+            if self._model.step:
+                self._save()
+                reporter.message(f"stopped at step {self._model.step}; to go on: {self.resume_command()}")
+            raise
 
     def _begin(self) -> None:
         if not self._run.options.resume:
