@@ -8,6 +8,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+#: What a training run holds its folder by.
+LOCK_NAME = "run.lock"
+
 # What network mounts and FUSE answer to an fsync or chmod that they do not have; a disk that fails says EIO or ENOSPC.
 _UNSUPPORTED = {
     errno.EINVAL,

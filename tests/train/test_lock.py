@@ -44,10 +44,10 @@ def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    assert (folder / ".lock").exists()  # left by the dead process, without harm
+    assert (folder / "run.lock").exists()  # left by the dead process, without harm
     with locked_folder(folder), pytest.raises(FolderInUse, match=f"process {os.getpid()} on"), locked_folder(folder):
         pass
-    assert not (folder / ".lock").exists()
+    assert not (folder / "run.lock").exists()
 
 
 def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(
@@ -58,7 +58,7 @@ def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(
     def after_the_holder_left(descriptor: int, operation: int) -> None:
         if pending:
             pending.pop()
-            (tmp_path / ".lock").unlink()
+            (tmp_path / "run.lock").unlink()
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", after_the_holder_left)

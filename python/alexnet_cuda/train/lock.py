@@ -11,9 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..files import check_output_folder, naming
-
-LOCK_NAME = ".lock"
+from ..files import LOCK_NAME, check_output_folder, naming
 
 
 class FolderInUse(RuntimeError):
