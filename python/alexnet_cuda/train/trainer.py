@@ -10,7 +10,9 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from ..checkpoint import join_tensors, save_checkpoint
 from ..wording import counted
@@ -25,16 +27,13 @@ from .recipe import CHANGEABLE, Recipe
 from .schedule import make_schedule, state_of
 from .setup import CHECKPOINT_NAME, Run, TrainOptions, describe, prepare
 
-if TYPE_CHECKING:
-    from ..data import Batch
-
 _PLOT_SECONDS = 60.0
 _STALL_EPOCHS = 2
 _STALL_MARGIN = 0.02
 # Times ln(classes), the loss of a network that guesses. Pixels that are not scaled may start at some fifty times that;
 # what explodes passes a thousand times within a few steps, on its way to infinity.
 _EXPLODED = 1000.0
-_CHECKED_IMAGES = 32
+_PROBE = 32
 
 
 class TrainingDiverged(RuntimeError):
@@ -123,7 +122,7 @@ class Trainer:
         self._last_record: dict[str, Any] = {}
         self._last_save = self._last_plot = time.monotonic()
         self._told_stall = False
-        self._last_batch: Batch | None = None
+        self._probe: tuple[np.ndarray, np.ndarray] | None = None  # images and labels that weights are tried on
 
     def run(self) -> TrainResult:
         """Train until the last epoch is done or a signal comes."""
@@ -211,7 +210,8 @@ class Trainer:
                     momentum=recipe.momentum,
                     weight_decay=recipe.weight_decay,
                 )
-                self._last_batch = batch
+                if self._probe is None:
+                    self._probe = batch.images[:_PROBE].copy(), batch.labels[:_PROBE]
                 images = len(batch.labels)
                 now = time.perf_counter()
                 speed, last = images / (now - last), now
@@ -301,11 +301,10 @@ class Trainer:
 
     def _check_loss(self, loss: float | None) -> None:
         """Raise where the loss has exploded; that of the last step was of the weights before it, and says nothing."""
-        if loss is None and self._last_batch is not None:
-            part = slice(_CHECKED_IMAGES)
+        if loss is None and self._probe is not None:
             # Where there is no memory for it, saving what may be good is better than losing it.
             with self._finite_outputs(), contextlib.suppress(MemoryError):
-                loss = batch_loss(self._model, self._last_batch.images[part], self._last_batch.labels[part])
+                loss = batch_loss(self._model, *self._probe)
         if loss is not None and not loss <= _EXPLODED * math.log(self._model.config.num_classes):
             raise self._diverged(f"the loss has exploded to {loss:.4g} after step {self._model.step}")
 
