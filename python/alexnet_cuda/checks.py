@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .backends.kernels._runtime import is_staged
 from .config import Config
 
 Array = npt.NDArray[Any]
@@ -17,7 +18,7 @@ Array = npt.NDArray[Any]
 def check_images(images: Any, config: Config) -> Array:
     """The images as an array [N, H, W, 3], uint8 or floating point; ValueError or TypeError says what is wrong.
 
-    Only those on the host are looked at: to look at a GPU's would be to wait for it.
+    Only those on the host are looked at, and once: to look at a GPU's would be to wait for it.
     """
     array = images if hasattr(images, "dtype") else np.asarray(images)
     if array.dtype != np.uint8 and array.dtype.kind != "f" and array.dtype.name != "bfloat16":
@@ -34,7 +35,7 @@ def check_images(images: Any, config: Config) -> Array:
             raise ValueError(f"uint8 images must be at least {size}x{size}, got {array.shape[1]}x{array.shape[2]}")
     elif array.shape[1:3] != (size, size):
         raise ValueError(f"preprocessed images must be {size}x{size}, got {array.shape[1]}x{array.shape[2]}")
-    elif isinstance(array, np.ndarray) and not np.isfinite(array).all():
+    elif isinstance(array, np.ndarray) and not is_staged(array) and not np.isfinite(array).all():
         number = int(np.argmin(np.isfinite(array).all(axis=(1, 2, 3))))
         raise ValueError(f"images must be finite; image {number} of the batch has NaN or infinity")
     return array

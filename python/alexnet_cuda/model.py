@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -275,6 +275,31 @@ class Model:
             tower.update(Update(*rates), self._gradient_scale)
         self.step += 1
 
+    def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
+        """The same batches, each made ready for a GPU while the one before is worked on.
+
+        ``for images, labels in model.prefetch(batches): model.train_step(images, labels)`` leaves to a thread what
+        `train_step` and `forward` otherwise do before they return: to check images on the host and to copy them into
+        memory that the GPU reads by itself. The thread ends with the iterator, and on other devices there is none.
+
+        Parameters
+        ----------
+        batches : iterable of tuple
+            Images first, as `forward` takes them; what follows is handed on. Of NumPy images a batch is taken one
+            ahead, and they must not be changed before the batch after them is asked for; others are handed on.
+
+        Yields
+        ------
+        tuple
+            The images, in a read-only array if they were staged, and what followed them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `forward`, when the batch comes up.
+        """
+        return self._inputs.prefetch(batches)
+
     def train_step(
         self,
         images: Any,
@@ -288,8 +313,9 @@ class Model:
         """Forward, backward and update on one batch; see `forward`, `backward` and `sgd_step`.
 
         On a GPU it returns when the work is queued, and the result waits for it when it is looked at. After the first
-        step with a batch size nothing is allocated; from the second on one GPU replays a graph of the step. Images and
-        labels on the GPU are read in the order of CuPy's current stream: what that does next may overwrite them.
+        step with a batch size nothing is allocated; from the second on one GPU replays a graph of the step. CuPy
+        arrays are read in the order of CuPy's current stream: what that does next may overwrite them. Arrays of others,
+        by DLPack, are read after what their producer's current stream has to do, and have been read on return.
 
         Raises
         ------
@@ -298,6 +324,7 @@ class Model:
         MemoryError
             As `forward`; no parameter has changed then.
         """
+        given = images, labels
         images = checks.check_images(as_array(images), self.config)
         labels = checks.check_labels(as_array(labels), len(images), self.config.num_classes)
         rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
@@ -322,6 +349,7 @@ class Model:
                         tower.update(update, self._gradient_scale)
 
             self.towers[0].device.run(("train_step", batch, update), work)
+        self._inputs.wait_until_read(*given)
         self.step += 1
         self._has_gradients = not fused
         return self._network.result(batch)

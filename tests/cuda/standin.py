@@ -59,9 +59,9 @@ class Stream:
 
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
         self.driver, self.device = Driver.current, Driver.current.device
-        # Of the two that a CudaDevice makes the second is for copies, which some orders put off.
+        # Of the three that a CudaDevice makes the last two are for copies, which some orders put off.
         number = len(self.driver.streams) - self.driver.count
-        self.queue = self.driver.scheduler.stream(copies=number > 0 and number % 2 == 1)
+        self.queue = self.driver.scheduler.stream(copies=number > 0 and number % 3 > 0)
         self.ptr = 0x51000 + 16 * len(self.driver.streams)
         self.driver.streams[self.ptr] = self
         self.recording: Capture | None = None
@@ -154,7 +154,7 @@ class Extension:
             there = self._driver.streams[stream]
             assert there.device == self._driver.device, "a launch on a stream of another device"
             self._driver.launches.append(name)
-            there.put(lambda: function(**arguments, stream=0))
+            there.put(lambda: (function(**arguments, stream=0), self._driver.ran.append(name)))
 
         return launch
 
@@ -181,6 +181,8 @@ class Driver:
         self.pinned: dict[int, int] = {}
         self.graphs: list[Capture] = []
         self.launches: list[str] = []
+        self.ran: list[str] = []  # of the launches those that are done
+        self.arrived: list[int] = []  # bytes of the copies from pinned memory that are done
         self.synchronisations = 0
         self.allocated = [0] * count  # bytes a device
         self.limit: int | None = None  # of each device
@@ -242,7 +244,8 @@ class Driver:
             staged = ctypes.string_at(source, size)
             self.streams[stream].put(lambda: ctypes.memmove(target, staged, size))
             return
-        self.streams[stream].put(lambda: ctypes.memmove(target, source, size))
+        arrived = self.arrived if kind == runtime.memcpyHostToDevice else []
+        self.streams[stream].put(lambda: (ctypes.memmove(target, source, size), arrived.append(size)))
         if kind == runtime.memcpyDeviceToHost and not self.is_pinned(target):
             self.streams[stream].synchronize()
 

@@ -380,9 +380,37 @@ def test_an_output_that_is_a_file_is_refused_and_kept(make_options: MakeOptions,
     assert (tmp_path / "run").read_text() == "mine"
 
 
-def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch
+def works_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the trainer take the CPU for a device whose steps it need not wait for."""
+    monkeypatch.setattr(Model, "devices", ("cuda:0",))
+
+
+def test_a_loss_is_looked_at_when_the_next_step_is_queued_and_nothing_else_changes(
+    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
 ) -> None:
+    original, order = Model.train_step, []
+
+    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+        number, result = self.step + 1, original(self, *arguments, **keywords)
+        order.append(f"step {number}")
+        values = [np.full(4, result.loss), np.arange(4) < result.correct]
+        return StepResult(lambda: order.append(f"look {number}") or values)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(Model, "train_step", train_step)
+    works_by_itself(monkeypatch)
+    result = train(make_options("late", checkpoint_steps=3))
+    first = "step 1, step 2, look 1, step 3, look 2, look 3, step 4, step 5, look 4, look 5, step 6, look 6, step 7"
+    assert ", ".join(order).startswith(first), "all are looked at before a checkpoint, and at an epoch's end"
+    assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+    assert without_speed(read(result.checkpoint.parent)) == without_speed(read(whole.checkpoint.parent))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
+    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    if late:
+        works_by_itself(monkeypatch)
     original = Model.train_step
 
     def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
@@ -390,7 +418,7 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
         return StepResult(lambda: [np.full(2, np.nan), np.zeros(2, bool)]) if self.step == 8 else result
 
     monkeypatch.setattr(Model, "train_step", train_step)
-    options = make_options()
+    options = make_options(checkpoint_steps=8)
     with pytest.raises(TrainingDiverged, match=r"became nan at step 8 \(epoch 2\).*last good.*learning rate too high"):
         train(options)
     checkpoint = load_checkpoint(options.output / "checkpoint.safetensors")

@@ -82,11 +82,14 @@ def evaluate(
     """
     loss, images = 0.0, 0
     wrong = np.zeros(2, np.int64)
-    with contextlib.closing(loader.epoch(0)) as batches:  # type: ignore[type-var]
-        for batch in batches:
-            scores = _log_probabilities(model, batch.images, views)
-            loss -= float(scores[np.arange(len(scores)), batch.labels].sum())
-            rank = _ranks(scores, batch.labels)
+    with (
+        contextlib.closing(loader.epoch(0)) as batches,  # type: ignore[type-var]
+        contextlib.closing(model.prefetch(batches)) as ready,
+    ):
+        for batch, labels, _ in ready:
+            scores = _log_probabilities(model, batch, views)
+            loss -= float(scores[np.arange(len(scores)), labels].sum())
+            rank = _ranks(scores, labels)
             wrong += [np.count_nonzero(rank >= 1), np.count_nonzero(rank >= _TOP)]
             images += len(scores)
             progress(images)

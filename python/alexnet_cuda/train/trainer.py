@@ -7,14 +7,16 @@ import dataclasses
 import math
 import time
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..checkpoint import join_tensors, save_checkpoint
+from ..result import StepResult
 from ..wording import counted
 from . import plots
 from .command import train_command
@@ -90,6 +92,13 @@ def train(options: TrainOptions) -> TrainResult:
     """
     with locked_folder(options.output):
         return Trainer(prepare(options)).run()
+
+
+class _Step(NamedTuple):
+    number: int
+    result: StepResult
+    images: int
+    rate: float
 
 
 class Trainer:
@@ -198,39 +207,64 @@ class Trainer:
                 (self._folder / name).unlink(missing_ok=True)
 
     def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
+        from ..data import ReadError, TooManyBroken
+
         state, model, recipe = self._state, self._model, self._run.recipe
+        # A device that works by itself gets the next step before the last one's loss is waited for.
+        unseen: deque[_Step] = deque()
+        ahead = 0 if set(model.devices) == {"cpu"} else 1
         last = time.perf_counter()
-        with contextlib.closing(self._loader.epoch(state.epoch, state.batch)) as batches:  # type: ignore[type-var]
-            for batch in batches:
-                rate = self._schedule.rate(model.step)
-                result = model.train_step(
-                    batch.images,
-                    batch.labels,
-                    learning_rate=rate,
-                    momentum=recipe.momentum,
-                    weight_decay=recipe.weight_decay,
-                )
-                if self._probe is None:
-                    self._probe = batch.images[:_PROBE].copy(), batch.labels[:_PROBE]
-                images = len(batch.labels)
-                now = time.perf_counter()
-                speed, last = images / (now - last), now
-                state.add(result.loss, result.correct, images)
-                metrics.write(
-                    step=model.step,
-                    epoch=state.epoch + 1,
-                    loss=result.loss,
-                    accuracy=result.correct / images,
-                    learning_rate=rate,
-                    images_per_second=round(speed, 1),
-                )
-                if not math.isfinite(result.loss):
-                    raise self._diverged(f"the loss became {result.loss} at step {model.step}")
-                reporter.step(model.step, state.epoch + 1, state.loss, state.accuracy, speed)
-                if stop.signal is not None:
-                    return
-                if self._save_is_due():
-                    self._save()
+
+        def look(left: int) -> None:
+            nonlocal last
+            while len(unseen) > left:
+                step = unseen.popleft()
+                step.result.loss  # noqa: B018 - waits for it
+                before, last = last, time.perf_counter()
+                self._note(step, step.images / (last - before), metrics, reporter)
+
+        with (
+            contextlib.closing(self._loader.epoch(state.epoch, state.batch)) as batches,  # type: ignore[type-var]
+            contextlib.closing(model.prefetch(batches)) as ready,
+        ):
+            try:
+                for images, labels, _ in ready:
+                    rate = self._schedule.rate(model.step)
+                    result = model.train_step(
+                        images,
+                        labels,
+                        learning_rate=rate,
+                        momentum=recipe.momentum,
+                        weight_decay=recipe.weight_decay,
+                    )
+                    unseen.append(_Step(model.step, result, len(labels), rate))
+                    if self._probe is None:
+                        self._probe = images[:_PROBE].copy(), labels[:_PROBE]
+                    stopping, saving = stop.signal is not None, self._save_is_due()
+                    look(0 if stopping or saving else ahead)
+                    if stopping:
+                        return
+                    if saving:
+                        self._save()
+            except (ReadError, TooManyBroken):
+                look(0)  # the checkpoint that is written now holds this step
+                raise
+            look(0)
+
+    def _note(self, step: _Step, speed: float, metrics: MetricsWriter, reporter: PlainReporter) -> None:
+        state, loss, correct = self._state, step.result.loss, step.result.correct
+        state.add(loss, correct, step.images)
+        metrics.write(
+            step=step.number,
+            epoch=state.epoch + 1,
+            loss=loss,
+            accuracy=correct / step.images,
+            learning_rate=step.rate,
+            images_per_second=round(speed, 1),
+        )
+        if not math.isfinite(loss):
+            raise self._diverged(f"the loss became {loss} at step {step.number}")
+        reporter.step(step.number, state.epoch + 1, state.loss, state.accuracy, speed)
 
     def _validate(self, stop: StopRequest) -> Evaluation | None:
         if self._val_loader is None:

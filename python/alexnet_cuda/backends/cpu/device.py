@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..kernels._runtime import array_kind
+
 Array = npt.NDArray[Any]
 
 
@@ -67,8 +69,8 @@ class CpuDevice:
         return lambda: copies
 
     def adopt(self, array: Any) -> Array | None:
-        """A foreign array on this device as one of its own, without a copy; None where it is elsewhere."""
-        return None
+        """A foreign array as one of this device's own, without a copy if it is dense; None where it is elsewhere."""
+        return np.ascontiguousarray(array) if array_kind(array) == "cpu" else None
 
     def hand_back(self, array: Array, event: Any) -> None:
         """Let the owner of an adopted array go on with it after the mark."""

@@ -1,7 +1,8 @@
-"""A GPU as a device: its memory, a stream of kernels, one of copies, and graphs of whole steps."""
+"""A GPU as a device: its memory, streams of kernels, of copies and of arrivals, and graphs of whole steps."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ...precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Array, DeviceMemoryError, activated
+from ..kernels._runtime import Array, DeviceMemoryError, PinnedArray, activated
 from .runtime import CudaRuntime
 
 # Copies to the device go by way of pinned memory in pieces of at most so much, which CuPy's pool keeps for the next.
 _PINNED_BYTES = 64 << 20
 # Copies that may be under way at once, a few a step, before the host waits for the oldest.
 _COPIES_UNDER_WAY = 64
+# Batches that may be on their way from pinned memory at once.
+_BATCHES_UNDER_WAY = 8
 # Graphs that are kept: one for each size of batch and set of rates.
 _GRAPHS = 8
 
@@ -59,8 +62,10 @@ class CudaDevice(CudaRuntime):
             # Non-blocking: they do not wait for whatever others put on the default stream.
             self._kernels = cupy.cuda.Stream(non_blocking=True)
             self._copies = cupy.cuda.Stream(non_blocking=True)
+            self._arrivals = cupy.cuda.Stream(non_blocking=True)
         self._workspace: Array | None = None
         self._under_way: deque[tuple[Any, Any]] = deque()  # an event, and the pinned memory that is free after it
+        self._arriving: deque[tuple[Any, PinnedArray]] = deque()  # the same, on the stream of arrivals
         self._graphs: dict[tuple[Any, ...], Any] = {}  # None: run once without making arrays, so it can be recorded
         self._graphs_made = 0  # allocations that their addresses are good for
 
@@ -131,6 +136,29 @@ class CudaDevice(CudaRuntime):
         event = self.record()
         self._under_way.append((event, pinned))
         return event
+
+    def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> PinnedArray:
+        """Host memory for `bring`, from CuPy's pool: to be had again once neither its user nor a copy holds it."""
+        size = math.prod(shape)
+        with self._cupy.cuda.Device(self.number):
+            memory = self._cupy.cuda.alloc_pinned_memory(max(1, size * np.dtype(dtype).itemsize))
+        return np.frombuffer(memory, dtype, size).reshape(shape).view(PinnedArray)
+
+    def bring(self, target: Array, host: PinnedArray, after: Any) -> None:
+        """Copy from pinned memory beside the kernels, once the mark is reached; later kernels find it."""
+        if self.rehearsing:
+            return
+        event = None
+        while self._arriving and (self._arriving[0][0].done or len(self._arriving) >= _BATCHES_UNDER_WAY):
+            event, _ = self._arriving.popleft()
+            event.synchronize()
+        with self._cupy.cuda.Device(self.number):
+            self._arrivals.wait_event(after)
+            to_device = self._runtime.memcpyHostToDevice
+            self._runtime.memcpyAsync(target.data.ptr, host.ctypes.data, host.nbytes, to_device, self._arrivals.ptr)
+            event = self._arrivals.record(event or self._cupy.cuda.Event(disable_timing=True))
+        self.wait(event)
+        self._arriving.append((event, host))
 
     def download(self, array: Array) -> npt.NDArray[Any]:
         """A copy on the host, when all work so far is done."""

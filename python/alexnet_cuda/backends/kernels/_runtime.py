@@ -162,5 +162,14 @@ def pitch_of(array: Array) -> int:
     return int(array.strides[-2]) // int(array.itemsize)
 
 
+class PinnedArray(np.ndarray[Any, Any]):
+    """Host memory that a GPU reads by itself; what lies there to be copied is read-only, so that nobody changes it."""
+
+
+def is_staged(array: Array) -> bool:
+    """Whether an array is such memory, filled. What NumPy computes from it is writable, and no pinned memory."""
+    return isinstance(array, PinnedArray) and not array.flags.writeable
+
+
 class DeviceMemoryError(MemoryError):
     """A device has no room for an array."""

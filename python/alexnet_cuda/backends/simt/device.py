@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Addresses, Array, DeviceMemoryError, activated
+from ..kernels._runtime import Addresses, Array, DeviceMemoryError, PinnedArray, activated
 from .memory import SimtArray, allocate, to_host
 from .runtime import SimtRuntime
 from .streams import Event, Scheduler
@@ -38,7 +38,7 @@ class SimtDevice(SimtRuntime):
         self.name, self.memory_limit = name, memory_limit
         self.allocations = 0
         self.allocated_bytes = 0
-        self._kernels, self._copies = scheduler.stream(), scheduler.stream(copies=True)
+        self._kernels, self._copies, self._arrivals = (scheduler.stream(copies) for copies in (False, True, True))
         self._workspace: SimtArray | None = None
 
     def active(self) -> AbstractContextManager[None]:
@@ -102,6 +102,17 @@ class SimtDevice(SimtRuntime):
         values = np.array(host).astype(target.dtype, copy=False)
         if not self.rehearsing:
             self._kernels.put(lambda: np.copyto(target, values))
+
+    def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> PinnedArray:
+        """Host memory for `bring`."""
+        return np.empty(shape, dtype).view(PinnedArray)
+
+    def bring(self, target: SimtArray, host: PinnedArray, after: Event) -> None:
+        """Copy from the host beside the kernels, once the mark is reached; later kernels find it."""
+        if not self.rehearsing:
+            self._arrivals.wait(after)
+            self._arrivals.put(lambda: np.copyto(target, host))
+            self.wait(self._arrivals.record())
 
     def download(self, array: SimtArray) -> npt.NDArray[Any]:
         """A copy on the host, when all work so far is done."""
