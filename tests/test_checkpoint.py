@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +187,60 @@ def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(
         temporary.write_text('{"ä": 1}', encoding="utf-8")
     assert done == ["file", "replace", "folder"]
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{"ä": 1}'
+
+
+@pytest.mark.parametrize(
+    ("what", "codes", "lost"),
+    [
+        ("fsync of a folder", ("EINVAL", "ENOTSUP", "ENOSYS", "EROFS", "EBADF", "EPERM"), False),
+        ("fsync of a file", ("EINVAL", "ENOTSUP"), False),
+        ("opening a folder", ("EACCES", "EINVAL"), False),
+        ("chmod", ("EPERM", "ENOTSUP", "ENOSYS"), False),
+        ("fsync of a folder", ("EIO",), True),
+        ("fsync of a file", ("EIO", "ENOSPC"), True),
+        ("chmod", ("EIO",), True),
+        ("writing", ("EIO", "ENOSPC", "EINVAL"), True),
+    ],
+)
+def test_what_a_file_system_does_not_know_is_told_from_what_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, codes: tuple[str, ...], lost: bool
+) -> None:
+    fsync, opened = os.fsync, os.open
+    code = 0
+
+    def fail(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    def fsync_or_fail(descriptor: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        (fail if folder == (what == "fsync of a folder") else fsync)(descriptor)
+
+    def open_or_fail(path: str, *arguments: int) -> int:
+        if os.path.isdir(path):
+            fail()
+        return opened(path, *arguments)
+
+    for name in codes:
+        code = getattr(errno, name)
+        with monkeypatch.context() as patch:
+            if "fsync" in what:
+                patch.setattr(os, "fsync", fsync_or_fail)
+            elif what == "opening a folder":
+                patch.setattr(os, "open", open_or_fail)
+            elif what == "chmod":
+                patch.setattr(Path, "chmod", fail)
+
+            message = re.escape(f"{os.strerror(code)}: '{tmp_path / 'x'}'")
+            with (
+                pytest.raises(OSError, match=message) if lost else nullcontext(),
+                atomic_path(tmp_path / "x") as temporary,
+            ):
+                temporary.write_text(name)
+                if what == "writing":
+                    fail()
+            if not lost:
+                assert (tmp_path / "x").read_text() == name
+        assert [file for file in os.listdir(tmp_path) if file != "x"] == []
 
 
 def test_places_that_cannot_be_written_are_told_apart(tmp_path: Path) -> None:

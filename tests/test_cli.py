@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model, __version__, cli
-from alexnet_cuda.checkpoint import load_checkpoint
+from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.train import plots
 
 TINY = ["--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
@@ -108,7 +108,7 @@ def test_train_leaves_a_run_and_says_where(command: Command, photographs: Path, 
     more = ["--schedule", "step", "--milestones", "1,2", "--devices", "cpu,cpu", "--seed", 7]
     code, output, errors = command("train", photographs, "--output", tmp_path / "run", *TINY, *options, *more)
     assert (code, errors) == (0, "")
-    assert output.splitlines()[-1].startswith("done: 1 epochs, 4 steps, validation accuracy ")
+    assert output.splitlines()[-1].startswith("done: 1 epoch, 4 steps, validation accuracy ")
     metadata = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").metadata
     config, recipe = metadata["config"], metadata["train"]["recipe"]
     assert (config["dropout"], config["lrn"], config["activation"], config["init"]) == (0.25, False, "tanh", "he")
@@ -134,11 +134,15 @@ def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
     assert (tmp_path / "run" / plots.FILTERS_NAME).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_the_printed_command_goes_on(photographs: Path, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(
+    photographs: Path, tmp_path: Path, number: int
+) -> None:
     folder = tmp_path / "a run"
-    arguments = ["train", photographs, "--output", folder, *TINY, "--epochs", 2000, "--batch-size", 8]
-    process = subprocess.Popen(module(*arguments), env=environment(), stdout=subprocess.PIPE, text=True)
+    (tmp_path / "-photographs").symlink_to(photographs)
+    options = ["--epochs", 2000, "--batch-size", 8, "--validation", "./-photographs", "--workers", 1]
+    arguments = ["train", *TINY, *options, "--output", "a run", "--", "-photographs"]
+    process = subprocess.Popen(module(*arguments), env=environment(), stdout=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         deadline = time.monotonic() + 60
         metrics = folder / "metrics.jsonl"
@@ -155,9 +159,10 @@ def test_a_signal_saves_and_the_printed_command_goes_on(photographs: Path, tmp_p
     start = f"stopped at step {step}; to go on: alexnet-cuda "
     assert line.startswith(start)
     words = shlex.split(line.removeprefix(start))
+    assert words[words.index("--workers") + 1] == "1"
     epochs = math.ceil((step + 1) / 4)
     done = subprocess.run(
-        module(*words, "--epochs", epochs), env=environment(), capture_output=True, text=True, check=True
+        module(*words, "--epochs", epochs), env=environment(), capture_output=True, text=True, check=True, cwd="/"
     )
     assert done.stdout.splitlines()[-1].startswith(f"done: {epochs} epochs, {4 * epochs} steps")
 
@@ -226,6 +231,22 @@ def test_predict_prints_classes_with_probabilities(command: Command, trained: Pa
         assert probabilities == sorted(probabilities, reverse=True)
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert lines[first].split() == [f"{probabilities[0]:.3%}", result["classes"][0]["class"]]
+
+
+def test_outputs_that_are_not_finite_are_an_error_and_no_answer(
+    command: Command, trained: Path, photographs: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(trained)
+    bad = tmp_path / "bad.safetensors"
+    for weight, message in ((math.nan, "fc7.weight holds NaN"), (1e30, "the model's outputs are not finite")):
+        tensors = {name: np.array(tensor) for name, tensor in checkpoint.tensors.items()}
+        tensors["fc7.weight"][:] = tensors["fc8.weight"][:] = weight
+        save_checkpoint(bad, tensors, checkpoint.metadata)
+        for words in (["predict", bad, photographs / "ant" / "0.png"], ["evaluate", bad, photographs]):
+            for more in ([], ["--json", "--views", 10]):
+                code, output, errors = command(*words, *more)
+                assert (code, output, errors.count("\n")) == (2, "", 1)
+                assert message in errors
 
 
 def test_one_bad_image_does_not_keep_the_others_from_being_predicted(

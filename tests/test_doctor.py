@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alexnet_cuda import doctor
 from alexnet_cuda.doctor import find_problems, query_cuda, render, report, runs_as
 
 HEALTHY: dict[str, Any] = {
@@ -16,7 +19,7 @@ HEALTHY: dict[str, Any] = {
     "platform": "Linux",
     "numpy": "2.0.0",
     "blas": ["openblas 0.3, 2 threads"],
-    "cupy": {"distribution": "cupy-cuda13x", "version": "14.0.0"},
+    "cupy": {"distribution": "cupy-cuda13x", "version": "14.0.0", "others": []},
     "build": {
         "build": "cuda",
         "build_type": "Release",
@@ -104,11 +107,16 @@ def test_healthy_machine_has_no_problem() -> None:
             "No direct access between GPUs (cuda:0 to cuda:1)",
             "NVLink",
         ),
-        (machine(cupy={"distribution": None, "version": None}), "CuPy is missing", "pip install cupy-cuda13x"),
+        (machine(cupy__distribution=None, cupy__version=None), "CuPy is missing", "pip install cupy-cuda13x"),
         (
-            machine(cupy={"distribution": "cupy-cuda12x", "version": "13.6.0"}),
+            machine(cupy__distribution="cupy-cuda12x"),
             "cupy-cuda12x is for another CUDA",
             "pip uninstall cupy-cuda12x",
+        ),
+        (
+            machine(cupy__others=["cupy-cuda12x"]),
+            "cupy-cuda12x and cupy-cuda13x are installed",
+            "pip uninstall cupy-cuda12x cupy-cuda13x && python -m pip install cupy-cuda13x",
         ),
     ],
 )
@@ -189,6 +197,17 @@ def test_without_the_extension_nothing_is_asked() -> None:
     facts = query_cuda(None)
     assert (facts["extension"], facts["gpus"], facts["runtime_cuda"]) == (False, [], None)
     assert "GPUs" in render(machine(cuda=facts, build=None))
+
+
+def test_every_cupy_that_is_installed_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cupy_cuda12x", "cupy-rocm-5-0", "cupyish"):
+        (tmp_path / f"{name}-1.0.dist-info").mkdir()
+        (tmp_path / f"{name}-1.0.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        )
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    expected = {"distribution": "cupy-cuda12x", "version": "1.0", "others": ["cupy-rocm-5-0"]}
+    assert doctor._cupy() == expected
 
 
 def test_report_of_this_machine_is_json_and_text() -> None:

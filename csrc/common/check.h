@@ -12,20 +12,24 @@ namespace alexnet {
                                           int line) {
   const size_t start = file.rfind("csrc/");
   const std::string place = start == std::string::npos ? file : file.substr(start);
-  std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ") at " + place + ":" +
-                     std::to_string(line);
+  const std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ") at " + place +
+                           ":" + std::to_string(line);
+  // What mends it, which the user needs before where it showed.
+  std::string advice;
 #ifndef ALEXNET_CUDA_SIMT
   if (error == cudaErrorInsufficientDriver) {
     int version = 0;
     cudaDriverGetVersion(&version);
     // The runtime has one error for both.
-    text += version == 0 ? "; this machine has no NVIDIA driver" : "; the NVIDIA driver is older than CUDA 13";
+    advice = version == 0 ? "this machine has no NVIDIA driver" : "the NVIDIA driver is older than CUDA 13";
+    advice +=
+        ": install driver 580 or newer, in a container pass the GPUs through (--gpus all), or use the device cpu; ";
   }
 #endif
   if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver || error == cudaErrorNoKernelImageForDevice) {
-    text += "; see `alexnet-cuda doctor`";
+    advice += "`alexnet-cuda doctor` says what this machine lacks; ";
   }
-  throw std::runtime_error(text);
+  throw std::runtime_error(advice + text);
 }
 
 // Throws when the launch just made was refused. It does not wait for the kernel, whose own errors show at the next

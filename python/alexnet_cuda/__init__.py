@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ._version import __version__
-from .config import Config, config_from_preset
 
+TYPE_CHECKING = False  # typing's, without loading it: this comes before anything that can catch a Ctrl-C
 if TYPE_CHECKING:
+    from .config import Config, config_from_preset
     from .model import Model
     from .result import StepResult
 
 __all__ = ["Config", "Model", "StepResult", "__version__", "config_from_preset"]
 
+_PLACES = {"Config": "config", "Model": "model", "StepResult": "result", "config_from_preset": "config"}
 
-def __getattr__(name: str) -> Any:
-    # The model brings NumPy and every operation; `alexnet-cuda --help` needs neither.
-    if name == "Model":
-        from .model import Model
 
-        return Model
-    if name == "StepResult":
-        from .result import StepResult
+def __getattr__(name: str) -> object:
+    # NumPy and every operation come with what is asked for; `alexnet-cuda --help` needs neither.
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return StepResult
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_PLACES[name]}", __name__), name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .files import atomic_path
+from .config import Config
+from .files import atomic_path, naming
 
 FORMAT_VERSION = 1
 VELOCITY_PREFIX = "velocity."
@@ -55,6 +57,29 @@ class Checkpoint:
         start = len(VELOCITY_PREFIX)
         names = [name[start:] for name in self.tensors if name.startswith(VELOCITY_PREFIX)]
         return _Selection(self.tensors, VELOCITY_PREFIX, names)
+
+    def network(self) -> tuple[Config, tuple[str, ...] | None, int]:
+        """Give configuration, class names and step.
+
+        Raises
+        ------
+        ValueError
+            One of them is missing or no such thing.
+        """
+        try:
+            config = Config.from_dict(self.metadata["config"])
+            names, step = self.metadata.get("class_names"), self.metadata.get("step", 0)
+            if type(step) is not int or not 0 <= step < 1 << 63:
+                raise ValueError(f"step {step!r}")
+            if names is not None and (
+                not isinstance(names, list)
+                or len(names) != config.num_classes
+                or not all(isinstance(name, str) for name in names)
+            ):
+                raise ValueError(f"class names {reprlib.repr(names)} for {config.num_classes} classes")
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"{self.path} holds no usable configuration: {error}") from error
+        return config, None if names is None else tuple(names), step
 
     def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Check that the file holds exactly these parameters, with all of their momentum or none of it.
@@ -215,7 +240,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise IsADirectoryError(f"checkpoint {file} is a folder, expected a .safetensors file")
     if not file.exists():
         raise FileNotFoundError(f"checkpoint {file} does not exist")
-    with open(file, "rb") as stream:
+    with naming(file), open(file, "rb") as stream:
         start = stream.read(9)
     if len(start) < 9 or start[8:] != b"{":
         raise ValueError(f"checkpoint {file} is not a safetensors file ({file.stat().st_size} bytes)")
@@ -232,14 +257,15 @@ def _read_metadata(file: Path, entries: Mapping[str, str]) -> dict[str, Any]:
     if _METADATA_KEY not in entries:
         raise ValueError(f"{file} is a safetensors file, but not a checkpoint of alexnet_cuda (no metadata of it)")
     try:
-        metadata = json.loads(entries[_METADATA_KEY])
-        version = int(metadata["format"])
-    except (ValueError, TypeError, KeyError) as error:
+        metadata = dict(json.loads(entries[_METADATA_KEY]))
+        version = metadata.pop("format")
+        if type(version) is not int:
+            raise ValueError(f"format {version!r}")
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"checkpoint {file} has damaged metadata ({error})") from error
     if version > FORMAT_VERSION:
         raise ValueError(
             f"checkpoint {file} has format version {version}, this release of alexnet_cuda reads up to "
             f"{FORMAT_VERSION}: install a newer one"
         )
-    del metadata["format"]
-    return dict(metadata)
+    return metadata

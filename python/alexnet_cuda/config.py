@@ -244,6 +244,7 @@ def _check(c: Config) -> None:
         need(getattr(c, name) > 0, name, "positive")
     need(c.pool_size <= 15, "pool_size", "at most 15, so that the argmax fits in a byte")
     need(c.resize >= c.image_size, "resize", f"at least the image size, {c.image_size}")
+    need(c.resize < 1 << 15, "resize", "below 32768")
     need(c.groups in (1, 2), "groups", "1 or 2")
     need(all(w % 2 == 0 for w in c.conv_widths) or c.groups == 1, "conv_widths", "even with two groups")
     need(c.lrn_size % 2 == 1, "lrn_size", "odd")

@@ -18,6 +18,7 @@ Facts = dict[str, Any]
 # CUDA 13's own numbers.
 CUDA_NEEDED = 13000
 DRIVER_NEEDED = "580"
+CUPY = "cupy-cuda13x"
 REINSTALL = "python -m pip install --force-reinstall --no-deps --no-cache-dir ."
 
 
@@ -59,12 +60,16 @@ def _blas() -> list[str]:
     return [f"{pool['internal_api']} {pool['version'] or 'unknown'}, {pool['num_threads']} threads" for pool in pools]
 
 
-def _cupy() -> dict[str, str | None]:
-    for name in ("cupy-cuda13x", "cupy", "cupy-cuda12x", "cupy-cuda11x"):
-        version = _version_of(name)
-        if version:
-            return {"distribution": name, "version": version}
-    return {"distribution": None, "version": None}
+def _cupy() -> dict[str, Any]:
+    names = (str(found.metadata["Name"]).lower().replace("_", "-") for found in metadata.distributions())
+    installed = sorted({name for name in names if re.fullmatch(r"cupy(-(cuda|rocm).*)?", name)})
+    # Of several the last that was installed wins, which nothing tells.
+    chosen = CUPY if CUPY in installed else installed[0] if installed else None
+    return {
+        "distribution": chosen,
+        "version": None if chosen is None else _version_of(chosen),
+        "others": [name for name in installed if name != chosen],
+    }
 
 
 def _build_info() -> dict[str, Any] | None:
@@ -148,8 +153,7 @@ def find_problems(facts: Facts) -> list[dict[str, str]]:
     found = [*_build_problems(facts)]
     if facts["cuda"]["extension"]:
         found += [*_driver_problems(facts["cuda"]), *_gpu_problems(facts), *_peer_problems(facts["cuda"])]
-        if facts["cuda"]["gpus"]:
-            found += _cupy_problems(facts["cupy"])
+    found += _cupy_problems(facts["cupy"], needed=bool(facts["cuda"]["extension"] and facts["cuda"]["gpus"]))
     return [{"problem": problem, "fix": fix} for problem, fix in found]
 
 
@@ -251,14 +255,25 @@ def _peer_problems(cuda: dict[str, Any]) -> Pairs:
     ]
 
 
-def _cupy_problems(cupy: dict[str, str | None]) -> Pairs:
+def _cupy_problems(cupy: dict[str, Any], needed: bool) -> Pairs:
+    if cupy["others"]:
+        names = sorted([cupy["distribution"], *cupy["others"]])
+        return [
+            (
+                f"{' and '.join(names)} are installed, which overwrite each other's files.",
+                # Taking one away takes files of the other away too.
+                f"Run: python -m pip uninstall {' '.join(names)} && python -m pip install {CUPY}",
+            )
+        ]
+    if not needed:
+        return []
     if cupy["distribution"] is None:
-        return [("CuPy is missing, which holds the arrays on the GPU.", "Run: python -m pip install cupy-cuda13x")]
+        return [("CuPy is missing, which holds the arrays on the GPU.", f"Run: python -m pip install {CUPY}")]
     if cupy["distribution"] in ("cupy-cuda12x", "cupy-cuda11x"):
         return [
             (
-                f"{cupy['distribution']} is for another CUDA than the kernels, which need cupy-cuda13x.",
-                f"Run: python -m pip uninstall {cupy['distribution']} && python -m pip install cupy-cuda13x",
+                f"{cupy['distribution']} is for another CUDA than the kernels, which need {CUPY}.",
+                f"Run: python -m pip uninstall {cupy['distribution']} && python -m pip install {CUPY}",
             )
         ]
     return []

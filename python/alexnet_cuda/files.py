@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+#: What a training run holds its folder by.
+LOCK_NAME = "run.lock"
+
+# What network mounts and FUSE answer to an fsync or chmod that they do not have; a disk that fails says EIO or ENOSPC.
+_UNSUPPORTED = {
+    errno.EINVAL,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EBADF,
+}
 #: What a training run leaves in its folder.
 CHECKPOINT_NAME = "checkpoint.safetensors"
 METRICS_NAME = "metrics.jsonl"
@@ -14,12 +29,33 @@ CURVES_NAME = "curves.png"
 FILTERS_NAME = "conv1_filters.png"
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an OSError of the block the name of its file, which those of reading, writing and syncing do not have."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextlib.contextmanager
+def _where_supported() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+
+
+def _sync(path: Path) -> None:
+    with _where_supported():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -28,7 +64,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The temporary file is ``.<name>.tmp`` in the same folder; at the end of the block it is fsynced and renamed over
     `path`, and the folder is fsynced. When the block raises, the temporary file is removed and `path` keeps what it
-    held. A process that is killed leaves at most the temporary file, which the next write replaces.
+    held. A process that is killed leaves at most the temporary file, which the next write replaces. Where the file
+    system knows no fsync or chmod of a file or a folder, it goes without.
 
     Raises
     ------
@@ -48,17 +85,18 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         mode = temporary.stat().st_mode
     except PermissionError as error:
         raise PermissionError(f"cannot write {target}: the folder {target.parent} does not permit it") from error
-    try:
-        yield temporary
-        # A library that writes through a temporary file of its own may have made it readable by its owner alone.
-        temporary.chmod(mode)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
+    with naming(target):
+        try:
+            yield temporary
+            # A library that writes through a temporary file of its own may have made it readable by its owner alone.
+            with _where_supported():
+                temporary.chmod(mode)
+            _sync(temporary)
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(target.parent)
 
 
 def check_output_folder(folder: str | os.PathLike[str]) -> Path:

@@ -450,19 +450,14 @@ class Model:
         from .checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(path)
-        try:
-            config = Config.from_dict(checkpoint.metadata["config"])
-            names = checkpoint.metadata.get("class_names")
-            step = int(checkpoint.metadata.get("step", 0))
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{os.fspath(path)} holds no usable configuration: {error}") from error
+        config, class_names, step = checkpoint.network()
         checkpoint.check_shapes(build_plan(config).parameter_shapes())
         if precision is None and not offers(devices, config.precision):
             precision = "float32"
         if precision is not None:
             config = dataclasses.replace(config, precision=precision)
         model = cls.from_config(config, devices, checkpoint.parameters(), cuda_graph)
-        model.class_names = None if names is None else tuple(names)
+        model.class_names = class_names
         model.step = step
         return model
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import math
+import os
+import re
+import shlex
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +20,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alexnet_cuda import cli
 from alexnet_cuda.data import Batch
+from alexnet_cuda.train.command import train_command
 from alexnet_cuda.train.evaluation import evaluate
+from alexnet_cuda.train.interrupt import StopRequest
 from alexnet_cuda.train.metrics import MetricsWriter, read_metrics
 from alexnet_cuda.train.plots import filter_grid, plot_curves, plot_filters
-from alexnet_cuda.train.progress import PlainReporter
+from alexnet_cuda.train.progress import PlainReporter, make_reporter
 from alexnet_cuda.train.recipe import Recipe, recipe_for
 from alexnet_cuda.train.schedule import make_schedule, state_of
+from alexnet_cuda.train.setup import TrainOptions, default_output
+from alexnet_cuda.wording import counted
 
 
 def test_each_source_has_its_recipe_and_what_is_given_goes_first() -> None:
@@ -112,6 +124,10 @@ def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="line 2 is not a JSON object"):
         MetricsWriter(tmp_path, 5)
     assert path.read_text().endswith("hello\n")
+    for record in ('{"loss": 1}', '{"step": "1", "epoch": 1}', '{"step": 1, "epoch": 0}', "[]"):
+        path.write_text(f"{record}\n")
+        with pytest.raises(ValueError, match="line 1 is "):
+            MetricsWriter(tmp_path, 5)
 
 
 def test_filters_are_laid_out_by_tower_and_scaled_one_by_one() -> None:
@@ -230,6 +246,153 @@ def test_scores_of_nan_are_an_error_not_an_accuracy() -> None:
 
 def test_a_hopeless_probability_of_ten_views_is_a_finite_loss() -> None:
     assert math.isfinite(run_evaluation(np.array([[0.0, 300, 0, 0, 0, 0]]), [0], views=10).loss)
+
+
+class Broken:
+    """Not a whole file: it has no isatty and takes nothing, or only what it is told."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.writes = 0
+
+    def write(self, text: str) -> None:
+        self.writes += 1
+        raise self.error
+
+    def flush(self) -> None:
+        raise self.error
+
+
+class BrokenTerminal(Broken):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", [Broken, BrokenTerminal])
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("closed"), KeyError("odd")])
+def test_a_reporter_that_cannot_write_is_silent(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Broken], error: Exception
+) -> None:
+    output = kind(error)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", output)
+    with make_reporter() as reporter:
+        reporter.start(0, 10, 2)
+        reporter.message("a")
+        tries = output.writes
+        reporter.step(1, 1, 0.5, 0.5, 3.0)
+        reporter.epoch("b")
+        assert output.writes == tries
+    assert sys.stdout is output
+
+
+def test_a_missing_standard_output_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with make_reporter() as reporter:
+        reporter.message("a")
+
+
+def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.StringIO()
+    monkeypatch.setattr(output, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    with make_reporter() as reporter:
+        reporter.start(0, 10**6, 1000)
+        for step in range(1, 6):
+            now += 3600
+            reporter.step(10_000 * step, 1000, 123456.789, 1.0, 124_000.0)
+    frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", output.getvalue()))
+    assert max(map(len, frames)) == 80
+    for shown in ("epoch 1000/1000 ", " 5% ", "loss 1.235e+05, 100.0%, 124000 img/s", "left"):
+        assert shown in frames[-2]
+    assert "…" not in "".join(frames)
+
+
+def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"epochs": 3, "schedule": "step", "milestones": (1, 2), "config": {"fc_widths": [8, 8], "lrn": False}}
+    options = TrainOptions(
+        "-photos", Path("a 'run'"), given, "../val", ("cpu", "cpu"), False, True, 5, 2.5, 3, checksum=True
+    )
+    words = shlex.split(train_command(options))
+    assert words[:5] == ["alexnet-cuda", "train", f"{tmp_path}/-photos", "--output", f"{tmp_path}/a 'run'"]
+    read: list[TrainOptions] = []
+    monkeypatch.setattr("alexnet_cuda.train.train", lambda options: read.append(options) or SimpleNamespace(signal=1))
+    cli.main(words[1:])
+    absolute = {"source": f"{tmp_path}/-photos", "output": tmp_path / "a 'run'", "validation": f"{tmp_path.parent}/val"}
+    assert dataclasses.replace(read[0], given={}) == dataclasses.replace(options, **absolute, given={})
+    assert recipe_for("", read[0].given) == recipe_for("", given)
+    assert shlex.split(train_command(TrainOptions("digits", Path("x"), {})))[2] == "digits"
+
+
+def test_the_command_of_names_that_are_no_text_is_for_a_shell(tmp_path: Path) -> None:
+    name = os.fsdecode(b"/a\xff'\n b")
+    line = train_command(TrainOptions(name, tmp_path, {}))
+    assert line.isprintable()
+    shell = ["bash", "-c", f"alexnet-cuda() {{ printf '%s' \"$2\"; }}; {line}"]
+    assert subprocess.run(shell, capture_output=True, check=True).stdout == os.fsencode(name)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("photos.v1", "photos.v1"),
+        ("a/photos.v1/", "photos.v1"),
+        ("photos.v1.tar", "photos.v1"),
+        ("photos.TAR.GZ", "photos"),
+        ("photos.tgz", "photos"),
+        ("photos.tar.xz", "photos"),
+        ("photos.tbz2", "photos"),
+        (".photos", ".photos"),
+        ("made.tar", "made.tar"),
+        (".", "here"),
+        ("..", "up"),
+        ("/", "run"),
+        ("digits", "digits"),
+    ],
+)
+def test_a_run_is_called_after_its_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
+) -> None:
+    folder = tmp_path / "up" / "here"
+    (folder / "made.tar").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert default_output(source) == Path("runs") / name
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"), [(0, "image", "0 images"), (1, "image", "1 image"), (2, "image file", "2 image files")]
+)
+def test_one_thing_and_several(number: int, noun: str, text: str) -> None:
+    assert counted(number, noun) == text
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(number: signal.Signals) -> None:
+    def handler(*_: object) -> None:
+        raise AssertionError("as before")
+
+    kept = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(number)
+            assert stop.signal == number
+            signal.raise_signal(signal.SIGHUP)
+            with pytest.raises(AssertionError, match="as before"):
+                signal.raise_signal(signal.SIGINT)
+        assert all(signal.getsignal(kind) is handler for kind in kept)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.signal is None
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        for kind, before in kept.items():
+            signal.signal(kind, before)
 
 
 def test_plain_lines_come_every_ten_seconds(

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_cuda import Model, StepResult
+from alexnet_cuda import Model, StepResult, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.data import ReadError, TooManyBroken
 from alexnet_cuda.train import TrainingDiverged, TrainOptions, TrainResult, train
@@ -158,10 +159,11 @@ def test_an_interrupt_during_validation_is_resumed_with_the_validation(
     make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
 ) -> None:
     original = Model.forward
+    pending = [interrupt]
 
     def forward(self: Model, images: np.ndarray, train: bool = False) -> np.ndarray:
-        if not train and self.step == 2 * STEPS_PER_EPOCH:
-            interrupt()
+        if not train and self.step == 2 * STEPS_PER_EPOCH and pending:
+            pending.pop()()
         return original(self, images, train)
 
     with monkeypatch.context() as patch:
@@ -284,7 +286,7 @@ def test_resuming_a_finished_runs_changes_nothing_and_says_so(
     train(make_options("whole", resume=True))
     assert whole.checkpoint.read_bytes() == before
     assert (whole.checkpoint.parent / "metrics.jsonl").read_bytes() == metrics
-    assert "all 3 epochs are done already" in capsys.readouterr().out
+    assert "done already (3 epochs)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -426,9 +428,28 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
 
 def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> None:
     options = make_options(learning_rate=1e30)
-    with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 1e\+29"):
+    with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 0\.01 "):
         train(options)
     assert not (options.output / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize("checkpoint_steps", [1, None])
+def test_exploded_weights_are_no_good_checkpoint_and_the_advice_works(
+    make_options: MakeOptions, whole: TrainResult, checkpoint_steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = whole.checkpoint.read_bytes()
+    given = {"epochs": 4, "learning_rate": 1e9, "schedule": "constant"}
+    with pytest.raises(
+        TrainingDiverged, match=r"step 1[67] \(epoch 4\); the last good checkpoint is .*; likely"
+    ) as caught:
+        train(make_options("whole", resume=True, checkpoint_steps=checkpoint_steps, **given))
+    assert whole.checkpoint.read_bytes() == before
+    _, _, advice = str(caught.value).partition("at a lower rate: ")
+    words = shlex.split(advice)
+    assert words[words.index("--learning-rate") + 1] == "0.01"
+    monkeypatch.chdir("/")
+    assert cli.main(words[1:]) == 0
+    assert load_checkpoint(whole.checkpoint).metadata["train"]["state"]["epoch"] == 4
 
 
 @pytest.mark.parametrize(("validation_split", "last_good"), [(0.25, 5), (0.0, 7)])
@@ -447,7 +468,7 @@ def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_fi
 
     monkeypatch.setattr(Model, "train_step", train_step)
     options = make_options(validation_split=validation_split, schedule="constant", checkpoint_steps=5)
-    with pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10"):
+    with pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10 \(epoch 2\)"):
         train(options)
     assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == last_good
 

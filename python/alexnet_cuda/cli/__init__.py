@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -11,6 +14,7 @@ import click
 from .. import __version__
 from .evaluate import evaluate
 from .info import doctor, summary
+from .options import complain
 from .predict import predict
 from .train import train
 
@@ -49,11 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         its traceback); 1 when part of the work failed; 128 and the signal's number after a signal.
     """
     try:
-        result = command.main(
-            args=None if arguments is None else list(arguments), prog_name="alexnet-cuda", standalone_mode=False
-        )
+        _open_standard_files()
+        with warnings.catch_warnings():
+            # NumPy's, on the way to outputs that are not finite, which are an error of their own.
+            warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
+            result = command.main(
+                args=None if arguments is None else list(arguments), prog_name="alexnet-cuda", standalone_mode=False
+            )
     except (click.Abort, KeyboardInterrupt):
-        print("alexnet-cuda: interrupted", file=sys.stderr)
+        complain("interrupted")
         return _INTERRUPTED
     except click.ClickException as error:
         return _fail(error.format_message())
@@ -61,11 +69,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("ALEXNET_CUDA_TRACEBACK") == "1":
             raise
         return _fail(_sentence(error))
+    finally:
+        _drop_unwritten()
     return result if isinstance(result, int) else 0
 
 
+def _open_standard_files() -> None:
+    """Have all three, so that no checkpoint is opened as number 1, and so that writing into a closed one fails."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number, this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal cannot show comes as an escape.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_unwritten() -> None:
+    """Send elsewhere what a standard file did not take, which Python would try again, and fail at, when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _fail(sentence: str) -> int:
-    print(f"alexnet-cuda: error: {' '.join(sentence.split())}", file=sys.stderr)
+    complain(f"error: {' '.join(sentence.split())}")
     return 2
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import devices_option, json_option, max_broken_option, views_option
+from ..wording import counted
+from .options import devices_option, emit, json_option, load_model, max_broken_option, views_option
 
 if TYPE_CHECKING:
     from ..data import ImageSource
@@ -36,11 +37,10 @@ def evaluate(
 ) -> int:
     """Print the top-1 and top-5 error of CHECKPOINT on the images of SOURCE (see train)."""
     from ..data import Loader, open_source
-    from ..model import Model
     from ..train.evaluation import evaluate as run
 
     images = open_source(source, minimum_classes=1)
-    model = Model.load(checkpoint, devices=devices)
+    model = load_model(checkpoint, devices)
     if held_out:
         images = _held_out(checkpoint, images)
     images = _with_classes_of(model, images)
@@ -48,21 +48,22 @@ def evaluate(
     loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken)
     result = run(model, loader, views)
     assert result is not None
-    click.echo((_as_json if as_json else _as_text)(result, views, images.ignored))
+    emit((_as_json if as_json else _as_text)(result, views, images.ignored))
     return 0
 
 
 def _held_out(checkpoint: str, images: ImageSource) -> ImageSource:
     from ..checkpoint import load_checkpoint
     from ..data import split
-    from ..train.state import fingerprint
+    from ..train.setup import read_run
+    from ..train.state import difference, fingerprint
 
-    run = load_checkpoint(checkpoint).metadata.get("train")
-    if run is None or not run["recipe"]["validation_split"]:
+    recipe, _, sources, _ = read_run(load_checkpoint(checkpoint))
+    if not recipe.validation_split:
         raise ValueError(f"{checkpoint} does not come from a run that held images out")
-    _, part = split(images, run["recipe"]["validation_split"], run["recipe"]["seed"])
-    if fingerprint(part) != run["sources"]["validating"]:
-        raise ValueError(f"{images.name} does not hold the images that the run of {checkpoint} was trained on")
+    _, part = split(images, recipe.validation_split, recipe.seed)
+    if found := difference(sources["validating"], fingerprint(part)):
+        raise ValueError(f"{images.name} does not hold the images that the run of {checkpoint} held out ({found})")
     return part
 
 
@@ -88,7 +89,7 @@ def _as_text(result: Evaluation, _views: int, ignored: tuple[str, ...]) -> str:
         f"loss         {result.loss:.4f}",
     ]
     if result.skipped:
-        lines.append(f"skipped      {len(result.skipped)} files that cannot be decoded:")
+        lines.append(f"skipped      {counted(len(result.skipped), 'file')} that cannot be decoded:")
         lines += [f"  {name}: {reason}" for name, reason in result.skipped.items()]
     lines += [f"ignored      {sentence}" for sentence in ignored]
     return "\n".join(lines)
@@ -104,5 +105,6 @@ def _as_json(result: Evaluation, views: int, ignored: tuple[str, ...]) -> str:
             "loss": result.loss,
             "skipped": result.skipped,
             "ignored": ignored,
-        }
+        },
+        allow_nan=False,
     )

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from .options import json_option, parse_fields
+from .options import emit, json_option, parse_fields
 
 
 @click.command()
@@ -23,7 +23,7 @@ def summary(preset: str, image_size: int | None, assignments: tuple[str, ...], a
 
     fields = parse_fields(assignments)
     result = summarize(config_from_preset(preset, image_size=image_size, **fields))
-    click.echo(json.dumps(result) if as_json else render(result))
+    emit(json.dumps(result) if as_json else render(result))
     return 0
 
 
@@ -34,5 +34,5 @@ def doctor(as_json: bool) -> int:
     from ..doctor import render, report
 
     result = report()
-    click.echo(json.dumps(result) if as_json else render(result))
+    emit(json.dumps(result) if as_json else render(result))
     return 0

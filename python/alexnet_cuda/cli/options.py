@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..files import naming
 from ..train.setup import MAX_BROKEN
 
+if TYPE_CHECKING:
+    from ..model import Model
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def emit(text: str) -> None:
+    """Print a command's result.
+
+    Raises
+    ------
+    OSError
+        Standard output does not take it.
+    """
+    with naming("standard output"):
+        print(text, flush=True)
+
+
+def complain(sentence: str) -> None:
+    """Print a line on standard error, if that takes it."""
+    with contextlib.suppress(OSError, ValueError):
+        print(f"alexnet-cuda: {sentence}", file=sys.stderr, flush=True)
 
 
 def devices_option(function: Function) -> Function:
@@ -39,6 +63,23 @@ def views_option(function: Function) -> Function:
 def json_option(function: Function) -> Function:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def load_model(checkpoint: str, devices: str | tuple[str, ...] | None) -> Model:
+    """Load a model to ask.
+
+    Raises
+    ------
+    ValueError
+        As `Model.load`, and for weights of NaN or infinity.
+    """
+    from ..model import Model
+    from ..train.evaluation import not_finite
+
+    model = Model.load(checkpoint, devices=devices)
+    if name := not_finite(model.parameters):
+        raise ValueError(f"{checkpoint} is of no use: {name} holds NaN or infinity")
+    return model
 
 
 def max_broken_option(function: Function) -> Function:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import devices_option, json_option, views_option
+from .options import complain, devices_option, emit, json_option, load_model, views_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,21 +36,18 @@ def predict(
 
     An image that cannot be read is named on standard error, the others are still predicted, and the exit code is 1.
     """
-    from ..model import Model
-
-    model = Model.load(checkpoint, devices=devices)
+    model = load_model(checkpoint, devices)
     results: list[dict[str, Any]] = []
     for start in range(0, len(images), _BATCH):
         part = _predict(model, images[start : start + _BATCH], top, views)
         for result in part:
             if "error" in result:
-                click.echo(f"alexnet-cuda: error: {result['error']}", err=True)
+                complain(f"error: {result['error']}")
             elif not as_json:
-                _print(result)
+                emit(_as_text(result))
         results += part
     if as_json:
-        json.dump(results, sys.stdout)
-        click.echo()
+        emit(json.dumps(results, allow_nan=False))
     return 1 if any("error" in result for result in results) else 0
 
 
@@ -60,6 +56,7 @@ def _predict(model: Model, files: tuple[str, ...], top: int, views: int) -> list
     import numpy as np
 
     from ..data import read_square
+    from ..train.evaluation import OutputsNotFinite
 
     squares: dict[int, np.ndarray] = {}
     results: list[dict[str, Any]] = [{"image": file} for file in files]
@@ -71,6 +68,8 @@ def _predict(model: Model, files: tuple[str, ...], top: int, views: int) -> list
     if squares:
         count = min(top, model.config.num_classes)
         classes, probabilities = model.predict(np.stack(list(squares.values())), top=count, views=views)
+        if not np.isfinite(probabilities).all():
+            raise OutputsNotFinite()
         for row, index in enumerate(squares):
             results[index]["classes"] = [
                 {"class": _name(model, label), "label": label, "probability": probability}
@@ -89,7 +88,6 @@ def _name(model: Model, label: int) -> str:
     return str(label) if model.class_names is None else model.class_names[label]
 
 
-def _print(result: dict[str, Any]) -> None:
-    click.echo(result["image"])
-    for entry in result["classes"]:
-        click.echo(f"  {entry['probability']:8.3%}  {entry['class']}")
+def _as_text(result: dict[str, Any]) -> str:
+    rows = [f"  {entry['probability']:8.3%}  {entry['class']}" for entry in result["classes"]]
+    return "\n".join([result["image"], *rows])

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from ..files import naming
 from .base import ImageSource, printable
 from .decompress import decompress
 from .image import MAX_FILE_BYTES, DecodeError, load_image
@@ -72,6 +73,15 @@ class ArchiveSource(ImageSource):
             reason = f"it has become shorter, {self.names[index]} lies behind its end"
             raise OSError(errno.EIO, reason, self.name)
         return load_image(data, self.names[index], at_least)
+
+    def contents(self, index: int) -> bytes:
+        """The bytes of image `index`'s file; fewer where the archive is cut short."""
+        with naming(self.name):
+            return os.pread(self._file, min(self.size(index), MAX_FILE_BYTES), int(self._offsets[index]))
+
+    def size(self, index: int) -> int:
+        """How many they are, by the archive."""
+        return int(self._sizes[index])
 
 
 def _scan(file: int, name: str, ignored: Ignored) -> dict[_Path, tuple[int, int]]:

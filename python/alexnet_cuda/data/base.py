@@ -66,6 +66,14 @@ class ImageSource(abc.ABC):
             The file cannot be read, so that nobody knows.
         """
 
+    def contents(self, index: int) -> bytes:
+        """The bytes of image `index`'s file, where there is none its pixels; raises OSError."""
+        return self.read(index).tobytes()
+
+    def size(self, index: int) -> int:
+        """How many they are."""
+        return len(self.contents(index))
+
     def read(self, index: int) -> UInt8Array:
         """Image `index` as uint8 RGB [H, W, 3]; raises as `load`."""
         return np.array(self.load(index, None), dtype=np.uint8)
@@ -101,6 +109,12 @@ class _View(ImageSource):
 
     def load(self, index: int, at_least: int | None) -> Image.Image:
         return self._base.load(int(self._indices[index]), at_least)
+
+    def contents(self, index: int) -> bytes:
+        return self._base.contents(int(self._indices[index]))
+
+    def size(self, index: int) -> int:
+        return self._base.size(int(self._indices[index]))
 
 
 def align(source: ImageSource, classes: Sequence[str]) -> ImageSource:

@@ -43,3 +43,7 @@ class DigitsSource(ImageSource):
         from PIL import Image
 
         return Image.fromarray(self._grey[index]).convert("RGB")
+
+    def contents(self, index: int) -> bytes:
+        """The pixels of image `index`."""
+        return bytes(self._grey[index])

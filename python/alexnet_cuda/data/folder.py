@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .base import ImageSource, printable
-from .image import load_image
+from .image import MAX_FILE_BYTES, load_image
 from .layout import MAX_DEPTH, Ignored, arrange, left_out
 
 if TYPE_CHECKING:
@@ -46,6 +46,15 @@ class FolderSource(ImageSource):
     def load(self, index: int, at_least: int | None) -> Image.Image:
         """Image `index`."""
         return load_image(self._root / self._paths[index], self.names[index], at_least)
+
+    def contents(self, index: int) -> bytes:
+        """The bytes of image `index`'s file."""
+        with open(self._root / self._paths[index], "rb") as file:
+            return file.read(MAX_FILE_BYTES)
+
+    def size(self, index: int) -> int:
+        """How many they are, without reading them."""
+        return os.stat(self._root / self._paths[index]).st_size
 
 
 def _found(folder: str, above: tuple[str, ...], ignored: Ignored) -> Iterator[tuple[str, ...]]:

@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
+from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, LOCK_NAME, METRICS_NAME
 from .base import printable
 from .image import IMAGE_SUFFIXES
 
@@ -124,7 +124,7 @@ def _select(found: Iterable[Path], ignored: Ignored) -> tuple[list[Path], set[Pa
         name = path[-1]
         if name and folders[path[:-1]] and _counts(path, ignored):
             (images if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES else others).append(path)
-    runs = {path[:-1] for path in others if path[-1] in (CHECKPOINT_NAME, METRICS_NAME)}
+    runs = {path[:-1] for path in others if path[-1] in (CHECKPOINT_NAME, METRICS_NAME, LOCK_NAME)}
     kept = []
     for path in images:
         if path[:-1] in runs and path[-1] in (CURVES_NAME, FILTERS_NAME):

@@ -1,7 +1,8 @@
 """Training: recipes, the loop, checkpoints that resume to the bit, and evaluation."""
 
+from .lock import FolderInUse
 from .recipe import Recipe, recipe_for
 from .setup import TrainOptions
 from .trainer import TrainingDiverged, TrainResult, train
 
-__all__ = ["Recipe", "TrainOptions", "TrainResult", "TrainingDiverged", "recipe_for", "train"]
+__all__ = ["FolderInUse", "Recipe", "TrainOptions", "TrainResult", "TrainingDiverged", "recipe_for", "train"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from ..model import Model
 
 _TOP = 5
+
+
+class OutputsNotFinite(ValueError):
+    """The model's outputs hold NaN or infinity."""
+
+    def __init__(self) -> None:
+        super().__init__("the model's outputs are not finite: its weights hold NaN, infinity or huge values")
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,9 @@ def evaluate(
     Raises
     ------
     ValueError
-        When no image can be decoded, or the model's outputs are not finite.
+        When no image can be decoded.
+    OutputsNotFinite
+        When the model's outputs are not finite.
     """
     loss, images = 0.0, 0
     wrong = np.zeros(2, np.int64)
@@ -79,10 +88,7 @@ def evaluate(
     ):
         for batch, labels, _ in ready:
             scores = _log_probabilities(model, batch, views)
-            own = scores[np.arange(len(scores)), labels]
-            if not np.isfinite(scores).all():
-                raise ValueError("the model's outputs are not finite: its weights hold NaN, infinity or huge values")
-            loss -= float(own.sum())
+            loss -= float(scores[np.arange(len(scores)), labels].sum())
             rank = _ranks(scores, labels)
             wrong += [np.count_nonzero(rank >= 1), np.count_nonzero(rank >= _TOP)]
             images += len(scores)
@@ -94,16 +100,29 @@ def evaluate(
     return Evaluation(images, loss / images, top1, None if few else top5, dict(loader.skipped))
 
 
+def not_finite(parameters: Mapping[str, np.ndarray]) -> str | None:
+    """Give the name of the first parameter that holds NaN or infinity: a ReLU behind it can hide them."""
+    return next((name for name, tensor in parameters.items() if not np.isfinite(tensor).all()), None)
+
+
+def batch_loss(model: Model, images: np.ndarray, labels: np.ndarray) -> float:
+    """Give the mean cross-entropy of a batch's centre crops; raises `OutputsNotFinite`."""
+    scores = _log_probabilities(model, images, 1)
+    return -float(scores[np.arange(len(scores)), labels].mean())
+
+
 def _log_probabilities(model: Model, images: np.ndarray, views: int) -> np.ndarray:
     """Give float64 [n, classes]."""
+    outputs = model.forward(images, train=False) if views == 1 else model.probabilities(images, views=views)
+    scores: np.ndarray = np.asarray(outputs, np.float64)
+    if not np.isfinite(scores).all():
+        raise OutputsNotFinite()
     if views == 1:
-        logits: np.ndarray = np.asarray(model.forward(images, train=False), np.float64)
-        logits = logits - logits.max(axis=1, keepdims=True)
-        logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        return logits
-    probabilities: np.ndarray = np.asarray(model.probabilities(images, views=views), np.float64)
+        scores = scores - scores.max(axis=1, keepdims=True)
+        scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        return scores
     # A class that float32 gave no probability at all would make the mean loss infinite.
-    logs: np.ndarray = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    logs: np.ndarray = np.log(np.maximum(scores, np.finfo(np.float32).tiny))
     return logs
 
 

@@ -9,7 +9,10 @@ from typing import Any
 
 
 class StopRequest:
-    """While it is entered, SIGINT (Ctrl-C) and SIGTERM only set `signal`; a second one acts as it did before.
+    """While it is entered, SIGINT (Ctrl-C), SIGTERM and SIGHUP only set `signal`; a second one acts as it did before.
+
+    Where SIGHUP is ignored (nohup) it stays ignored. After any of them a SIGHUP is ignored too: a terminal that closes
+    may send several, by the shell and by the system, which must not cut the saving short.
 
     Attributes
     ----------
@@ -23,21 +26,19 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
-        self._restore()
-
-    def _restore(self) -> None:
         for kind, handler in self._before.items():
-            signal.signal(kind, handler)
-        self._before = {}
+            signal.signal(kind, signal.SIG_IGN if kind == signal.SIGHUP else handler)
 
     def __enter__(self) -> StopRequest:
         # Python delivers signals to the main thread only, and lets no other set handlers.
         if threading.current_thread() is threading.main_thread():
-            for kind in (signal.SIGINT, signal.SIGTERM):
-                self._before[kind] = signal.signal(kind, self._note)
+            for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if kind != signal.SIGHUP or signal.getsignal(kind) != signal.SIG_IGN:
+                    self._before[kind] = signal.signal(kind, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._restore()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

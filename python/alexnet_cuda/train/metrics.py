@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from ..files import METRICS_NAME as METRICS_NAME
-from ..files import atomic_path
+from ..files import atomic_path, naming
 
 
 def _encode(record: dict[str, Any]) -> str:
@@ -27,9 +27,9 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     Raises
     ------
     ValueError
-        When a line that is not the last is no JSON object.
+        When a line that is not the last is no JSON object with a step and an epoch.
     """
-    with open(path, encoding="utf-8") as file:
+    with naming(path), open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
                 return
@@ -39,6 +39,8 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
                 raise ValueError(f"{path} line {number} is not a JSON object ({error})") from error
             if not isinstance(record, dict):
                 raise ValueError(f"{path} line {number} is not a JSON object")
+            if any(type(record.get(key)) is not int or record[key] < 1 for key in ("step", "epoch")):
+                raise ValueError(f"{path} line {number} is no record of a step or an epoch")
             yield record
 
 
@@ -69,8 +71,9 @@ class MetricsWriter:
 
     def write(self, **record: Any) -> None:
         """Append one record; NaN and infinity become null."""
-        self._file.write(_encode(record))
-        self._file.flush()
+        with naming(self._file.name):
+            self._file.write(_encode(record))
+            self._file.flush()
 
     def __enter__(self) -> MetricsWriter:
         return self

@@ -63,10 +63,12 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     steps_per_epoch = 0.0
     for record in read_metrics(path):
         if is_epoch(record):
-            epochs.append([_number(record[key]) for key in ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")])
+            epochs.append(
+                [_number(record.get(key)) for key in ("epoch", "loss", "accuracy", "val_loss", "val_accuracy")]
+            )
             steps_per_epoch = record["step"] / record["epoch"]
         else:
-            losses.append(_number(record["loss"]))
+            losses.append(_number(record.get("loss")))
     size = -(-len(losses) // _POINTS) or 1
     means = [float(np.mean(losses[start : start + size])) for start in range(0, len(losses), size)]
     middle = [min(start + size / 2, len(losses)) for start in range(0, len(losses), size)]

@@ -1,19 +1,26 @@
-"""What a run shows while it works: a live bar on a terminal, plain lines elsewhere."""
+"""What a run shows while it works: a live bar on a terminal, plain lines elsewhere.
+
+Nothing of it can stop a run: when standard output fails once (closed, full, nobody reads it, an object that is not a
+whole file), no more is written.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 _LINE_SECONDS = 10.0
+_FRAME_SECONDS = 0.1
 
 
 class PlainReporter:
     """One line an epoch, and one every ten seconds within it."""
 
     def __init__(self) -> None:
+        self._failed = False
         self._total = 0
         self._epochs = 0
         self._started = 0.0
@@ -52,14 +59,22 @@ class PlainReporter:
 
     def message(self, line: str) -> None:
         """Show a line."""
-        print(line, flush=True)
+        self._show(lambda: print(shown(line), flush=True))
+
+    def _show(self, write: Callable[[], object]) -> None:
+        if self._failed:
+            return
+        try:
+            write()
+        except Exception:
+            self._failed = True
 
 
 class LiveReporter(PlainReporter):
     """A progress bar that stays at the bottom of the terminal."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         super().__init__()
         self._progress = Progress(
@@ -67,40 +82,66 @@ class LiveReporter(PlainReporter):
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[figures]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             expand=True,
+            # Its thread would write where no failure is caught.
+            auto_refresh=False,
         )
         self._task: Any = None
+        self._last_frame = 0.0
 
     def __enter__(self) -> LiveReporter:
-        self._progress.start()
+        self._show(self._progress.start)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        # Also after a failure: it gives back sys.stdout.
+        self._failed = False
+        self._show(self._progress.stop)
 
     def start(self, step: int, total: int, epochs: int) -> None:
         """Begin a run."""
         self._epochs = epochs
-        self._task = self._progress.add_task("", total=total, completed=step, epoch=f"1/{epochs}", figures="")
+        self._show(lambda: self._add_task(step, total))
+
+    def _add_task(self, step: int, total: int) -> None:
+        self._task = self._progress.add_task("", total=total, completed=step, epoch=f"1/{self._epochs}", figures="")
 
     def step(self, step: int, epoch: int, loss: float, accuracy: float, speed: float) -> None:
         """Show a step."""
-        figures = f"{speed:.0f} images/s  loss {loss:.4f}  accuracy {accuracy:.1%}"
-        self._progress.update(self._task, completed=step, epoch=f"{epoch}/{self._epochs}", figures=figures)
+        # Short enough for a bar beside it in 80 columns, whatever the numbers.
+        figures = f"loss {loss:.4g}, {accuracy:.1%}, {speed:.0f} img/s"
+        now = time.monotonic()
+        due = now - self._last_frame >= _FRAME_SECONDS
+        self._last_frame = now if due else self._last_frame
+        self._show(
+            lambda: self._progress.update(
+                self._task, completed=step, refresh=due, epoch=f"{epoch}/{self._epochs}", figures=figures
+            )
+        )
 
     def message(self, line: str) -> None:
         """Show a line above the bar."""
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console = self._progress.console
+        self._show(lambda: console.print(shown(line), markup=False, highlight=False, soft_wrap=True))
 
 
 def make_reporter() -> PlainReporter:
     """Give the reporter that suits where the output goes."""
-    return LiveReporter() if sys.stdout.isatty() else PlainReporter()
+    try:
+        live = sys.stdout.isatty()
+    except (AttributeError, ValueError):  # none, not a file, or closed
+        live = False
+    return LiveReporter() if live else PlainReporter()
+
+
+def shown(text: str) -> str:
+    """Give a text as standard output can take it, with escapes for characters that it has not."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,16 +73,16 @@ class Recipe:
         object.__setattr__(self, "milestones", tuple(self.milestones))
         object.__setattr__(self, "config", dict(self.config))
         for name in ("epochs", "batch_size", "patience"):
-            _require_int(name, getattr(self, name), 1)
-        _require_int("seed", self.seed, 0)
-        _require_number("learning_rate", self.learning_rate, above=0)
-        _require_number("weight_decay", self.weight_decay, least=0)
-        _require_number("momentum", self.momentum, least=0, below=1)
-        _require_number("validation_split", self.validation_split, least=0, below=1)
+            require_int(name, getattr(self, name), 1)
+        require_int("seed", self.seed, 0)
+        require_number("learning_rate", self.learning_rate, above=0)
+        require_number("weight_decay", self.weight_decay, least=0)
+        require_number("momentum", self.momentum, least=0, below=1)
+        require_number("validation_split", self.validation_split, least=0, below=1)
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, not {self.schedule!r}")
         for milestone in self.milestones:
-            _require_int("milestones", milestone, 1)
+            require_int("milestones", milestone, 1)
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones must rise, got {list(self.milestones)}")
         if (self.schedule == "step") != bool(self.milestones):
@@ -159,19 +160,24 @@ def from_given(base: Recipe, given: Mapping[str, Any]) -> Recipe:
     return dataclasses.replace(base, **values)
 
 
-def _require_int(name: str, value: object, least: int) -> None:
+def require_int(name: str, value: object, least: int) -> None:
+    """Raise a TypeError or ValueError for what is no whole number from `least` on."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
+    if value >= 1 << 64:
+        raise ValueError(f"{name} must be below 2**64, got {value}")
 
 
-def _require_number(
+def require_number(
     name: str, value: object, *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf
 ) -> None:
+    """Raise a TypeError or ValueError for what is no finite number within the bounds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not (math.isfinite(value) and value > above and value >= least and value < below):
+    # No math.isfinite, which cannot take every whole number.
+    if not (abs(value) <= sys.float_info.max and value > above and value >= least and value < below):
         bounds = [f"above {above}" * (above > -math.inf), f"at least {least}" * (least > -math.inf)]
         bounds.append(f"below {below}" * (below < math.inf))
         raise ValueError(f"{name} must be {' and '.join(filter(None, bounds))}, got {value}")

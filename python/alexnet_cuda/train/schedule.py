@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .recipe import Recipe
+from .recipe import Recipe, require_int, require_number
 
 _FACTOR = 10.0
 
@@ -97,9 +97,13 @@ class PlateauSchedule(Schedule):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `state` gave."""
+        for name in ("waited", "drops"):
+            require_int(name, state[name], 0)
+        if state["best"] is not None:
+            require_number("best", state["best"])
         self._best = state["best"]
         self._waited = state["waited"]
-        self._drops = state["drops"]
+        self._drops = min(state["drops"], 300)  # ten times as many are no float any more
 
 
 _KINDS = {"constant": Schedule, "step": StepSchedule, "cosine": CosineSchedule, "plateau": PlateauSchedule}

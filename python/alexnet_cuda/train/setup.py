@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import load_checkpoint
+from ..checkpoint import Checkpoint, load_checkpoint
 from ..files import CHECKPOINT_NAME as CHECKPOINT_NAME
-from ..files import check_output_folder
-from .recipe import Recipe, recipe_for
-from .state import TrainState, fingerprint
+from .recipe import Recipe, recipe_for, require_int
+from .schedule import make_schedule
+from .state import TrainState, difference, fingerprint
 
 if TYPE_CHECKING:
     from ..data import ImageSource
@@ -50,6 +52,10 @@ class TrainOptions:
         A checkpoint is written at the end of each epoch, and within one after so many steps or minutes.
     workers
         Threads that decode images.
+    checksum
+        Tell a source that changed by the bytes of all files, not of a few; when beginning a run and when resuming.
+    accept_changes
+        Resume on a source that changed, as long as it has the same classes.
     max_broken
         Part of the images, of training and of validation, that may be broken.
     """
@@ -64,11 +70,15 @@ class TrainOptions:
     checkpoint_steps: int | None = None
     checkpoint_minutes: float = 10.0
     workers: int = 2
+    checksum: bool = False
+    accept_changes: bool = False
     max_broken: float = MAX_BROKEN
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
+        if self.accept_changes and not self.resume:
+            raise ValueError("accept_changes is for resuming a run")
         if self.validation is not None and self.given.get("validation_split"):
             raise ValueError("a validation source and a validation split exclude each other")
         if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
@@ -117,7 +127,7 @@ def prepare(options: TrainOptions) -> Run:
     ValueError, TypeError, FileNotFoundError, FileExistsError, OSError, ImportError
         One sentence each, for whatever keeps the run from starting.
     """
-    folder = check_output_folder(options.output)
+    folder = options.output
     path = folder / CHECKPOINT_NAME
     if options.resume:
         return _resumed(options, path)
@@ -133,7 +143,7 @@ def _new(options: TrainOptions) -> Run:
     recipe = recipe_for(options.source, options.given)
     if options.validation is not None:
         recipe = dataclasses.replace(recipe, validation_split=0.0)
-    training, validation, identity = _open(options.source, options.validation, recipe)
+    training, validation, identity = _open(options, options.validation, recipe)
     model = _build(recipe, training, options)
     model.class_names = training.classes
     return Run(options, recipe, model, training, validation, TrainState(), None, identity)
@@ -145,48 +155,69 @@ def _resumed(options: TrainOptions, path: Path) -> Run:
     if not path.exists():
         raise FileNotFoundError(f"there is no {path} to resume from: start the run without --resume")
     checkpoint = load_checkpoint(path)
-    stored = checkpoint.metadata.get("train")
-    if stored is None:
-        raise ValueError(f"{path} holds a model but no training run to resume")
-    try:
-        recipe, state = Recipe(**stored["recipe"]), TrainState(**stored["state"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds a training run that this release cannot resume ({error})") from error
+    recipe, state, sources, schedule = read_run(checkpoint)
     recipe = recipe.changed(options.given)
-    validation_name = options.validation or stored["sources"]["validation"]
-    training, validation, identity = _open(options.source, validation_name, recipe)
-    for part in ("training", "validating"):
-        before, now = stored["sources"][part], identity[part]
-        if before != now:
-            raise ValueError(
-                f"the images for {part} are not those the run in {path.parent} began with ({_count(before)} then, "
-                f"{_count(now)} now)"
-            )
+    training, validation, identity = _open(options, options.validation or sources["validation"], recipe)
+    _compare(options, sources, identity)
+    if checkpoint.network()[1] != training.classes:
+        raise ValueError(f"{training.name} has other classes than the run in {path.parent}")
     model = Model.load(path, devices=options.devices)
+    if sources["training"]["digest"] != identity["training"]["digest"]:
+        state.begin_epoch()  # of the new images
     if momentum := checkpoint.velocity():
         model.set_velocity(momentum)
-    return Run(
-        options,
-        recipe,
-        model,
-        training,
-        validation,
-        state,
-        stored["schedule"],
-        identity,
-    )
+    # What a run without --checksum does not compare it does not forget either.
+    identity = identity if options.accept_changes else {**sources, "validation": identity["validation"]}
+    return Run(options, recipe, model, training, validation, state, schedule, identity)
 
 
-def _count(part: dict[str, Any] | None) -> str:
-    return "none" if part is None else f"{part['images']} images"
+def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any], dict[str, Any]]:
+    """Give the recipe, state, sources and schedule of the run that a checkpoint belongs to.
+
+    Raises
+    ------
+    ValueError
+        It belongs to none, or what it says of it is damaged.
+    """
+    stored = checkpoint.metadata.get("train")
+    if stored is None:
+        raise ValueError(f"{checkpoint.path} holds a model but no training run to resume")
+    try:
+        recipe, state, sources = Recipe(**stored["recipe"]), TrainState(**stored["state"]), stored["sources"]
+        make_schedule(recipe, 1, stored["schedule"])
+        for part in (sources["training"], sources["validating"]):
+            if part is sources["validating"] is None:
+                continue
+            require_int("images", part["images"], 1)
+            if not isinstance(part["digest"], str):
+                raise TypeError(f"digest {part['digest']!r}")
+        if not isinstance(sources["validation"], (str, NoneType)):
+            raise TypeError(f"validation {sources['validation']!r}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{checkpoint.path} holds a training run that this release cannot resume ({error})") from error
+    return recipe, state, sources, stored["schedule"]
+
+
+def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse images that are not those of the run, unless they are accepted."""
+    for part in () if options.accept_changes else ("training", "validating"):
+        if found := difference(before[part], now[part]):
+            raise ValueError(
+                f"the images for {part} are not those the run in {options.output} began with ({found}): give those, "
+                "start anew in another --output, or go on with these by --accept-changes"
+            )
+        if options.checksum and before[part] is not None and "contents" not in before[part]:
+            raise ValueError(
+                f"the run in {options.output} was begun without --checksum: there is nothing to compare all bytes with"
+            )
 
 
 def _open(
-    source: str, validation_name: str | None, recipe: Recipe
+    options: TrainOptions, validation_name: str | None, recipe: Recipe
 ) -> tuple[ImageSource, ImageSource | None, dict[str, Any]]:
     from ..data import align, open_source, split
 
-    training = open_source(source)
+    training = open_source(options.source)
     validation: ImageSource | None = None
     if validation_name is not None:
         validation = align(open_source(validation_name, minimum_classes=1), training.classes)
@@ -198,9 +229,9 @@ def _open(
             "--schedule"
         )
     identity = {
-        "validation": validation_name,
-        "training": fingerprint(training),
-        "validating": None if validation is None else fingerprint(validation),
+        "validation": None if validation_name is None else absolute(validation_name),
+        "training": fingerprint(training, options.checksum),
+        "validating": None if validation is None else fingerprint(validation, options.checksum),
     }
     return training, validation, identity
 
@@ -235,6 +266,11 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions) -> Mode
     return Model(recipe.preset, devices=options.devices, **fields)
 
 
+def absolute(source: str) -> str:
+    """Give a source's name as it is good in any folder."""
+    return source if source == "digits" else os.path.abspath(source)
+
+
 def describe(
     training: ImageSource, validation: ImageSource | None, devices: tuple[str, ...], output: str | os.PathLike[str]
 ) -> list[str]:
@@ -250,6 +286,8 @@ def describe(
 
 
 def default_output(source: str) -> Path:
-    """Give the folder of a run that names none: ``runs/`` and the source's name without endings."""
-    name = os.path.basename(os.path.normpath(source)).split(".")[0]
+    """Give the folder of a run that names none: ``runs/`` and the source's name, without an archive's endings."""
+    name = os.path.basename(os.path.abspath(source))
+    if not os.path.isdir(source):
+        name = re.sub(r"(\.tar(\.\w+)?|\.t\w?z\d?)$", "", name, flags=re.IGNORECASE)
     return Path("runs") / (name or "run")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
-import shlex
 import time
 import warnings
 from collections import deque
@@ -17,21 +17,29 @@ import numpy as np
 
 from ..checkpoint import join_tensors, save_checkpoint
 from ..result import StepResult
+from ..wording import counted
 from . import plots
-from .evaluation import Evaluation, evaluate
+from .command import train_command
+from .evaluation import Evaluation, OutputsNotFinite, batch_loss, evaluate, not_finite
 from .interrupt import StopRequest
+from .lock import locked_folder
 from .metrics import METRICS_NAME, MetricsWriter
 from .progress import PlainReporter, make_reporter
+from .recipe import CHANGEABLE, Recipe
 from .schedule import make_schedule, state_of
 from .setup import CHECKPOINT_NAME, Run, TrainOptions, describe, prepare
 
 _PLOT_SECONDS = 60.0
 _STALL_EPOCHS = 2
 _STALL_MARGIN = 0.02
+# Times ln(classes), the loss of a network that guesses. Pixels that are not scaled may start at some fifty times that;
+# what explodes passes a thousand times within a few steps, on its way to infinity.
+_EXPLODED = 1000.0
+_PROBE = 32
 
 
 class TrainingDiverged(RuntimeError):
-    """Loss or weights are NaN or infinite."""
+    """Loss or weights are NaN or infinite, or the loss has exploded."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,14 @@ def train(options: TrainOptions) -> TrainResult:
         Before anything is written, for whatever keeps the run from starting; later OSError when writing fails or an
         image cannot be read (`alexnet_cuda.data.ReadError`), ValueError when too many are broken
         (`alexnet_cuda.data.TooManyBroken`); what was done before these is saved.
+    FolderInUse
+        When another run writes to that folder.
     TrainingDiverged
-        When loss or weights become NaN or infinite; the last checkpoint stays.
+        When loss or weights become NaN or infinite, or when a checkpoint is due and the loss has exploded; the last
+        checkpoint stays.
     """
-    return Trainer(prepare(options)).run()
+    with locked_folder(options.output):
+        return Trainer(prepare(options)).run()
 
 
 class _Step(NamedTuple):
@@ -119,6 +131,7 @@ class Trainer:
         self._last_record: dict[str, Any] = {}
         self._last_save = self._last_plot = time.monotonic()
         self._told_stall = False
+        self._probe: tuple[np.ndarray, np.ndarray] | None = None  # images and labels that weights are tried on
 
     def run(self) -> TrainResult:
         """Train until the last epoch is done or a signal comes."""
@@ -137,14 +150,17 @@ class Trainer:
             for line in describe(run.training, run.validation, self._model.devices, self._folder):
                 reporter.message(line)
             if state.epoch >= recipe.epochs:
-                reporter.message(f"all {recipe.epochs} epochs are done already: give --epochs for more")
+                reporter.message(f"done already ({counted(recipe.epochs, 'epoch')}): give --epochs for more")
             reporter.start(self._model.step, recipe.epochs * len(self._loader), recipe.epochs)
             while state.epoch < recipe.epochs and stop.signal is None:
                 self._train_epoch(metrics, stop, reporter)
                 validation = None if stop.signal else self._validate(stop)
-                if stop.signal is None or validation is not None:
-                    self._end_epoch(validation, metrics, reporter)
-                self._save()
+                finished = stop.signal is None or validation is not None
+                if finished:
+                    self._end_epoch(validation, metrics)
+                self._save(None if validation is None else validation.loss)
+                if finished:
+                    self._report_epoch(reporter)
             self._draw(reporter, at_end=True)
             self._report_skipped(reporter)
             if stop.signal is not None and state.epoch < recipe.epochs:
@@ -165,12 +181,11 @@ class Trainer:
 
     def resume_command(self) -> str:
         """Give the command that goes on with this run."""
-        options = self._run.options
-        words = ["alexnet-cuda", "train", options.source, "--output", str(options.output), "--resume"]
-        if options.devices is not None:
-            devices = options.devices
-            words += ["--devices", devices if isinstance(devices, str) else ",".join(devices)]
-        return shlex.join(words)
+        return train_command(self._resumed({}))
+
+    def _resumed(self, given: dict[str, Any]) -> TrainOptions:
+        # What was given when it began is in the checkpoint.
+        return dataclasses.replace(self._run.options, given=given, resume=True, overwrite=False, accept_changes=False)
 
     @contextlib.contextmanager
     def _saving_when_images_fail(self, reporter: PlainReporter) -> Iterator[None]:
@@ -186,7 +201,6 @@ class Trainer:
             raise
 
     def _begin(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         if not self._run.options.resume:
             # What an earlier run left here must not be taken for this one's.
             for name in (CHECKPOINT_NAME, METRICS_NAME, plots.CURVES_NAME, plots.FILTERS_NAME):
@@ -224,6 +238,8 @@ class Trainer:
                         weight_decay=recipe.weight_decay,
                     )
                     unseen.append(_Step(model.step, result, len(labels), rate))
+                    if self._probe is None:
+                        self._probe = images[:_PROBE].copy(), labels[:_PROBE]
                     stopping, saving = stop.signal is not None, self._save_is_due()
                     look(0 if stopping or saving else ahead)
                     if stopping:
@@ -247,17 +263,18 @@ class Trainer:
             images_per_second=round(speed, 1),
         )
         if not math.isfinite(loss):
-            raise self._diverged(f"the loss became {loss} at step {step.number}", step.rate)
+            raise self._diverged(f"the loss became {loss} at step {step.number}")
         reporter.step(step.number, state.epoch + 1, state.loss, state.accuracy, speed)
 
     def _validate(self, stop: StopRequest) -> Evaluation | None:
         if self._val_loader is None:
             return None
         self._check_weights()
-        return evaluate(self._model, self._val_loader, stop=lambda: stop.signal is not None)
+        with self._finite_outputs():
+            return evaluate(self._model, self._val_loader, stop=lambda: stop.signal is not None)
 
-    def _end_epoch(self, validation: Evaluation | None, metrics: MetricsWriter, reporter: PlainReporter) -> None:
-        state, recipe = self._state, self._run.recipe
+    def _end_epoch(self, validation: Evaluation | None, metrics: MetricsWriter) -> None:
+        state = self._state
         error = None if validation is None else validation.top1_error
         record: dict[str, Any] = {
             "epoch": state.epoch + 1,
@@ -271,9 +288,12 @@ class Trainer:
         self._last_record = record
         self._schedule.end_epoch(error)
         state.end_epoch(error)
-        line = f"epoch {state.epoch}/{recipe.epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.1%}"
-        if validation is not None:
-            line += f", validation loss {validation.loss:.4f}, accuracy {1 - validation.top1_error:.2%}"
+
+    def _report_epoch(self, reporter: PlainReporter) -> None:
+        record, epochs = self._last_record, self._run.recipe.epochs
+        line = f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}, accuracy {record['accuracy']:.1%}"
+        if record["val_loss"] is not None:
+            line += f", validation loss {record['val_loss']:.4f}, accuracy {record['val_accuracy']:.2%}"
         reporter.epoch(line)
         self._hint_at_stall(record["loss"], reporter)
         self._draw(reporter, at_end=False)
@@ -284,8 +304,10 @@ class Trainer:
             return True
         return time.monotonic() - self._last_save >= 60 * options.checkpoint_minutes
 
-    def _save(self) -> None:
+    def _save(self, loss: float | None = None) -> None:
+        """Write the checkpoint, if it is good; `loss` is its own on the validation images, where that is known."""
         self._check_weights()
+        self._check_loss(loss)
         self._state.skipped |= self._loader.skipped
         if self._val_loader is not None:
             self._state.skipped |= self._val_loader.skipped
@@ -308,19 +330,48 @@ class Trainer:
         self._last_save = time.monotonic()
 
     def _check_weights(self) -> None:
-        for name, tensor in self._model.parameters.items():
-            if not np.isfinite(tensor).all():
-                rate = self._schedule.rate(max(0, self._model.step - 1))
-                raise self._diverged(f"{name} holds NaN or infinity after step {self._model.step}", rate)
+        if name := not_finite(self._model.parameters):
+            raise self._diverged(f"{name} holds NaN or infinity after step {self._model.step}")
 
-    def _diverged(self, what: str, rate: float) -> TrainingDiverged:
-        kept = f"the last good checkpoint is {self._checkpoint}" if self._checkpoint.exists() else "no checkpoint yet"
-        causes = [f"a learning rate too high for this batch size (now {rate:g}; try --learning-rate {rate / 10:g})"]
-        if self._run.recipe.init == "paper":
+    def _check_loss(self, loss: float | None) -> None:
+        """Raise where the loss has exploded; that of the last step was of the weights before it, and says nothing."""
+        if loss is None and self._probe is not None:
+            # Where there is no memory for it, saving what may be good is better than losing it.
+            with self._finite_outputs(), contextlib.suppress(MemoryError):
+                loss = batch_loss(self._model, *self._probe)
+        if loss is not None and not loss <= _EXPLODED * math.log(self._model.config.num_classes):
+            raise self._diverged(f"the loss has exploded to {loss:.4g} after step {self._model.step}")
+
+    @contextlib.contextmanager
+    def _finite_outputs(self) -> Iterator[None]:
+        try:
+            yield
+        except OutputsNotFinite as error:
+            raise self._diverged(f"{error}, after step {self._model.step}") from error
+
+    def _diverged(self, what: str) -> TrainingDiverged:
+        """Make the error, with the command that could work: at a tenth of the rate, and at most the paper's."""
+        options, recipe, state = self._run.options, self._run.recipe, self._state
+        epoch = state.epoch if state.epoch and not state.batch else state.epoch + 1
+        rate = self._schedule.rate(max(0, self._model.step - 1))
+        lower = recipe.learning_rate * min(0.1, Recipe.learning_rate / rate if rate > 0 else 0.1)
+        changed = {"learning_rate": float(f"{lower:.2g}")}
+        if self._checkpoint.exists():
+            kept = f"the last good checkpoint is {self._checkpoint}"
+            given = {name: value for name, value in options.given.items() if name in CHANGEABLE}
+            resumed = self._resumed(given | changed)
+            command = train_command(dataclasses.replace(resumed, accept_changes=options.accept_changes))
+        else:
+            kept = "no checkpoint yet"
+            command = train_command(dataclasses.replace(options, given={**options.given, **changed}))
+        causes = [f"a learning rate too high for this batch size (now {rate:g})"]
+        if recipe.init == "paper":
             causes.append("initial weights that do not suit the data (try --init he)")
-        if self._run.recipe.precision == "float16":
+        if recipe.precision == "float16":
             causes.append("the narrow range of float16 (try --precision bfloat16)")
-        return TrainingDiverged(f"{what} (epoch {self._state.epoch + 1}); {kept}; likely causes: {', '.join(causes)}")
+        return TrainingDiverged(
+            f"{what} (epoch {epoch}); {kept}; likely causes: {', '.join(causes)}; at a lower rate: {command}"
+        )
 
     def _hint_at_stall(self, loss: float, reporter: PlainReporter) -> None:
         chance = math.log(self._model.config.num_classes)
@@ -347,7 +398,8 @@ class Trainer:
         skipped = self._state.skipped
         if not skipped:
             return
-        reporter.message(f"{len(skipped)} image files could not be decoded and were skipped:")
+        were = "was" if len(skipped) == 1 else "were"
+        reporter.message(f"{counted(len(skipped), 'image file')} could not be decoded and {were} skipped:")
         for name in list(skipped)[:shown]:
             reporter.message(f"  {name}: {skipped[name]}")
         if len(skipped) > shown:

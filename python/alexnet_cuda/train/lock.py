@@ -1,0 +1,94 @@
+"""One run at a time in a folder: a lock that the system lets go when its process ends, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..files import LOCK_NAME, check_output_folder, naming
+
+
+class FolderInUse(RuntimeError):
+    """Another run holds the folder."""
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold a folder for one run alone during the block.
+
+    A folder that does not exist is made for it, and goes again where the block has put nothing into it.
+
+    Raises
+    ------
+    FolderInUse
+        Another run, of this process or another one, holds it; the message says which.
+    OSError
+        The folder cannot be written or made.
+    """
+    check_output_folder(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK_NAME
+    try:
+        descriptor = _take(path)
+        try:
+            yield
+        finally:
+            # Removed while it is still held: whoever has opened it by now looks again, see `_take`.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(descriptor)
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            for place in made:
+                place.rmdir()
+
+
+def _take(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor, path)
+            # A run that ended between the opening and the locking took the file away with it.
+            if _is_at(path, descriptor):
+                with naming(path):
+                    os.ftruncate(descriptor, 0)
+                    os.pwrite(descriptor, _this_process().encode(), 0)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 1000, 0).decode("utf-8", "replace") or "another process"
+        raise FolderInUse(
+            f"{path.parent} is in use by a run ({holder}): wait until it ends, or give another --output"
+        ) from None
+    except OSError as error:
+        warnings.warn(
+            f"{path.parent} is on a file system without locks ({error.strerror}): start no second run there",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}"

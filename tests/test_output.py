@@ -1,0 +1,150 @@
+"""Standard output that fails, and a Ctrl-C while modules load: each command in a process of its own.
+
+One Python loads the package and forks for each case, before anything has made threads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from alexnet_cuda import Model, cli
+from alexnet_cuda.checkpoint import load_checkpoint
+
+DRIVER = r"""
+import errno, io, json, os, sys
+import numpy, alexnet_cuda.model, alexnet_cuda.doctor, alexnet_cuda.train, alexnet_cuda.data
+from alexnet_cuda.__main__ import main
+from alexnet_cuda.train import plots
+plots.plot_curves = lambda folder: folder
+
+def standard(kind, number, errors):
+    "What Python gives itself at its start for such a file."
+    if kind == "closed":
+        os.close(number)
+        return None
+    if kind == "unread":
+        reading, opened = os.pipe()
+        os.close(reading)
+    else:
+        opened = os.open("/dev/full" if kind == "full" else kind, os.O_WRONLY | os.O_CREAT)
+    os.dup2(opened, number)
+    os.close(opened)
+    return io.TextIOWrapper(open(number, "wb", closefd=False), "ascii", errors=errors)
+
+class Interrupt:
+    def __init__(self, name):
+        self.name = name
+    def find_spec(self, name, path=None, target=None):
+        if name == self.name:
+            raise KeyboardInterrupt
+
+for name, case in json.load(sys.stdin).items():
+    child = os.fork()
+    if child == 0:
+        os.chdir(case["folder"])
+        sys.stdout = sys.__stdout__ = standard(case["out"], 1, "strict")
+        sys.stderr = standard(case["err"], 2, "backslashreplace")
+        if case["interrupt"]:
+            for loaded in [name for name in sys.modules if name.startswith("alexnet_cuda.") and "__main__" not in name]:
+                del sys.modules[loaded]
+            sys.meta_path.insert(0, Interrupt(case["interrupt"]))
+        sys.argv[1:] = case["arguments"]
+        sys.exit(main())
+    print(name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+TRAIN = ["train", "photographs", "--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
+RUN = [*TRAIN, "--epochs", "2", "--batch-size", "8", "--output"]
+PREDICT = ["predict", "m.safetensors", "photographs/ant/0.png"]
+FULL = "alexnet-cuda: error: standard output: No space left on device\n"
+CLOSED = "alexnet-cuda: error: standard output: Bad file descriptor\n"
+
+# Standard output, arguments, exit code, standard error.
+CASES: dict[str, tuple[str, list[str], int, str]] = {
+    "train-closed": ("closed", [*RUN, "a"], 0, ""),
+    "train-full": ("full", [*RUN, "b"], 0, ""),
+    "train-unread": ("unread", [*RUN, "c"], 0, ""),
+    "train-ascii": ("out.txt", [*RUN, "übung"], 0, ""),
+    "predict-closed": ("closed", PREDICT, 2, CLOSED),
+    "predict-full": ("full", [*PREDICT, "--json"], 2, FULL),
+    "predict-unread": ("unread", PREDICT, 1, ""),
+    "predict-ascii": ("out2.txt", ["predict", "m.safetensors", "größe.png"], 0, ""),
+    "evaluate-full": ("full", ["evaluate", "m.safetensors", "photographs"], 2, FULL),
+    "summary-closed": ("closed", ["summary"], 2, CLOSED),
+    "summary-unread": ("unread", ["summary"], 1, ""),
+    "doctor-full": ("full", ["doctor"], 2, FULL),
+    "help-full": ("full", ["--help"], 2, "alexnet-cuda: error: No space left on device\n"),
+    "error-unseen": ("out3.txt", ["train", "absent", "--output", "d"], 2, "unseen"),
+    "ctrl-c-cli": ("out4.txt", ["summary"], 130, ""),
+    "ctrl-c-click": ("out5.txt", ["summary"], 130, ""),
+    "ctrl-c-later": ("out6.txt", ["summary"], 130, "\nalexnet-cuda: interrupted\n"),
+}
+INTERRUPTED = {
+    "ctrl-c-cli": "alexnet_cuda.cli",
+    "ctrl-c-click": "alexnet_cuda.train.recipe",
+    "ctrl-c-later": "alexnet_cuda.summary",
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+    """Give the folder that all the cases ran in, and their exit codes."""
+    folder = tmp_path_factory.mktemp("output")
+    for label, name in enumerate(("ant", "bee")):
+        (folder / "photographs" / name).mkdir(parents=True)
+        for number in range(5):
+            Image.new("RGB", (30, 20), (200 * label, 9 * number, 0)).save(
+                folder / "photographs" / name / f"{number}.png"
+            )
+    Image.new("RGB", (30, 20)).save(folder / "größe.png")
+    model = Model(num_classes=2, image_size=67, devices="cpu", conv_widths=(8, 16, 16, 16, 16), fc_widths=(32, 32))
+    model.class_names = ("ant", "bee")
+    model.save(folder / "m.safetensors")
+    cases: dict[str, Any] = {}
+    for name, (out, arguments, _, errors) in CASES.items():
+        err = "closed" if errors == "unseen" else f"{name}.err"
+        given = {"out": out, "err": err, "folder": str(folder), "interrupt": INTERRUPTED.get(name)}
+        cases[name] = {**given, "arguments": arguments}
+    root = str(Path(cli.__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root, "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        input=json.dumps(cases),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return folder, {name: int(code) for name, code in (line.split() for line in done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(
+    ended: tuple[Path, dict[str, int]], name: str
+) -> None:
+    folder, codes = ended
+    _, _, code, errors = CASES[name]
+    assert codes[name] == code
+    if errors != "unseen":
+        assert (folder / f"{name}.err").read_text() == errors
+
+
+@pytest.mark.parametrize("run", ["a", "b", "c", "übung"])
+def test_the_work_is_kept(ended: tuple[Path, dict[str, int]], run: str) -> None:
+    checkpoint = load_checkpoint(ended[0] / run / "checkpoint.safetensors")
+    assert checkpoint.metadata["train"]["state"]["epoch"] == 2
+    assert (ended[0] / run / "conv1_filters.png").exists()
+
+
+def test_what_a_terminal_cannot_show_is_escaped(ended: tuple[Path, dict[str, int]]) -> None:
+    assert (ended[0] / "out.txt").read_text().splitlines()[-1].endswith(r"; \xfcbung/checkpoint.safetensors")
+    assert (ended[0] / "out2.txt").read_text().startswith("gr\\xf6\\xdfe.png\n")
+    assert (ended[0] / "out3.txt").read_text() == ""
