@@ -4,5 +4,6 @@ from __future__ import annotations
 
 
 def counted(number: int, noun: str) -> str:
-    """Give ``1 image``, ``2 images``."""
-    return f"{number} {noun}{'s' * (number != 1)}"
+    """Give ``1 image``, ``2,000 images``, ``2 classes``."""
+    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{plural}"

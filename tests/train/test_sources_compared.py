@@ -109,8 +109,7 @@ def test_one_changed_file_of_many_is_found_by_the_checksum_alone() -> None:
     assert "other contents" in str(difference(whole, fingerprint(Files(other), checksum=True)))
     assert "other contents" in str(difference(whole, fingerprint(Files([b"ba"] * 1000))))
     assert "other sizes" in str(difference(whole, fingerprint(Files([b"abc", *files[1:]]))))
-    assert "1,000" not in str(difference(whole, fingerprint(Files(files[1:]))))
-    assert difference(whole, fingerprint(Files(files[:1]))) == "1000 images then, 1 image now"
+    assert difference(whole, fingerprint(Files(files[:1]))) == "1,000 images then, 1 image now"
     # As releases before this one left it.
     assert difference({key: whole[key] for key in ("images", "digest")}, fingerprint(Files(other))) is None
 

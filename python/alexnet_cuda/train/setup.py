@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint, load_checkpoint
 from ..files import CHECKPOINT_NAME as CHECKPOINT_NAME
+from ..wording import counted
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
 from .state import TrainState, difference, fingerprint
@@ -275,7 +276,9 @@ def describe(
     training: ImageSource, validation: ImageSource | None, devices: tuple[str, ...], output: str | os.PathLike[str]
 ) -> list[str]:
     """Give the lines that a run begins with: images, classes, devices, output, and what a source holds besides."""
-    line = f"{training.name}: {len(training):,} images of {len(training.classes):,} classes to train on"
+    line = (
+        f"{training.name}: {counted(len(training), 'image')} of {counted(len(training.classes), 'class')} to train on"
+    )
     sources = {training.name: training}
     if validation is not None:
         where = "held out" if validation.name in sources else f"of {validation.name}"
