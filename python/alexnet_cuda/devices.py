@@ -69,17 +69,19 @@ def default_device(precision: str) -> str:
 
     A GPU that is there but cannot be used is warned of.
     """
+    from .backends.cuda.runtime import process_problem
     from .precision import KERNEL_PRECISIONS
 
     if precision not in KERNEL_PRECISIONS:
         return "cpu"
+    forked = process_problem()
     try:
         module = importlib.import_module("alexnet_cuda._cuda")
-        if module.device_count() == 0:
+        if not forked and module.device_count() == 0:
             return "cpu"
     except (ImportError, RuntimeError):  # no kernels, no driver, no GPU
         return "cpu"
-    if problem := _problem(module):
+    if problem := forked or _problem(module):
         warnings.warn(f"cuda:0 stays unused: {problem}; see `alexnet-cuda doctor`", RuntimeWarning, stacklevel=2)
         return "cpu"
     return "cuda:0"
