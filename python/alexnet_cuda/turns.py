@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from .backends.locks import Level, fork_lock
+from .backends.locks import ForkLock, Level
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -17,7 +17,7 @@ class Turns:
     """Whose turn it is with a model, and which thread began the training step that is under way."""
 
     def __init__(self) -> None:
-        self._lock = fork_lock(Level.MODEL)
+        self._lock = ForkLock(Level.MODEL)
         self._doing = ""  # what the thread that holds the lock is at
         self._began: int | None = None
 

@@ -23,31 +23,58 @@ class Level(enum.IntEnum):
     BLAS = 2
 
 
-_locks: weakref.WeakValueDictionary[tuple[Level, int], Any] = weakref.WeakValueDictionary()
+class ForkLock:
+    """A reentrant lock that forks wait for, and that nobody can take twice while another one waits for it.
+
+    Parameters
+    ----------
+    level : Level
+    """
+
+    def __init__(self, level: Level) -> None:
+        self._lock: Any = threading.RLock()
+        self._next = threading.Lock()  # held by the thread whose turn it is after this one
+        _locks[level, next(_numbers)] = self
+
+    def __enter__(self) -> None:
+        if self._lock._is_owned():
+            self._lock.acquire()
+            return
+        with self._next:
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def renew(self) -> None:
+        """Forget the thread that waits: of a child, where there is none."""
+        self._next = threading.Lock()
+
+
+_locks: weakref.WeakValueDictionary[tuple[Level, int], ForkLock] = weakref.WeakValueDictionary()
 _numbers = count()
 _one_fork = threading.Lock()
-_held: list[Any] = []
-
-
-def fork_lock(level: Level) -> Any:
-    """A new `threading.RLock` that forks wait for."""
-    lock = threading.RLock()
-    _locks[level, next(_numbers)] = lock
-    return lock
+_held: list[ForkLock] = []
 
 
 def _before_fork() -> None:
     _one_fork.acquire()
     for reference in sorted(_locks.valuerefs(), key=lambda reference: reference.key):
         if (lock := reference()) is not None:
-            lock.acquire()
+            lock.__enter__()
             _held.append(lock)
 
 
-def _after_fork() -> None:
+def _in_parent() -> None:
     while _held:
-        _held.pop().release()
+        _held.pop().__exit__()
     _one_fork.release()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+def _in_child() -> None:
+    for lock in _held:
+        lock.renew()
+    _in_parent()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from ..locks import Level, fork_lock
+from ..locks import ForkLock, Level
 
-_lock = fork_lock(Level.BLAS)
+_lock = ForkLock(Level.BLAS)
 _holders: set[object] = set()
 # Threads before the first holder, of libraries whose limit is everybody's: the last holder gives them back.
 _before: dict[Any, int] = {}

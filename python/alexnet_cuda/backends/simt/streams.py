@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..locks import Level, fork_lock
+from ..locks import ForkLock, Level
 
 # Held by the thread that runs kernels or chooses among streams.
-executor_lock = fork_lock(Level.EXECUTOR)
+executor_lock = ForkLock(Level.EXECUTOR)
 
 
 @dataclass(eq=False)
