@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 # The forks are in processes of their own: what hangs there is ended by the alarm or the timeout, and fails.
 SCRIPT = """

@@ -30,14 +30,10 @@ def images_and_labels(model: Model, seed: int) -> tuple[Array, Array]:
 def in_the_midst(
     model: Model, monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any], other: Callable[[], Any]
 ) -> Any:
-    """The result of `call`, in whose first pass, when its images are loaded, another thread begins `other`."""
+    """The results of `call` and of `other`, which another thread begins in the midst of it, its images just loaded."""
     load, begun = model._inputs.load, threading.Event()
     results: list[Any] = []
-
-    def run_other() -> None:
-        results.append(other())
-
-    thread = threading.Thread(target=run_other)
+    thread = threading.Thread(target=lambda: results.append(other()))
 
     def loaded(*args: Any, **kwargs: Any) -> Any:
         halves = load(*args, **kwargs)
@@ -52,7 +48,8 @@ def in_the_midst(
     assert begun.is_set()
     thread.join(60)
     monkeypatch.undo()
-    return result, *results
+    (second,) = results
+    return result, second
 
 
 @pytest.mark.parametrize("devices", PLACES, ids=str)
