@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_cuda import _simt
 from alexnet_cuda.backends.cpu import cores, parallel
+from alexnet_cuda.backends.simt import memory
 
 V1, V2 = "4:cpu,cpuacct:{}\n3:memory:/x\n2:cpuset:{}\n", "0::{}\n"
 MAX, TWO, PART = "max 100000\n", "200000 100000\n", "50000 100000\n"
@@ -61,3 +63,18 @@ def test_a_number_of_threads_that_is_none_is_named(name: str, text: str, monkeyp
     monkeypatch.setenv(name, text)
     with pytest.raises(ValueError, match=f"{name} must be a positive integer, got '{text}'"):
         parallel.num_threads.__wrapped__()
+
+
+@pytest.mark.parametrize(("variable", "threads", "expected"), [("", 3, 3), ("", 40, 16), ("7", 3, 5)])
+def test_the_executor_takes_as_many_unless_told(
+    variable: str, threads: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _simt.thread_count()
+    monkeypatch.setenv("ALEXNET_CUDA_SIMT_THREADS", variable)
+    monkeypatch.setattr(memory, "num_threads", lambda: threads)
+    _simt.set_thread_count(count=5)
+    try:
+        memory.extension.__wrapped__()
+        assert _simt.thread_count() == expected
+    finally:
+        _simt.set_thread_count(count=before)

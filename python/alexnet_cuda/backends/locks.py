@@ -16,7 +16,7 @@ from typing import Any
 
 
 class Level(enum.IntEnum):
-    """Whose a lock is. A thread that holds one takes only higher ones, or younger ones of its level: none in a circle."""
+    """Whose a lock is. A thread that holds one takes higher or younger ones only, so that none waits in a circle."""
 
     MODEL = 0
     EXECUTOR = 1
