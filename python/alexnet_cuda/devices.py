@@ -7,6 +7,8 @@ import re
 import warnings
 from typing import Any
 
+from .backends.locks import late_import
+
 
 def open_devices(
     devices: str | tuple[str, ...] | list[str] | None, precision: str, cuda_graph: bool = True
@@ -112,7 +114,7 @@ def _kind(name: str) -> str:
 
 
 def _class(kind: str) -> Any:
-    module = importlib.import_module(f"alexnet_cuda.backends.{kind}.device")
+    module = late_import(f"alexnet_cuda.backends.{kind}.device")
     return getattr(module, f"{kind.capitalize()}Device")
 
 

@@ -8,9 +8,11 @@ until it holds all of these locks; parent and child then give them back.
 from __future__ import annotations
 
 import enum
+import importlib
 import os
 import threading
 import weakref
+from functools import cache
 from itertools import count
 from typing import Any
 
@@ -21,6 +23,7 @@ class Level(enum.IntEnum):
     MODEL = 0
     EXECUTOR = 1
     BLAS = 2
+    IMPORT = 3
 
 
 class ForkLock:
@@ -46,15 +49,31 @@ class ForkLock:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def renew(self) -> None:
-        """Forget the thread that waits: of a child, where there is none."""
+    def renew(self, held: bool) -> None:
+        """Forget the threads that wait, and, where this one does not hold the lock, the one that does: in a child."""
         self._next = threading.Lock()
+        if not held:
+            self._lock = threading.RLock()
 
 
 _locks: weakref.WeakValueDictionary[tuple[Level, int], ForkLock] = weakref.WeakValueDictionary()
 _numbers = count()
 _one_fork = threading.Lock()
 _held: list[ForkLock] = []
+_import_lock = ForkLock(Level.IMPORT)
+
+
+@cache
+def late_import(name: str) -> Any:
+    """A module that is imported when it is first needed, maybe in a thread; a child could not wait for the end of that.
+
+    Raises
+    ------
+    ImportError
+        There is none of this name.
+    """
+    with _import_lock:
+        return importlib.import_module(name)
 
 
 def _before_fork() -> None:
@@ -72,8 +91,8 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    for lock in _held:
-        lock.renew()
+    for lock in list(_locks.values()):
+        lock.renew(lock in _held)  # not where it was made while the fork waited for others
     _in_parent()
 
 

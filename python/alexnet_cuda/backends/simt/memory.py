@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..cpu.parallel import num_threads
+from ..locks import late_import
 
 _MOST_THREADS = 16  # each keeps a thousand stacks
 
@@ -20,11 +21,10 @@ _MOST_THREADS = 16  # each keeps a thousand stacks
 @cache
 def extension() -> Any:
     """The extension `alexnet_cuda._simt`, told how many threads to run blocks with."""
-    from alexnet_cuda import _simt
-
+    module = late_import("alexnet_cuda._simt")
     if not os.environ.get("ALEXNET_CUDA_SIMT_THREADS"):
-        _simt.set_thread_count(count=min(num_threads(), _MOST_THREADS))
-    return _simt
+        module.set_thread_count(count=min(num_threads(), _MOST_THREADS))
+    return module
 
 
 class SimtArray(np.ndarray[Any, Any]):
