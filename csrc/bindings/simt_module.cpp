@@ -25,7 +25,7 @@ PYBIND11_MODULE(_simt, module) {
   module.def("seed", &simt::seed, "What set_seed set, or ALEXNET_CUDA_SIMT_SEED, or 0.");
   module.def("set_thread_count", &simt::set_thread_count, py::kw_only(), py::arg("count"),
              "OS threads that run blocks.");
-  module.def("thread_count", &simt::thread_count, "What set_thread_count set, or ALEXNET_CUDA_SIMT_THREADS.");
+  module.def("thread_count", &simt::thread_count, "What set_thread_count set, or ALEXNET_CUDA_SIMT_THREADS, or 1.");
   module.def("set_mma_sums", &simt::set_mma_sums, py::kw_only(), py::arg("value"),
              "How products are added up: \"exact\", or \"truncated\" as tensor cores are published to do.");
   module.def(

@@ -1,7 +1,5 @@
 #include "simt/launch.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
@@ -27,21 +25,14 @@ uint64_t number_from_environment(const char* name, uint64_t otherwise) {
   return number;
 }
 
-int processors() {
-  constexpr int kMost = 16;  // each worker keeps a thousand stacks
-  cpu_set_t set;
-  const int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-  return std::min(count, kMost);
-}
-
 std::atomic<uint64_t>& seed_setting() {
   static std::atomic<uint64_t> value{number_from_environment("ALEXNET_CUDA_SIMT_SEED", 0)};
   return value;
 }
 
 std::atomic<int>& thread_setting() {
-  static std::atomic<int> value{static_cast<int>(std::max<uint64_t>(
-      1, number_from_environment("ALEXNET_CUDA_SIMT_THREADS", static_cast<uint64_t>(processors()))))};
+  static std::atomic<int> value{
+      static_cast<int>(std::max<uint64_t>(1, number_from_environment("ALEXNET_CUDA_SIMT_THREADS", 1)))};
   return value;
 }
 

@@ -47,7 +47,7 @@ void run_elsewhere(const Launch& launch);
 void set_seed(uint64_t seed);
 uint64_t seed();
 
-// OS threads that run blocks; ALEXNET_CUDA_SIMT_THREADS gives the first value, else the processors there are, up to 16.
+// OS threads that run blocks; ALEXNET_CUDA_SIMT_THREADS gives the first value, else 1 until the caller says more.
 void set_thread_count(int count);
 int thread_count();
 

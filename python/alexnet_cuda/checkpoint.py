@@ -145,6 +145,7 @@ class _FileTensors(Mapping[str, np.ndarray]):
         if name not in self._names:
             raise KeyError(name)
         tensor: np.ndarray = self._handle.get_tensor(name)
+        tensor.flags.writeable = False  # what was written into it would be lost
         return tensor
 
     def __contains__(self, name: object) -> bool:

@@ -105,12 +105,13 @@ def check_tensors(
         raise ValueError(f"{kind} hold {unknown[0]!r}, which the network does not have")
     arrays = {}
     for name, shape in shapes.items():
-        given = tuple(np.shape(mapping[name]))
+        value = mapping[name]  # once: of a model it is a copy of the whole tensor
+        given = tuple(np.shape(value))
         if given != shape:
             raise ValueError(f"{name} must have shape {list(shape)}, got {list(given)}")
-        if type(mapping[name]).__module__.partition(".")[0] == "cupy":
+        if type(value).__module__.partition(".")[0] == "cupy":
             raise TypeError(f"{name} must be on the host, got a CuPy array: take its .get()")
-        arrays[name] = np.asarray(mapping[name])
+        arrays[name] = np.asarray(value)
         if arrays[name].dtype.kind not in "fiu" and arrays[name].dtype.name != "bfloat16":
             raise TypeError(f"{name} must hold real numbers, got {arrays[name].dtype}")
     return arrays

@@ -7,6 +7,8 @@ import re
 import warnings
 from typing import Any
 
+from .backends.locks import late_import
+
 
 def open_devices(
     devices: str | tuple[str, ...] | list[str] | None, precision: str, cuda_graph: bool = True
@@ -69,17 +71,19 @@ def default_device(precision: str) -> str:
 
     A GPU that is there but cannot be used is warned of.
     """
+    from .backends.cuda.runtime import process_problem
     from .precision import KERNEL_PRECISIONS
 
     if precision not in KERNEL_PRECISIONS:
         return "cpu"
+    forked = process_problem()
     try:
         module = importlib.import_module("alexnet_cuda._cuda")
-        if module.device_count() == 0:
+        if not forked and module.device_count() == 0:
             return "cpu"
     except (ImportError, RuntimeError):  # no kernels, no driver, no GPU
         return "cpu"
-    if problem := _problem(module):
+    if problem := forked or _problem(module):
         warnings.warn(f"cuda:0 stays unused: {problem}; see `alexnet-cuda doctor`", RuntimeWarning, stacklevel=2)
         return "cpu"
     return "cuda:0"
@@ -110,7 +114,7 @@ def _kind(name: str) -> str:
 
 
 def _class(kind: str) -> Any:
-    module = importlib.import_module(f"alexnet_cuda.backends.{kind}.device")
+    module = late_import(f"alexnet_cuda.backends.{kind}.device")
     return getattr(module, f"{kind.capitalize()}Device")
 
 

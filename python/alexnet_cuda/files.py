@@ -58,9 +58,19 @@ def _sync(path: Path) -> None:
             os.close(descriptor)
 
 
+def _followed(path: str | os.PathLike[str]) -> Path:
+    """What is to be replaced: where `path` is a symbolic link, the file that it leads to, or would, not the link."""
+    target = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, "cannot write through a symbolic link that leads back to itself", os.fspath(path))
+    return target
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path whose file takes the place of `path` only once it is complete and on disk.
+
+    A symbolic link stays; the file that it leads to is replaced.
 
     The temporary file is ``.<name>.tmp`` in the same folder; at the end of the block it is fsynced and renamed over
     `path`, and the folder is fsynced. When the block raises, the temporary file is removed and `path` keeps what it
@@ -74,7 +84,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     OSError
         When the folder cannot be written or the disk is full (``PermissionError``, ``IsADirectoryError``, ...).
     """
-    target = Path(path)
+    target = _followed(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: the folder {target.parent} does not exist")
     if target.is_dir():

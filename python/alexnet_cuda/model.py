@@ -24,6 +24,7 @@ from .precision import loss_scale
 from .result import StepResult
 from .tensors import Tensors
 from .towers import Pass, Update
+from .turns import Turns, takes_turn
 
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
@@ -66,6 +67,13 @@ class Model:
     step : int
         Updates done so far; it keys dropout and augmentation.
     class_names : tuple of str, or None
+
+    Notes
+    -----
+    Any number of threads may call a model: they take turns, and each gets what it would get alone. One of them at a
+    time may train; `train_step` in two at once is a RuntimeError, and so is a `backward` or `sgd_step` where another
+    thread has begun a step after the `forward` that it belongs to. A pickled or copied model is its configuration,
+    parameters, momentum, step, class names and devices; gradients are not kept.
 
     Raises
     ------
@@ -124,6 +132,27 @@ class Model:
         self._rehearsed: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
         self._gradient_scale = 1.0
         self._has_gradients = False
+        self._turns = Turns()
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._turns.take("read"):
+            return {
+                "config": self.config,
+                "devices": self.devices,
+                "cuda_graph": all(getattr(tower.device, "graphs", True) for tower in self.towers),
+                "parameters": dict(self.parameters),
+                "velocity": dict(self.velocity),
+                "step": self.step,
+                "class_names": self.class_names,
+            }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        config = state["config"]
+        self._build(config, open_devices(state["devices"], config.precision, state["cuda_graph"]))
+        self.set_parameters(state["parameters"])
+        if state["velocity"]:
+            self.set_velocity(state["velocity"])
+        self.step, self.class_names = state["step"], state["class_names"]
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -132,8 +161,11 @@ class Model:
 
     @property
     def parameters(self) -> Mapping[str, Array]:
-        """Name to whole logical tensor: conv1.weight [K, R, S, C / groups], conv1.bias [K], ..., fc8.bias [out]."""
-        return Tensors(self.towers, "parameters")
+        """Name to whole logical tensor: conv1.weight [K, R, S, C / groups], conv1.bias [K], ..., fc8.bias [out].
+
+        Each access gives a copy that is read-only; `set_parameters` changes them.
+        """
+        return Tensors(self.towers, "parameters", self._turns)
 
     @property
     def gradients(self) -> Mapping[str, Array]:
@@ -141,12 +173,14 @@ class Model:
 
         `train_step` on the kernels updates each weight where its gradient is computed and leaves none here.
         """
-        return Tensors(self.towers, "gradients", lambda: self._gradient_scale) if self._has_gradients else {}
+        if not self._has_gradients:
+            return {}
+        return Tensors(self.towers, "gradients", self._turns, lambda: self._gradient_scale)
 
     @property
     def velocity(self) -> Mapping[str, Array]:
-        """Like `parameters`: the momentum; empty before the first `backward`."""
-        return Tensors(self.towers, "velocity")
+        """Like `parameters`: the momentum; empty before the first `backward`; `set_velocity` changes it."""
+        return Tensors(self.towers, "velocity", self._turns)
 
     def set_parameters(self, mapping: Mapping[str, Array]) -> None:
         """Replace all parameters.
@@ -164,16 +198,18 @@ class Model:
 
     def _set(self, kind: str, mapping: Mapping[str, Array]) -> None:
         arrays = checks.check_tensors(kind, mapping, self.plan.parameter_shapes())
-        for tower in self.towers:
-            if kind == "velocity":
-                tower.start_training(gradients=False)
-        for name, array in arrays.items():
-            self._assign(kind, name, array)
+        with self._turns.take("write"):
+            for tower in self.towers:
+                if kind == "velocity":
+                    tower.start_training(gradients=False)
+            for name, array in arrays.items():
+                self._assign(kind, name, array)
 
     def _assign(self, kind: str, name: str, value: Array) -> None:
         for tower in self.towers:
             tower.assign(kind, name, value)
 
+    @takes_turn("predict")
     def forward(self, images: Array, train: bool = False) -> Array:
         """Logits of a batch.
 
@@ -212,8 +248,10 @@ class Model:
             whole = self._network.forward(self._inputs.load(images, chosen, self.step), Pass(train))
         if train:
             self._seen = tuple(images.shape)
+            self._turns.begin_step()
         return self.towers[0].device.download(whole[0])  # type: ignore[no-any-return]
 
+    @takes_turn("train")
     def backward(self, labels: Any) -> float:
         """Fill `gradients` from the batch of the last ``forward(train=True)``.
 
@@ -236,7 +274,11 @@ class Model:
             Labels of another number, range or type.
         """
         if self._seen is None:
-            raise RuntimeError("backward needs a forward(images, train=True) before it, and takes it only once")
+            raise RuntimeError(
+                "backward needs a forward(images, train=True) before it, takes it only once, and loses it to what any "
+                "thread computes in between"
+            )
+        self._turns.check_step("backward")
         shape, batch = self._seen, self._seen[0]
         self._inputs.load_labels(checks.check_labels(as_array(labels), batch, self.config.num_classes))
         self._seen, self._has_gradients = None, False
@@ -252,6 +294,7 @@ class Model:
         self._gradient_scale = 1.0 / loss_scale(self.config.precision, batch)
         return Pass(True, self._gradient_scale, update)
 
+    @takes_turn("train")
     def sgd_step(
         self, learning_rate: float, momentum: float = 0.9, weight_decay: float = 5e-4, bias_rate: float = 2.0
     ) -> None:
@@ -270,6 +313,7 @@ class Model:
         rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
         if not self._has_gradients:
             raise RuntimeError("sgd_step needs gradients: call forward(images, train=True) and backward(labels) first")
+        self._turns.check_step("sgd_step")
         self._inputs.load_learning_rate(rate)
         for tower in self.towers:
             tower.update(Update(*rates), self._gradient_scale)
@@ -300,6 +344,7 @@ class Model:
         """
         return self._inputs.prefetch(batches)
 
+    @takes_turn("train")
     def train_step(
         self,
         images: Any,
@@ -332,6 +377,7 @@ class Model:
         random = images.dtype == np.uint8
         chosen = views.random_views(images.shape, self.config, self.step) if random else None
         self._seen, self._has_gradients = None, False
+        self._turns.begin_step()
         fused = all(tower.device.fuses_update for tower in self.towers)
         with self._memory(images.shape, images.dtype, True):
             for tower in self.towers:
@@ -386,6 +432,7 @@ class Model:
         chunks = range(0, len(images), _CHUNK)
         return np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
 
+    @takes_turn("predict")
     def _probabilities(self, images: Array, count: int) -> npt.NDArray[np.float32]:
         chosen: list[Views | None] = [None]
         if count == 10:
@@ -414,11 +461,23 @@ class Model:
         return order.astype(np.int64), np.take_along_axis(probabilities, order, axis=1)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and configuration to a safetensors file, all or nothing."""
+        """Write parameters and configuration to a safetensors file, all or nothing.
+
+        Raises
+        ------
+        ValueError
+            `class_names` are not as many as the classes.
+        OSError
+            What the file system says, with the file's name.
+        """
         from .checkpoint import save_checkpoint
 
-        metadata = {"config": self.config.to_dict(), "class_names": self.class_names, "step": self.step}
-        save_checkpoint(path, self.parameters, metadata)
+        if self.class_names is not None and len(self.class_names) != self.config.num_classes:
+            raise ValueError(f"class_names are {len(self.class_names)}, expected {self.config.num_classes}")
+        with self._turns.take("read"):
+            metadata = {"config": self.config.to_dict(), "class_names": self.class_names, "step": self.step}
+            parameters = dict(self.parameters)
+        save_checkpoint(path, parameters, metadata)
 
     @classmethod
     def load(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,17 @@ class StepResult:
 
     def __init__(self, fetch: Callable[[], list[npt.NDArray[Any]]]) -> None:
         self._fetch = fetch
+        self._known: tuple[float, int] | None = None
 
-    @cached_property
+    @property
     def _values(self) -> tuple[float, int]:
-        losses, correct = self._fetch()
-        return float(losses.astype(np.float64).mean()), int(correct.sum())
+        if self._known is None:
+            losses, correct = self._fetch()
+            self._known = float(losses.astype(np.float64).mean()), int(correct.sum())
+        return self._known
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_known": self._values}
 
     @property
     def loss(self) -> float:

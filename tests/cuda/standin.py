@@ -19,9 +19,10 @@ import cupy
 import numpy as np
 import pytest
 
-from alexnet_cuda import _simt
+from alexnet_cuda.backends.simt.memory import extension
 from alexnet_cuda.backends.simt.streams import Scheduler
 
+_simt = extension()
 LAUNCHES = frozenset(name for name in dir(_simt) if "stream" in (getattr(_simt, name).__doc__ or "").partition("->")[0])
 
 

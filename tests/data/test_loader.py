@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import numpy as np
@@ -219,6 +221,21 @@ def test_threads_end_however_the_epoch_is_left(how):
         with pytest.raises(RuntimeError, match="disk on fire"):
             list(batches)
     assert not _threads()
+
+
+def test_an_epoch_cannot_go_on_in_a_forked_child_but_begin_there():
+    loader = Loader(Numbered(20), SIDE, 2, shuffle=False)
+    batches = loader.epoch(0)
+    next(batches)
+    if (child := os.fork()) == 0:
+        signal.alarm(60)
+        try:
+            list(batches)
+        except RuntimeError as error:
+            os._exit(len(list(loader.epoch(0))) if "begin it anew here" in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
+    assert len(list(batches)) == 9
 
 
 @pytest.mark.parametrize(

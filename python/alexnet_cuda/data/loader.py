@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -139,12 +140,17 @@ class Loader:
 
     def _batches(self, epoch: int, start_batch: int) -> Iterator[Batch]:
         order = self._order(epoch)
-        stop = threading.Event()
+        stop, process = threading.Event(), os.getpid()
         pool = ThreadPoolExecutor(self.workers, "alexnet-cuda-loader")
         try:
             tasks = (pool.submit(self._batch, order, number, stop) for number in range(start_batch, len(self)))
             ahead: deque[Future[Batch]] = deque(islice(tasks, self.workers + 1))
             while ahead:
+                if os.getpid() != process:
+                    raise RuntimeError(
+                        "this epoch's threads are in the process that this one was forked from; begin it anew here, "
+                        "loader.epoch(epoch, start_batch)"
+                    )
                 batch = ahead.popleft().result()
                 ahead.extend(islice(tasks, 1))
                 if len(batch.labels):

@@ -8,9 +8,9 @@ input, of a stage that crosses.
 
 from __future__ import annotations
 
-import importlib
-from functools import cache
 from typing import Any
+
+from ..backends.locks import late_import
 
 _MODULES = {
     "conv2d": "product",
@@ -23,7 +23,6 @@ _MODULES = {
 }
 
 
-@cache
 def layer(op: str) -> Any:
     """The module of an operation."""
-    return importlib.import_module(f"alexnet_cuda.layers.{_MODULES[op]}")
+    return late_import(f"alexnet_cuda.layers.{_MODULES[op]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import operator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.kernels._runtime import array_kind, runtime_of
+from ..backends.locks import late_import
 
 Array = Any  # a NumPy array, a SimtArray or a CuPy array
 
@@ -26,7 +26,7 @@ def backend(op: str, *arrays: Array) -> Any:
     if len(kinds) != 1:
         raise TypeError(f"{op}: all arrays must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}")
     package = "cpu" if kinds == {"cpu"} else "kernels"
-    return importlib.import_module(f"alexnet_cuda.backends.{package}.{op}")
+    return late_import(f"alexnet_cuda.backends.{package}.{op}")
 
 
 def parameter_dtype(dtype: Any) -> np.dtype[Any]:

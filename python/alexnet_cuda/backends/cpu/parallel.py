@@ -11,7 +11,7 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from itertools import count
 from typing import Any
@@ -19,16 +19,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .blas import one_blas_thread
+from .cores import available_cores
+
 
 @cache
 def num_threads() -> int:
-    """Worker threads: ``ALEXNET_CUDA_NUM_THREADS`` if set, else the cores this process may use."""
-    text = os.environ.get("ALEXNET_CUDA_NUM_THREADS", "")
-    if text:
-        if not text.isdigit() or int(text) < 1:
-            raise ValueError(f"ALEXNET_CUDA_NUM_THREADS must be a positive integer, got {text!r}")
-        return int(text)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Worker threads: ``ALEXNET_CUDA_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the cores this process may use.
+
+    Those are the cores of its affinity mask, or fewer where a control group (of a container, say) has a CPU quota.
+
+    Raises
+    ------
+    ValueError
+        One of the variables is no positive integer; of ``OMP_NUM_THREADS`` the first of a list counts.
+    """
+    for name in ("ALEXNET_CUDA_NUM_THREADS", "OMP_NUM_THREADS"):
+        if text := os.environ.get(name, "").strip():
+            first = text.partition(",")[0].strip() if name.startswith("OMP") else text
+            if not (first.isascii() and first.isdigit()) or int(first) < 1:
+                raise ValueError(f"{name} must be a positive integer, got {text!r}")
+            return int(first)
+    return available_cores()
 
 
 @cache
@@ -36,34 +48,9 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, num_threads() - 1), thread_name_prefix="alexnet-cpu")
 
 
-@cache
-def _blas() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas")
-
+os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are the parent's
 
 _state = threading.local()
-_blas_lock = threading.Lock()
-_blas_users = 0
-_blas_limit: Any = None
-
-
-def _enter_blas() -> None:
-    global _blas_users, _blas_limit
-    with _blas_lock:
-        if _blas_users == 0:
-            _blas_limit = _blas().limit(limits=1)
-        _blas_users += 1
-
-
-def _leave_blas() -> None:
-    global _blas_users, _blas_limit
-    with _blas_lock:
-        _blas_users -= 1
-        if _blas_users == 0:
-            _blas_limit.restore_original_limits()
-            _blas_limit = None
 
 
 def parallel_for(body: Callable[[int], object], tasks: int) -> None:
@@ -92,17 +79,27 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
         finally:
             _state.busy = False
 
-    _enter_blas()
-    try:
-        helpers = [_pool().submit(work) for _ in range(min(num_threads(), tasks) - 1)]
+    def help_along() -> None:
+        with one_blas_thread():
+            work()
+
+    with one_blas_thread():
+        helpers = [_pool().submit(help_along) for _ in range(min(num_threads(), tasks) - 1)]
         try:
             work()
-        finally:
-            wait(helpers)
+            _join(helpers)
+        except BaseException:
+            failed.set()  # also where Ctrl-C came while this thread waited: nobody may go on in the caller's arrays
+            _join(helpers)
+            raise
         for helper in helpers:
-            helper.result()
-    finally:
-        _leave_blas()
+            if not helper.cancelled():
+                helper.result()
+
+
+def _join(helpers: list[Future[None]]) -> None:
+    # One that still waits behind another caller's work has nothing to do here any more.
+    wait([helper for helper in helpers if not helper.cancel()])
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...precision import KERNEL_PRECISIONS
 from ..kernels._runtime import Array, DeviceMemoryError, PinnedArray, activated
-from .runtime import CudaRuntime
+from .runtime import CudaRuntime, check_process, process_problem
 
 # Copies to the device go by way of pinned memory in pieces of at most so much, which CuPy's pool keeps for the next.
 _PINNED_BYTES = 64 << 20
@@ -49,6 +49,8 @@ class CudaDevice(CudaRuntime):
 
     def __init__(self, number: int, graphs: bool = True) -> None:
         self.name, self.number, self.graphs = f"cuda:{number}", number, graphs
+        if problem := process_problem():
+            raise RuntimeError(problem)
         count = self.module.device_count()
         try:
             import cupy
@@ -72,6 +74,7 @@ class CudaDevice(CudaRuntime):
     @contextmanager
     def active(self) -> Iterator[None]:
         """A context in which operations run on this device's stream of kernels."""
+        check_process()
         with self._cupy.cuda.Device(self.number):
             # Not `with self._kernels`: leaving that, CuPy forgets a stream that the user chose with .use().
             before = self._cupy.cuda.get_current_stream()
@@ -139,6 +142,7 @@ class CudaDevice(CudaRuntime):
 
     def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> PinnedArray:
         """Host memory for `bring`, from CuPy's pool: to be had again once neither its user nor a copy holds it."""
+        check_process()
         size = math.prod(shape)
         with self._cupy.cuda.Device(self.number):
             memory = self._cupy.cuda.alloc_pinned_memory(max(1, size * np.dtype(dtype).itemsize))
@@ -183,6 +187,7 @@ class CudaDevice(CudaRuntime):
             event = self._keep(memory)
 
         def result() -> list[npt.NDArray[Any]]:
+            check_process()
             event.synchronize()
             return copies
 
@@ -196,6 +201,7 @@ class CudaDevice(CudaRuntime):
         """
         if type(array).__module__.partition(".")[0] != "cupy" or array.device.id != self.number:
             return None
+        check_process()
         with self._cupy.cuda.Device(self.number):
             theirs = self._cupy.cuda.get_current_stream()
             self.wait(theirs.record(self._cupy.cuda.Event(disable_timing=True)))

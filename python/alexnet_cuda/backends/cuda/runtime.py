@@ -7,6 +7,7 @@ which needs a CUDA toolkit on the machine.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,33 @@ def extension() -> Any:
         ) from error
 
 
+_process: int | None = None  # in which this package began to use CUDA
+
+
+def process_problem() -> str:
+    """What keeps this process from using CUDA where it was forked from one that does; empty if nothing does."""
+    if _process in (None, os.getpid()):
+        return ""
+    return (
+        "CUDA does not work in a process that was forked from one that uses it; start processes by "
+        "multiprocessing.get_context('spawn'), or leave CUDA to them alone"
+    )
+
+
+def check_process() -> None:
+    """Note that CUDA is used from now on.
+
+    Raises
+    ------
+    RuntimeError
+        See `process_problem`.
+    """
+    global _process
+    if problem := process_problem():
+        raise RuntimeError(problem)
+    _process = os.getpid()
+
+
 class CudaRuntime(Runtime):
     """Puts kernels on CuPy's current stream of the current device."""
 
@@ -53,6 +81,7 @@ class CudaRuntime(Runtime):
         """
         import cupy
 
+        check_process()
         current = cupy.cuda.runtime.getDevice()
         for name, array in arrays.items():
             if array is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -11,6 +10,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+
+from ..locks import late_import
 
 Array = Any  # a CuPy array or a SimtArray
 Addresses = dict[str, int]
@@ -150,8 +151,7 @@ def runtime_of(array: Array) -> Runtime:
 @cache
 def default_runtime(kind: str) -> Runtime:
     """What runs kernels where no device is active: on CuPy's current stream, or at once on the CPU executor."""
-    module = importlib.import_module(f"alexnet_cuda.backends.{kind}.runtime")
-    runtime: Runtime = module.default()
+    runtime: Runtime = late_import(f"alexnet_cuda.backends.{kind}.runtime").default()
     return runtime
 
 

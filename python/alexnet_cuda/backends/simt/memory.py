@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import weakref
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ..cpu.parallel import num_threads
+from ..locks import late_import
+
+_MOST_THREADS = 16  # each keeps a thousand stacks
+
+
+@cache
+def extension() -> Any:
+    """The extension `alexnet_cuda._simt`, told how many threads to run blocks with."""
+    module = late_import("alexnet_cuda._simt")
+    if not os.environ.get("ALEXNET_CUDA_SIMT_THREADS"):
+        module.set_thread_count(count=min(num_threads(), _MOST_THREADS))
+    return module
 
 
 class SimtArray(np.ndarray[Any, Any]):
@@ -36,13 +52,11 @@ class SimtArray(np.ndarray[Any, Any]):
 
 def allocate(shape: tuple[int, ...] | int, dtype: npt.DTypeLike, label: str = "") -> SimtArray:
     """An array in the executor's memory, every byte of it 255: NaN in every floating-point format."""
-    from alexnet_cuda import _simt
-
     shape = (shape,) if isinstance(shape, int) else shape
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    address = _simt.allocate(bytes=size, label=label)
+    address = extension().allocate(bytes=size, label=label)
     memory = (ctypes.c_char * size).from_address(address)
-    weakref.finalize(memory, _simt.release, address=address)
+    weakref.finalize(memory, extension().release, address=address)
     return as_simt_array(memory, shape, dtype)
 
 

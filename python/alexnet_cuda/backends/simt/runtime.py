@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..kernels._runtime import Addresses, Array, Runtime
-from .memory import SimtArray, allocate
+from .memory import SimtArray, allocate, extension
+from .streams import executor_lock
 
 
 class SimtRuntime(Runtime):
@@ -19,9 +20,7 @@ class SimtRuntime(Runtime):
     @property
     def module(self) -> Any:
         """The extension `alexnet_cuda._simt`."""
-        from alexnet_cuda import _simt
-
-        return _simt
+        return extension()
 
     def addresses(self, arrays: dict[str, Array | None]) -> Addresses:
         """The address of each array, 0 for None and for empty ones.
@@ -46,7 +45,8 @@ class SimtRuntime(Runtime):
 
     def submit(self, work: Callable[[int], object], arrays: tuple[Array | None, ...] = ()) -> None:
         """Do the work."""
-        work(0)
+        with executor_lock:
+            work(0)
 
 
 def default() -> SimtRuntime:

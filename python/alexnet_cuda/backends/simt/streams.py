@@ -13,6 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..locks import ForkLock, Level
+
+# Held by the thread that runs kernels or chooses among streams.
+executor_lock = ForkLock(Level.EXECUTOR)
+
 
 @dataclass(eq=False)
 class Event:
@@ -74,8 +79,9 @@ class Scheduler:
 
     def stream(self, copies: bool = False) -> Stream:
         """A new stream."""
-        stream = Stream(self, copies, self._random.random())
-        self._streams.append(weakref.ref(stream))
+        with executor_lock:
+            stream = Stream(self, copies, self._random.random())
+            self._streams.append(weakref.ref(stream))
         return stream
 
     def run_until(self, done: Callable[[], bool]) -> None:
@@ -86,16 +92,17 @@ class Scheduler:
         RuntimeError
             No stream can go on: they wait for marks that nobody will reach.
         """
-        try:
-            while not done():
-                ready = [stream for stream in self._live() if self._can_go_on(stream)]
-                if not ready:
-                    raise RuntimeError("every stream waits for an event that no stream will record")
-                self._step(self._choose(ready))
-        except BaseException:
-            for stream in self._live():  # what was to come rests on what failed
-                stream.queue.clear()
-            raise
+        with executor_lock:
+            try:
+                while not done():
+                    ready = [stream for stream in self._live() if self._can_go_on(stream)]
+                    if not ready:
+                        raise RuntimeError("every stream waits for an event that no stream will record")
+                    self._step(self._choose(ready))
+            except BaseException:
+                for stream in self._live():  # what was to come rests on what failed
+                    stream.queue.clear()
+                raise
 
     def _live(self) -> list[Stream]:
         self._streams = [r for r in self._streams if r() is not None]

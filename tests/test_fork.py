@@ -1,0 +1,103 @@
+"""After first use a forked child works, and so do the processes of multiprocessing and joblib."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+# The forks are in processes of their own: what hangs there is ended by the alarm or the timeout, and fails.
+SCRIPT = """
+import os, signal, sys, threading
+import numpy as np
+from alexnet_cuda import Model, ops
+from alexnet_cuda.backends.simt.memory import to_simt
+
+TINY = {"num_classes": 7, "image_size": 67, "conv_widths": (4, 4, 4, 4, 4), "fc_widths": (8, 8), "lrn": False}
+images = np.random.default_rng(0).integers(0, 256, (4, 76, 76, 3), dtype=np.uint8)
+labels = np.array([0, 1, 2, 6])
+models = {place: Model(devices=place, init="he", std=(58, 58, 58), **TINY) for place in ("cpu", "simt")}
+
+def digest(_=0):
+    signal.alarm(50)
+    return b"".join(model.probabilities(images).tobytes() for model in models.values())
+
+def in_child(function):
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:
+        signal.alarm(50)
+        os.write(writing, function())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        result = pipe.read()
+    assert os.waitpid(child, 0)[1] == 0
+    return result
+"""
+
+FORKS = """
+before = digest()
+assert in_child(digest) == before, "after first use"
+assert in_child(lambda: in_child(digest)) == before, "a child's child"
+
+# While another thread is in the midst of a step: the fork waits for it, and the child has the whole step.
+def fork_within_a_step(model):
+    model.train_step(images, labels)
+    load, loaded, forked = model._inputs.load, threading.Event(), threading.Event()
+    def slow(*arguments, **options):
+        halves = load(*arguments, **options)
+        loaded.set()
+        forked.wait(0.15)  # a fork that does not wait is made by then
+        return halves
+    model._inputs.load = slow
+    thread = threading.Thread(target=model.train_step, args=(images, labels))
+    thread.start()
+    assert loaded.wait(50)
+    child = in_child(digest)
+    forked.set()
+    thread.join()
+    assert child == digest()
+for model in models.values():
+    fork_within_a_step(model)
+
+# While another thread runs a kernel outside any model.
+x, stop = to_simt(np.ones((64, 64), np.float32)), threading.Event()
+def kernels():
+    while not stop.is_set():
+        ops.relu.fprop(x)
+thread = threading.Thread(target=kernels)
+thread.start()
+for _ in range(10):
+    assert in_child(lambda: ops.relu.fprop(x).tobytes()) == np.asarray(x).tobytes()
+stop.set()
+thread.join()
+
+import multiprocessing
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(digest, range(2)) == [digest()] * 2
+"""
+
+JOBLIB = """
+import joblib
+digest()
+models["cpu"].train_step(images, labels)
+def predict(model):
+    return model.probabilities(images)
+for backend in ("loky", "threading"):
+    for got in joblib.Parallel(n_jobs=2, backend=backend)(joblib.delayed(predict)(models["cpu"]) for _ in range(2)):
+        np.testing.assert_array_equal(got, predict(models["cpu"]))
+"""
+
+
+def run(script: str) -> None:
+    environment = {**os.environ, "ALEXNET_CUDA_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
+    subprocess.run([sys.executable, "-c", SCRIPT + script], env=environment, check=True, timeout=120)
+
+
+def test_a_forked_child_works_whatever_its_parents_threads_were_at() -> None:
+    run(FORKS)
+
+
+def test_joblib() -> None:
+    run(JOBLIB)

@@ -1,0 +1,60 @@
+"""Files are written through symbolic links: the link stays, what it leads to is replaced, all or nothing."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
+from alexnet_cuda.files import atomic_path
+
+
+def write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_what_a_chain_of_links_leads_to_is_replaced(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    file, link, first = tmp_path / "disk" / "file", tmp_path / "link", tmp_path / "first"
+    link.symlink_to("disk/file")
+    first.symlink_to(link)
+    if exists:
+        file.write_text("old")
+        with pytest.raises(ZeroDivisionError), atomic_path(first):
+            raise ZeroDivisionError
+        assert file.read_text() == "old"
+    write(first, "new")
+    assert (first.readlink(), link.readlink()) == (link, Path("disk/file"))
+    assert not file.is_symlink()
+    assert file.read_text() == first.read_text() == "new"
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["disk", "file", "first", "link"]
+
+
+def test_links_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
+    loop, gone, folder = tmp_path / "loop", tmp_path / "gone", tmp_path / "folder"
+    loop.symlink_to("loop")
+    gone.symlink_to("no such folder/file")
+    folder.symlink_to(tmp_path)
+    with pytest.raises(OSError, match=r"symbolic link that leads back to itself: '.*loop'") as caught:
+        write(loop, "new")
+    assert caught.value.errno == errno.ELOOP
+    with pytest.raises(FileNotFoundError, match="no such folder does not exist"):
+        write(gone, "new")
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        write(folder, "new")
+    assert all(path.is_symlink() for path in (loop, gone, folder))
+
+
+def test_a_checkpoint_is_saved_through_a_link_and_read_as_read_only(tmp_path: Path) -> None:
+    link = tmp_path / "latest.safetensors"
+    link.symlink_to("epoch1.safetensors")
+    save_checkpoint(link, {"t": np.ones(3, np.float32)}, {})
+    assert link.is_symlink()
+    tensors = load_checkpoint(tmp_path / "epoch1.safetensors").tensors
+    with pytest.raises(ValueError, match="read-only"):
+        tensors["t"][...] = 0
