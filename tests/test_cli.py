@@ -135,7 +135,8 @@ def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_and_the_printed_command_goes_on(photographs: Path, tmp_path: Path, number: int) -> None:
     folder = tmp_path / "a run"
-    arguments = ["train", photographs, "--output", folder, *TINY, "--epochs", 2000, "--batch-size", 8]
+    options = ["--epochs", 2000, "--batch-size", 8, "--devices", "cpu"]
+    arguments = ["train", photographs, "--output", folder, *TINY, *options]
     process = subprocess.Popen(module(*arguments), env=environment(), stdout=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 60
