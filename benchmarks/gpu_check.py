@@ -94,18 +94,20 @@ def summary(report: Report) -> str:
 
 
 def dry_run(setup: Setup, stages: Sequence[Stage]) -> int:
-    """Say of each stage whether it could start, and what it lacks; returns the exit status."""
-    lacking = 0
+    """Say which stages could start and what others lack; returns the exit status."""
+    found: dict[str, list[str]] = {}
     for stage in stages:
         try:
             stage.command(setup)
-            print(f"{stage.name}: ready")
+            found.setdefault("ready", []).append(stage.name)
         except NotRunError as error:
-            lacking += 1
-            print(f"{stage.name}: {error}")
+            found.setdefault(str(error), []).append(stage.name)
+    for reason, names in found.items():
+        print(f"{', '.join(names)}: {reason}")
     gpus = machine.find_gpus()
     print(f"GPU: {gpus[0]['name'] if gpus else 'none on this machine; the check itself needs one'}")
-    print("nothing was run; " + (f"{lacking} stages lack something" if lacking else "every stage has what it needs"))
+    lacking = len(stages) - len(found.get("ready", []))
+    print("nothing was run; " + (f"stages that lack something: {lacking}" if lacking else "every stage has what it needs"))
     return 1 if lacking else 0
 
 

@@ -153,7 +153,7 @@ def run(
 def run_all(
     backend: Backend, emit: Callable[[Record], None], names: Sequence[str] = (), ops: Sequence[str] = ()
 ) -> None:
-    """Make every call, or those of the operations named, in every precision that the backend offers, or in those named."""
+    """Make every call in every precision that the backend offers, or those of the operations and precisions named."""
     from gpu_check_parts.small_calls import CALLS
     from gpu_check_parts.small_products import PRODUCTS
 

@@ -21,8 +21,7 @@ PARTS = Path(__file__).resolve().parent
 SHARED = ("conv2d", "linear", "lrn", "lrn_max_pool", "softmax_cross_entropy", "bias", "augment")
 # What lies where in memory depends on a number's size alone: tf32 is float32 there, float16 bfloat16.
 SIZES = ("float32", "bfloat16")
-# Of each tool: the operations and precisions of the small set that it runs, all where none are named. A tool slows a
-# kernel ten to a few hundred times and has to patch each once; the small set is about 1,300 calls of microseconds.
+# Of each tool: the operations and precisions of the small set that it runs, all where none are named.
 SANITIZED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "memcheck": ((), ()),
     "racecheck": (SHARED, SIZES),
@@ -247,7 +246,8 @@ def judge_tests(setup: Setup, done: Done) -> Verdict:
     if not any(counts["passed"] for counts in gpu.values()):
         return Verdict(False, "no test of an operation ran on the GPU", details)
     if not details["tests"]["finished"]:
-        reached = f"{counts['passed']} of {chosen['selected']} passed, {chosen['selected'] - len(outcomes)} were left out"
+        left_out = chosen["selected"] - len(outcomes)
+        reached = f"{counts['passed']} of {chosen['selected']} passed, {left_out} were left out"
         return Verdict(False, f"the tests ended before their end, exit status {done.status}: {reached}", details)
     return Verdict(done.status == 0, by_status(setup, done).reason, details)
 
@@ -324,16 +324,23 @@ def judge_sanitizer(tool: str) -> Callable[[Setup, Done], Verdict]:
 
 
 def all_stages(setup: Setup) -> list[Stage]:
-    """Return the stages, the most telling first; the shares add up to ten."""
+    """Return the stages, the most telling first; the shares add up to ten.
+
+    Estimates for 16 cores and the default ten minutes, of which a share is a minute; none was measured on a GPU. Build:
+    100 s, that of the longest of the files that are compiled side by side, for one architecture. Tests: 4,400, whose
+    references take 65 s of one core (the same tests on the CPU backend, scaled by their number), 20 s of launches and
+    copies. A sanitizer: 5 s to start, 15 s to patch up to 265 kernels, 10 s of references, and 206 to 481 calls of the
+    small set, a hundred times slower than some 20 microseconds a kernel: 30 to 45 s.
+    """
     short = ("--epochs", "2")
     pairs = [("two towers on one GPU", "cuda:0,cuda:0")]
     if setup.gpus > 1:
         pairs.append(("two towers on two GPUs", "cuda:0,cuda:1"))
     return [
-        *([Stage("build", 3.2, build_command, by_status, ())] if setup.build else []),
-        Stage("environment", 0.3, environment_command, judge_environment, ("build",) if setup.build else ()),
-        Stage("operations", 0.8, lambda s: small_set_command(s, "operations.jsonl"), judge_operations),
-        Stage("tests", 2.3, tests_command, judge_tests),
+        *([Stage("build", 2.8, build_command, by_status, ())] if setup.build else []),
+        Stage("environment", 0.2, environment_command, judge_environment, ("build",) if setup.build else ()),
+        Stage("operations", 0.6, lambda s: small_set_command(s, "operations.jsonl"), judge_operations),
+        Stage("tests", 2.2, tests_command, judge_tests),
         Stage(
             "digits", 0.6, lambda s: training_command(s, "digits", "cuda:0"), judge_training("digits", DIGITS_ACCURACY)
         ),
@@ -346,5 +353,5 @@ def all_stages(setup: Setup) -> list[Stage]:
             )
             for name, devices in pairs
         ),
-        *(Stage(tool, 0.6, sanitizer_command(tool), judge_sanitizer(tool)) for tool in SANITIZERS),
+        *(Stage(tool, 0.8, sanitizer_command(tool), judge_sanitizer(tool)) for tool in SANITIZERS),
     ]

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda import Model, devices
+from alexnet_cuda import Model
+from alexnet_cuda.devices import default_device as imported_default
 from alexnet_cuda.memory_plan import memory_needed
 from tests.model.tiny import tiny
 
 from .standin import Driver, Stream
 
 Array = npt.NDArray[Any]
-default_device = inspect.unwrap(devices.default_device)  # the package's own, also with tests/default_is_simt
 Install = Callable[..., Driver]
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 76, 76, 3), dtype=np.uint8)
@@ -299,6 +299,7 @@ def test_a_step_that_does_not_fit_changes_nothing(install_driver: Install) -> No
 
 
 def test_devices_that_are_not_there(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    default_device = inspect.unwrap(imported_default)  # the package's own: tests/default_is_simt replaces it
     driver = install_driver(count=1)
     with pytest.raises(ValueError, match="there is no device 'cuda:1'; this machine has 1 GPU"):
         tiny(devices="cuda:1")
