@@ -107,7 +107,8 @@ def dry_run(setup: Setup, stages: Sequence[Stage]) -> int:
     gpus = machine.find_gpus()
     print(f"GPU: {gpus[0]['name'] if gpus else 'none on this machine; the check itself needs one'}")
     lacking = len(stages) - len(found.get("ready", []))
-    print("nothing was run; " + (f"stages that lack something: {lacking}" if lacking else "every stage has what it needs"))
+    outcome = f"stages that lack something: {lacking}" if lacking else "every stage has what it needs"
+    print(f"nothing was run; {outcome}")
     return 1 if lacking else 0
 
 
