@@ -82,15 +82,16 @@ def _lines(extras: Mapping[str, list[str]], extra: str) -> Iterator[str]:
         yield from _lines(extras, included[1]) if included else [line]
 
 
-def _project() -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return project
+def project() -> dict[str, Any]:
+    """Return what pyproject.toml says."""
+    content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return content
 
 
 def brought(extra: str = "gpu-check") -> dict[str, str]:
     """Return what installing the package with an extra brings: name to requirement, as in pyproject.toml."""
-    project = _project()["project"]
-    lines = [*project["dependencies"], *_lines(project["optional-dependencies"], extra)]
+    package = project()["project"]
+    lines = [*package["dependencies"], *_lines(package["optional-dependencies"], extra)]
     return dict(zip(_names(lines), lines, strict=True))
 
 
@@ -99,7 +100,7 @@ def build_requirements(environment: Mapping[str, str]) -> list[str]:
 
     In the versions of the extra, which are wider than the build's own pins.
     """
-    needed = ["pip", *_names(_project()["build-system"]["requires"])]
+    needed = ["pip", *_names(project()["build-system"]["requires"])]
     if shutil.which("cmake", path=environment.get("PATH", "")) is None:
         needed.append("cmake")
     if not any(shutil.which(tool, path=environment.get("PATH", "")) for tool in ("ninja", "ninja-build", "make")):
@@ -136,12 +137,13 @@ def missing(requirements: Iterable[str]) -> list[str]:
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate():
             continue
+        requirement.marker = None
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             version = ""
         if not version or not requirement.specifier.contains(version, prereleases=True):
-            absent.append(line)
+            absent.append(str(requirement))
     return absent
 
 
