@@ -107,7 +107,10 @@ def test_everything_passes(check: Any, capsys: pytest.CaptureFixture[str]) -> No
     runner = FakeRunner()
     status, report = check(runner)
     assert status == 0
-    assert f"passed: {', '.join(NAMES)}; not passed: nothing\n" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "tests ... passed (2 s) 1 on the GPU; left out, needing none: 40\n" in output
+    assert "initcheck ... passed (2 s) 1 calls; operations: all; precisions: float32 bfloat16\n" in output
+    assert f"\npassed: {', '.join(NAMES)}; not passed: nothing\n" in output
     assert report["passed"] is True
     assert runner.ran == NAMES
     assert statuses(report) == dict.fromkeys(NAMES, "passed")

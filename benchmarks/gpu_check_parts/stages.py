@@ -249,7 +249,11 @@ def judge_tests(setup: Setup, done: Done) -> Verdict:
         left_out = chosen["selected"] - len(outcomes)
         reached = f"{counts['passed']} of {chosen['selected']} passed, {left_out} were left out"
         return Verdict(False, f"the tests ended before their end, exit status {done.status}: {reached}", details)
-    return Verdict(done.status == 0, by_status(setup, done).reason, details)
+    if done.status != 0:
+        return Verdict(False, f"exit status {done.status}", details)
+    return Verdict(
+        True, f"{counts['passed']} on the GPU; left out, needing none: {chosen['need_no_gpu']}", details
+    )
 
 
 def training_command(setup: Setup, run: str, devices: str, *options: str) -> list[str]:
@@ -318,7 +322,8 @@ def judge_sanitizer(tool: str) -> Callable[[Setup, Done], Verdict]:
         failed = sum(record["status"] != "passed" for record in records)
         if failed or done.status != 0:
             return Verdict(False, f"{failed} comparisons failed, exit status {done.status}", details)
-        return Verdict(True, details=details)
+        chosen = (" ".join(names) if names != "all" else names for names in (ops, precisions))
+        return Verdict(True, "{} calls; operations: {}; precisions: {}".format(len(records), *chosen), details)
 
     return judge
 
