@@ -251,9 +251,7 @@ def judge_tests(setup: Setup, done: Done) -> Verdict:
         return Verdict(False, f"the tests ended before their end, exit status {done.status}: {reached}", details)
     if done.status != 0:
         return Verdict(False, f"exit status {done.status}", details)
-    return Verdict(
-        True, f"{counts['passed']} on the GPU; left out, needing none: {chosen['need_no_gpu']}", details
-    )
+    return Verdict(True, f"{counts['passed']} on the GPU; left out, needing none: {chosen['need_no_gpu']}", details)
 
 
 def training_command(setup: Setup, run: str, devices: str, *options: str) -> list[str]:
