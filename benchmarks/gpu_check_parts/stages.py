@@ -330,7 +330,7 @@ def all_stages(setup: Setup) -> list[Stage]:
     """Return the stages, the most telling first; the shares add up to ten.
 
     Estimates for 16 cores and the default ten minutes, of which a share is a minute; none was measured on a GPU. Build:
-    100 s, that of the longest of the files that are compiled side by side, for one architecture. Tests: 4,400, whose
+    60 s, of 170 s of one core in all for three architectures, a tenth of it in the longest file. Tests: 4,400, whose
     references take 65 s of one core (the same tests on the CPU backend, scaled by their number), 20 s of launches and
     copies. A sanitizer: 5 s to start, 15 s to patch up to 265 kernels, 10 s of references, and 206 to 481 calls of the
     small set, a hundred times slower than some 20 microseconds a kernel: 30 to 45 s.
