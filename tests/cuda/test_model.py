@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +11,10 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda import Model
-from alexnet_cuda.devices import default_device as imported_default
 from alexnet_cuda.memory_plan import memory_needed
 from tests.model.tiny import tiny
 
-from .standin import Driver, Stream
+from .standin import Driver, Stream, default_device
 
 Array = npt.NDArray[Any]
 Install = Callable[..., Driver]
@@ -299,7 +297,6 @@ def test_a_step_that_does_not_fit_changes_nothing(install_driver: Install) -> No
 
 
 def test_devices_that_are_not_there(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    default_device = inspect.unwrap(imported_default)  # the package's own: tests/default_is_simt replaces it
     driver = install_driver(count=1)
     with pytest.raises(ValueError, match="there is no device 'cuda:1'; this machine has 1 GPU"):
         tiny(devices="cuda:1")
