@@ -1,14 +1,15 @@
 """Build on a machine with an NVIDIA GPU, run everything there is to run on it, and leave one JSON of what passed.
 
-    python benchmarks/gpu_check.py [--output FILE.json] [--minutes 10] [--no-build] [--keep FOLDER]
+    python benchmarks/gpu_check.py [--output FILE.json] [--minutes 10] [--no-build] [--keep FOLDER] [--dry-run]
 
-Needs no network; what has to be on the machine, it says. In this order: build and installation into a folder of its
-own; every operation on small shapes against the reference; all tests; training on the digits, also as two towers; the
-small shapes under compute-sanitizer's four tools. Each is a process with a time limit, and the JSON is complete after
-each. Commit the file: README's table of what ran on which GPU is made of it (`python tools/status_table.py`).
+Needs no network, but what `pip install '.[gpu-check]'` brings; `--dry-run` says what of it is missing and runs nothing.
+In this order: build and installation into a folder of its own; every operation on small shapes against the reference;
+the tests that run on a GPU; training on the digits, also as two towers; the small shapes under compute-sanitizer's four
+tools. Each is a process with a time limit, and the JSON is complete after each. Commit the file: README's table of what
+ran on which GPU is made of it (`python tools/status_table.py`).
 
 Exit status: 0 where everything ran and passed, 1 where something failed, ran out of time or could not be run, 2 where
-there is no GPU.
+there is no GPU. Of a dry run, which needs no GPU: 0 where every stage has what it needs, else 1.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from gpu_check_parts import machine, process
-from gpu_check_parts.process import Done
-from gpu_check_parts.report import Report
-from gpu_check_parts.stages import NotRunError, Setup, Stage, Verdict, all_stages
+try:
+    from gpu_check_parts import machine, process
+    from gpu_check_parts.process import Done
+    from gpu_check_parts.report import Report
+    from gpu_check_parts.stages import NotRunError, Setup, Stage, Verdict, all_stages
+except ModuleNotFoundError as error:
+    root = Path(__file__).resolve().parents[1]
+    sys.exit(f"{error.name} is missing: {sys.executable} -m pip install '{root}[gpu-check]' brings all that is needed")
 
 Runner = Callable[..., Done]
 NO_GPU = (
@@ -79,6 +84,34 @@ def check(setup: Setup, stages: Sequence[Stage], report: Report, minutes: float,
     return 0 if report.data["passed"] else 1
 
 
+def summary(report: Report) -> str:
+    """Return which stages passed and which did not, for the end of the output."""
+    names = {
+        wanted: [entry["name"] for entry in report.data["stages"] if (entry["status"] == "passed") is wanted]
+        for wanted in (True, False)
+    }
+    return f"passed: {', '.join(names[True]) or 'nothing'}; not passed: {', '.join(names[False]) or 'nothing'}"
+
+
+def dry_run(setup: Setup, stages: Sequence[Stage]) -> int:
+    """Say which stages could start and what others lack; returns the exit status."""
+    found: dict[str, list[str]] = {}
+    for stage in stages:
+        try:
+            stage.command(setup)
+            found.setdefault("ready", []).append(stage.name)
+        except NotRunError as error:
+            found.setdefault(str(error), []).append(stage.name)
+    for reason, names in found.items():
+        print(f"{', '.join(names)}: {reason}")
+    gpus = machine.find_gpus()
+    print(f"GPU: {gpus[0]['name'] if gpus else 'none on this machine; the check itself needs one'}")
+    lacking = len(stages) - len(found.get("ready", []))
+    outcome = f"stages that lack something: {lacking}" if lacking else "every stage has what it needs"
+    print(f"nothing was run; {outcome}")
+    return 1 if lacking else 0
+
+
 def default_output(gpu: str) -> Path:
     """Return the file that a check of a GPU goes to today."""
     name = re.sub(r"[^a-z0-9]+", "-", gpu.lower().replace("nvidia", "")).strip("-")
@@ -92,7 +125,11 @@ def main(arguments: Sequence[str] | None = None, runner: Runner = process.run) -
     parser.add_argument("--minutes", type=float, default=10.0, help="for everything together (default: 10)")
     parser.add_argument("--no-build", action="store_true", help="use the installed package; README does not count it")
     parser.add_argument("--keep", type=Path, help="a new folder for build, logs and results")
+    parser.add_argument("--dry-run", action="store_true", help="say what each stage lacks, run nothing")
     given = parser.parse_args(arguments)
+    if given.dry_run:
+        setup = Setup(Path("dry run"), not given.no_build)
+        return dry_run(setup, all_stages(setup))
     if not given.minutes > 0:
         parser.error(f"--minutes must be positive, got {given.minutes}")
     if given.keep:
@@ -111,6 +148,7 @@ def main(arguments: Sequence[str] | None = None, runner: Runner = process.run) -
         report = Report(output, [stage.name for stage in stages], gpus, given.minutes, setup.build)
         print(f"{gpus[0]['name']}, sm_{gpus[0]['capability'].replace('.', '')}, driver {gpus[0]['driver']}")
         status = check(setup, stages, report, given.minutes, runner)
+    print(summary(report))
     print(f"{'passed' if status == 0 else 'NOT PASSED'}: {output}")
     return status
 

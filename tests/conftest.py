@@ -1,5 +1,7 @@
 """Tests say where they run; what does not say so runs on the CPU, on machines with a GPU too.
 
+With `default_is_simt` on PYTHONPATH this machine is such a one: CI runs all tests so once more.
+
 The executor's sums lose what a tensor core's lose, so that bounds used on a GPU hold there; what asks for exact ones
 (`tests.ops.backends.mma_sums`) runs as users' models do.
 """
@@ -7,12 +9,16 @@ The executor's sums lose what a tensor core's lose, so that bounds used on a GPU
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
 os.environ.setdefault("ALEXNET_CUDA_SIMT_MMA", "truncated")
 
 
-@pytest.fixture(autouse=True)
-def _cpu_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alexnet_cuda.devices.default_device", lambda precision: "cpu")
+@pytest.fixture(scope="session", autouse=True)
+def _cpu_by_default() -> Iterator[None]:
+    """Of the session, since other fixtures of a session or a module are set up before any of a function."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("alexnet_cuda.devices.default_device", lambda precision: "cpu")
+        yield

@@ -23,7 +23,8 @@ from alexnet_cuda import Model, __version__, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.train import plots
 
-TINY = ["--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
+# The device is named because some commands are processes of their own, which no fixture reaches.
+TINY = ["--devices", "cpu", "--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
 
 Output = tuple[int, str, str]

@@ -34,6 +34,7 @@ FACTS = {
 }
 COMPARISON = {"op": "relu", "direction": "fprop", "precision": "float32", "case": "c", "status": "passed"}
 GPU_TEST = {"id": "tests/ops/test_relu.py::test[cuda-float32]", "outcome": "passed", "seconds": 0.1}
+CHOSEN = {"selected": 3, "need_no_gpu": 40}
 FINISHED = {"finished": True, "exit_status": 0}
 SUMMARY = "========= ERROR SUMMARY: 0 errors\n"
 
@@ -75,7 +76,7 @@ class FakeRunner:
         if name == "operations" or name in stages.SANITIZERS:
             return {f"{name}.jsonl": lines({**COMPARISON, "error_over_bound": 0.25})}
         if name == "tests":
-            return {"tests.jsonl": lines(GPU_TEST, FINISHED)}
+            return {"tests.jsonl": lines(CHOSEN, GPU_TEST, FINISHED)}
         if name.startswith(("digits", "two towers")):
             return {f"{name}/metrics.jsonl": lines({"val_accuracy": 0.5}, {"loss": 1}, {"val_accuracy": 0.97})}
         return {}
@@ -86,6 +87,7 @@ def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tupl
     """Run the whole check on a made-up machine: exit status and report."""
     monkeypatch.setattr(machine, "find_gpus", lambda: [GPU])
     monkeypatch.setattr(machine, "missing", lambda requirements: [])
+    monkeypatch.setattr(machine, "compiler_problem", lambda environment: "")
     monkeypatch.setattr(machine, "find_sanitizer", lambda environment: "/made/up/compute-sanitizer")
     monkeypatch.setattr(machine, "source_state", lambda: {"commit": "made up", "dirty": False})
 
@@ -101,10 +103,14 @@ def statuses(report: dict[str, Any]) -> dict[str, str]:
     return {entry["name"]: entry["status"] for entry in report["stages"]}
 
 
-def test_everything_passes(check: Any) -> None:
+def test_everything_passes(check: Any, capsys: pytest.CaptureFixture[str]) -> None:
     runner = FakeRunner()
     status, report = check(runner)
     assert status == 0
+    output = capsys.readouterr().out
+    assert "tests ... passed (2 s) 1 on the GPU; left out, needing none: 40\n" in output
+    assert "initcheck ... passed (2 s) 1 calls; operations: all; precisions: float32 bfloat16\n" in output
+    assert f"\npassed: {', '.join(NAMES)}; not passed: nothing\n" in output
     assert report["passed"] is True
     assert runner.ran == NAMES
     assert statuses(report) == dict.fromkeys(NAMES, "passed")
@@ -124,7 +130,10 @@ def test_everything_passes(check: Any) -> None:
     entries = {entry["name"]: entry for entry in report["stages"]}
     assert entries["digits"]["accuracy"] == 0.97
     assert entries["tests"]["tests"]["on_gpu"] == {"relu": {"passed": 1, "failed": 0, "skipped": 0}}
+    assert (entries["tests"]["tests"]["selected"], entries["tests"]["tests"]["need_no_gpu"]) == (3, 40)
     assert entries["racecheck"]["calls"] == 1
+    assert entries["racecheck"]["precisions"] == ["float32", "bfloat16"]
+    assert entries["memcheck"]["ops"] == "all"
 
 
 CHANGES: list[tuple[str, dict[str, Any], str, str]] = [
@@ -149,7 +158,7 @@ CHANGES: list[tuple[str, dict[str, Any], str, str]] = [
         "failed",
         "CuPy cannot use the GPU",
     ),
-    ("operations", {"timed_out": True, "status": -9}, "out of time", "seconds ran out"),
+    ("operations", {"timed_out": True, "status": -9}, "out of time", "after 1 comparisons that passed"),
     ("operations", {"files": {"operations.jsonl": ""}}, "failed", "no comparison was made"),
     ("operations", {"status": -11}, "failed", "exit status -11"),
     (
@@ -159,6 +168,12 @@ CHANGES: list[tuple[str, dict[str, Any], str, str]] = [
         "1 of 2 comparisons failed",
     ),
     ("tests", {"files": {"tests.jsonl": lines(GPU_TEST)}}, "failed", "ended before their end"),
+    (
+        "tests",
+        {"timed_out": True, "status": -9, "files": {"tests.jsonl": lines(CHOSEN, GPU_TEST)}},
+        "out of time",
+        "1 of 3 passed, 2 were left out",
+    ),
     (
         "tests",
         {"files": {"tests.jsonl": lines({**GPU_TEST, "id": "tests/ops/test_relu.py::test[cpu-float32]"}, FINISHED)}},
@@ -177,7 +192,7 @@ CHANGES: list[tuple[str, dict[str, Any], str, str]] = [
     ("two towers on one GPU", {"status": 1}, "failed", "exit status 1"),
     ("memcheck", {"status": 97, "tail": "========= ERROR SUMMARY: 3 errors"}, "failed", "3 errors"),
     ("racecheck", {"tail": "= RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)"}, "failed", "1 hazard"),
-    ("synccheck", {"tail": "killed"}, "failed", "no summary of synccheck"),
+    ("synccheck", {"tail": "killed"}, "failed", "of the driver's release: pip install"),
     ("initcheck", {"files": {"initcheck.jsonl": ""}}, "failed", "no summary of initcheck"),
     ("memcheck", {"status": 1}, "failed", "exit status 1"),
 ]
@@ -336,42 +351,21 @@ def test_gpus_are_read_from_nvidia_smi() -> None:
     assert gpu_check.default_output("NVIDIA H100 80GB HBM3").name.startswith("gpu-check-h100-80gb-hbm3-2")
 
 
-def test_sanitizer_is_found_on_path_and_beside_nvcc(tmp_path: Path) -> None:
-    for name in ("a/compute-sanitizer", "b/bin/compute-sanitizer", "b/bin/nvcc"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch(0o755)
-    assert machine.find_sanitizer({"PATH": str(tmp_path / "a")}) == str(tmp_path / "a" / "compute-sanitizer")
-
-    def run(command: list[str]) -> str | None:
-        return "release 13.0, V13.0.88" if command[0] == str(tmp_path / "b/bin/nvcc") else None
-
-    environment = {"PATH": "", "CUDA_HOME": str(tmp_path / "b")}
-    assert machine.find_sanitizer(environment, run) == str(tmp_path / "b" / "bin" / "compute-sanitizer")
-
-
-def test_requirements_follow_pyproject() -> None:
-    needed = machine.run_requirements()
-    assert any(requirement.startswith("cupy-cuda13x") for requirement in needed)
-    assert any(requirement.startswith("scikit-learn") for requirement in needed)
-    assert not any("alexnet" in requirement for requirement in needed)
-    assert "pybind11==3.1.0" in machine.build_requirements({"PATH": "", "ALEXNET_CUDA_TOOLKIT": "wheels"})
-    assert set(machine.toolkit.WHEELS) <= set(machine.build_requirements({"ALEXNET_CUDA_TOOLKIT": "wheels"}))
-    assert machine.missing(["pytest>=8", "pytest==0.1", "no-such-distribution"]) == [
-        "pytest==0.1",
-        "no-such-distribution",
-    ]
-
-
-def test_plugin_writes_each_outcome(tmp_path: Path) -> None:
+def test_plugin_leaves_the_tests_on_the_gpu_and_writes_each_outcome(tmp_path: Path) -> None:
     (tmp_path / "test_made_up.py").write_text(
         "import pytest\n"
-        "@pytest.mark.parametrize('backend', ['simt', 'cpu', 'cuda-float32'])\n"
+        "on_gpu = pytest.mark.parametrize('place', ['cuda, two towers'])\n"
+        "@pytest.mark.parametrize('backend', ['simt', 'cpu', '_cuda', 'cuda-float32'])\n"
         "def test_a(backend): pass\n"
-        "def test_b(): assert 1 == 2, 'not so'\n"
-        "def test_c(): pytest.skip('for a reason')\n"
+        "def test_cuda_without_a_gpu(): raise AssertionError\n"
+        "@on_gpu\n"
+        "def test_b(place): assert 1 == 2, 'not so'\n"
+        "@on_gpu\n"
+        "def test_c(place): pytest.skip('for a reason')\n"
         "@pytest.fixture\n"
         "def broken(): raise OSError('no fixture')\n"
-        "def test_d(broken): pass\n"
+        "@on_gpu\n"
+        "def test_d(place, broken): pass\n"
     )
     (tmp_path / "test_broken.py").write_text("import no_such_module\n")
     environment = {
@@ -382,24 +376,15 @@ def test_plugin_writes_each_outcome(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "outcomes", "-p", "no:cacheprovider", str(tmp_path)]
     command += ["--continue-on-collection-errors", "--rootdir", str(tmp_path)]
     subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
-    *records, last = stages.read_lines(tmp_path / "tests.jsonl")
+    first, chosen, *records, last = stages.read_lines(tmp_path / "tests.jsonl")
+    assert (first["id"], first["outcome"]) == ("test_broken.py", "failed")
+    assert chosen == {"selected": 4, "need_no_gpu": 4}
     assert last == {"finished": True, "exit_status": 1}
-    found = {record["id"].rpartition("::")[2]: record["outcome"] for record in records}
-    assert found == {
-        "test_broken.py": "failed",
-        "test_a[simt]": "passed",
-        "test_a[cpu]": "passed",
-        "test_a[cuda-float32]": "passed",
-        "test_b": "failed",
-        "test_c": "skipped",
-        "test_d": "failed",
-    }
-    order = [record["id"].rpartition("::")[2] for record in records if record["outcome"] == "passed"]
-    assert order == ["test_a[cuda-float32]", "test_a[cpu]", "test_a[simt]"]
-    messages = {record["id"].rpartition("::")[2]: record.get("message", "") for record in records}
-    assert "not so" in messages["test_b"]
-    assert "for a reason" in messages["test_c"]
-    assert "no_such_module" in messages["test_broken.py"]
+    found = {record["id"].rpartition("::")[2].partition("[")[0]: record["outcome"] for record in records}
+    assert found == {"test_a": "passed", "test_b": "failed", "test_c": "skipped", "test_d": "failed"}
+    messages = [record.get("message", "") for record in (first, *records)]
+    for message, words in zip(messages, ("no_such_module", "", "not so", "for a reason", "no fixture"), strict=True):
+        assert words in message
 
 
 def test_a_line_that_was_cut_is_passed_over(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,14 @@ try:
     import tomllib
 except ModuleNotFoundError:  # Python 3.10; pip brings one
     from pip._vendor import tomli as tomllib
+try:
+    from packaging.requirements import Requirement
+except ModuleNotFoundError:  # until pytest has brought it
+    from pip._vendor.packaging.requirements import Requirement
 
 __all__ = ["ROOT", "atomic_path", "toolkit"]
 
 Run = Callable[[list[str]], "str | None"]
-SANITIZER_WHEEL = "nvidia-cuda-sanitizer-api"
 
 
 def find_gpus(run: Run = toolkit.run_command) -> list[dict[str, Any]]:
@@ -68,55 +72,89 @@ def find_sanitizer(environment: Mapping[str, str], run: Run = toolkit.run_comman
     return next((found for found in candidates if found and os.access(found, os.X_OK)), None)
 
 
-def _project() -> dict[str, Any]:
-    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return project
+def _names(requirements: Iterable[str]) -> list[str]:
+    return [Requirement(requirement).name for requirement in requirements]
+
+
+def _lines(extras: Mapping[str, list[str]], extra: str) -> Iterator[str]:
+    for line in extras[extra]:
+        included = re.fullmatch(r"alexnet-cuda\[(.*)\]", line)
+        yield from _lines(extras, included[1]) if included else [line]
+
+
+def project() -> dict[str, Any]:
+    """Return what pyproject.toml says."""
+    content: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return content
+
+
+def brought(extra: str = "gpu-check") -> dict[str, str]:
+    """Return what installing the package with an extra brings: name to requirement, as in pyproject.toml."""
+    package = project()["project"]
+    lines = [*package["dependencies"], *_lines(package["optional-dependencies"], extra)]
+    return dict(zip(_names(lines), lines, strict=True))
 
 
 def build_requirements(environment: Mapping[str, str]) -> list[str]:
-    """Return what a build without a network has to find installed."""
-    needed = list(_project()["build-system"]["requires"])
+    """Return what a build without a network has to find installed.
+
+    In the versions of the extra, which are wider than the build's own pins.
+    """
+    needed = ["pip", *_names(project()["build-system"]["requires"])]
     if shutil.which("cmake", path=environment.get("PATH", "")) is None:
         needed.append("cmake")
     if not any(shutil.which(tool, path=environment.get("PATH", "")) for tool in ("ninja", "ninja-build", "make")):
         needed.append("ninja")
     if toolkit.choose_toolkit(environment).source == "wheels":
-        needed += toolkit.WHEELS
-    return needed
+        needed += _names(toolkit.WHEELS)
+    versions = brought()
+    return [versions[name] for name in needed]
+
+
+def compiler_problem(environment: Mapping[str, str]) -> str:
+    """Return what keeps C++ from being compiled for this Python; nothing where it can."""
+    names = [environment["CXX"].split()[0]] if environment.get("CXX", "").strip() else ["c++", "g++", "clang++"]
+    if not any(shutil.which(name, path=environment.get("PATH", "")) for name in names):
+        return f"no C++ compiler ({', '.join(names)}) is on PATH: install the system's package g++"
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    return "" if header.exists() else f"{header} is missing: install the system's package python3-dev"
 
 
 def run_requirements() -> list[str]:
     """Return what the package, its tests and the digits need."""
-    project = _project()["project"]
-    extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["demo"], *extras["test"]]
-    return [line.partition(";")[0].strip() for line in lines if not line.startswith("alexnet-cuda")]
+    return list(brought("test").values())
+
+
+def sanitizer_requirement() -> str:
+    """Return the wheel with compute-sanitizer."""
+    return brought()["nvidia-cuda-sanitizer-api"]
 
 
 def missing(requirements: Iterable[str]) -> list[str]:
-    """Return those that are not installed, or in another version than a pin with ``==`` asks for."""
+    """Return those that are asked for here and not installed, or in a version that does not fit."""
     absent = []
-    for requirement in requirements:
-        name = re.match(r"[A-Za-z0-9._-]+", requirement)
-        assert name is not None
-        pinned = re.search(r"==\s*([\w.]+)", requirement)
-        try:
-            version = metadata.version(name[0])
-        except metadata.PackageNotFoundError:
-            absent.append(requirement)
+    for line in requirements:
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate():
             continue
-        if pinned and version != pinned[1]:
-            absent.append(requirement)
+        requirement.marker = None
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            version = ""
+        if not version or not requirement.specifier.contains(version, prereleases=True):
+            absent.append(str(requirement))
     return absent
 
 
 def how_to_bring(requirements: Iterable[str]) -> str:
-    """Return the two commands that carry packages to a machine without a network."""
+    """Return the command that brings packages, and the two that carry them to a machine without a network."""
     wanted = " ".join(f"'{requirement}'" for requirement in requirements)
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return (
-        f"missing: {wanted}. Where there is a network: python{version} -m pip download -d wheels {wanted}; "
-        f"carry the folder over, then: {sys.executable} -m pip install --no-index --find-links wheels {wanted}"
+        f"missing: {wanted}. {sys.executable} -m pip install '{ROOT}[gpu-check]' brings all. For a machine without a "
+        f"network: python{version} -m pip download -d wheels {wanted}; carry the folder over, then: "
+        f"{sys.executable} -m pip install --no-index --find-links wheels {wanted}"
     )
 
 

@@ -1,6 +1,6 @@
 """A pytest plugin: one JSON line a test, written as soon as it is done, to the file that GPU_CHECK_OUTCOMES names.
 
-Tests on the GPU come first and those on the CPU executor, which need none, last: where the time is short these are cut.
+Of all tests those that run on the GPU are left, by their ids; `pytest` runs the others on any machine.
 
 Not pytest's own JUnit file: that is written at the end, which a run that hangs or is cut does not reach.
 """
@@ -13,12 +13,15 @@ import re
 from typing import Any
 
 _TAIL = 2000
-_GPU, _EXECUTOR = re.compile(r"\[(.*-)?cuda(-|\])"), re.compile(r"\[(.*-)?simt(-|\])|^tests/(simt|kernels|cuda)")
+_GPU = re.compile(r"\[(.*-)?cuda(-|,|\])")
 
 
-def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """Put the tests on the GPU first, those on the executor last."""
-    items.sort(key=lambda item: 0 if _GPU.search(item.nodeid) else 2 if _EXECUTOR.search(item.nodeid) else 1)
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    """Leave the tests on the GPU, and write how many they are."""
+    others = [item for item in items if not _GPU.search(item.nodeid)]
+    items[:] = [item for item in items if _GPU.search(item.nodeid)]
+    config.hook.pytest_deselected(items=others)
+    _write({"selected": len(items), "need_no_gpu": len(others)})
 
 
 def pytest_runtest_logreport(report: Any) -> None:

@@ -69,7 +69,7 @@ class Report:
             self._take_facts(details["doctor"])
         entry = self.stage(stage.name)
         if done.timed_out:
-            status, reason = "out of time", f"its {entry['limit']:.0f} seconds ran out"
+            status, reason = "out of time", f"its {entry['limit']:.0f} seconds ran out; {verdict.reason}".rstrip("; ")
         else:
             status, reason = "passed" if verdict.passed else "failed", verdict.reason
         entry.update(status=status, reason=reason, seconds=round(done.seconds, 1), **details)

@@ -150,13 +150,16 @@ def run(
                 emit(record | {"status": "failed", "message": message})
 
 
-def run_all(backend: Backend, emit: Callable[[Record], None], names: Sequence[str] = ()) -> None:
-    """Make every call in every precision that the backend offers, or in those named."""
+def run_all(
+    backend: Backend, emit: Callable[[Record], None], names: Sequence[str] = (), ops: Sequence[str] = ()
+) -> None:
+    """Make every call in every precision that the backend offers, or those of the operations and precisions named."""
     from gpu_check_parts.small_calls import CALLS
     from gpu_check_parts.small_products import PRODUCTS
 
     for calls, offered in ((PRODUCTS, backend.products), (CALLS, backend.precisions)):
-        run(backend, emit, calls, [precision for precision in offered if not names or precision.name in names])
+        chosen = {op: make for op, make in calls.items() if not ops or op in ops}
+        run(backend, emit, chosen, [precision for precision in offered if not names or precision.name in names])
 
 
 def main() -> int:
@@ -164,6 +167,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--backend", default="cuda", choices=sorted({"cuda", *BACKENDS}))
     parser.add_argument("--precisions", default="", help="comma-separated; by default all that the backend offers")
+    parser.add_argument("--ops", default="", help="comma-separated; by default all")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.backend not in BACKENDS:
@@ -185,7 +189,8 @@ def main() -> int:
                 failed += 1
                 print(*(record[key] for key in ("op", "direction", "precision", "case", "message")), flush=True)
 
-        run_all(BACKENDS[arguments.backend], emit, [name for name in arguments.precisions.split(",") if name])
+        names, ops = ([name for name in text.split(",") if name] for text in (arguments.precisions, arguments.ops))
+        run_all(BACKENDS[arguments.backend], emit, names, ops)
     print(f"{failed} comparisons failed")
     return 1 if failed else 0
 

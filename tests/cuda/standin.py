@@ -10,6 +10,7 @@ replaced exists in the installed CuPy, or the fixture fails.
 from __future__ import annotations
 
 import ctypes
+import inspect
 import types
 import weakref
 from collections.abc import Callable
@@ -19,10 +20,12 @@ import cupy
 import numpy as np
 import pytest
 
+from alexnet_cuda import devices
 from alexnet_cuda.backends.simt.memory import extension
 from alexnet_cuda.backends.simt.streams import Scheduler
 
 _simt = extension()
+default_device = inspect.unwrap(devices.default_device)  # the package's own, which tests/default_is_simt replaces
 LAUNCHES = frozenset(name for name in dir(_simt) if "stream" in (getattr(_simt, name).__doc__ or "").partition("->")[0])
 
 

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda import Model
-from alexnet_cuda.devices import default_device
 from alexnet_cuda.memory_plan import memory_needed
 from tests.model.tiny import tiny
 
-from .standin import Driver, Stream
+from .standin import Driver, Stream, default_device
 
 Array = npt.NDArray[Any]
 Install = Callable[..., Driver]

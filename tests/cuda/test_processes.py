@@ -13,12 +13,11 @@ import pytest
 
 from alexnet_cuda import ops
 from alexnet_cuda.backends.cuda import runtime
-from alexnet_cuda.devices import default_device
 from tests.model.test_pickle import held
 from tests.model.test_threads import SMALL
 from tests.model.tiny import tiny
 
-from .standin import Driver
+from .standin import Driver, default_device
 from .test_model import IMAGES, LABELS, on_gpu
 
 Install = Callable[..., Driver]
