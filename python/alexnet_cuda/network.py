@@ -90,6 +90,11 @@ class Network:
             )
         return half
 
+    def logits(self, batch: int) -> Array:
+        """What `forward` gave for so many images, on the host."""
+        tower = self.towers[0]
+        return tower.device.download(self._logits(tower, batch))
+
     @staticmethod
     def _loss_buffers(tower: Tower, batch: int) -> tuple[Array, Array]:
         return tower.buffer("loss", (batch,), tower.sums), tower.buffer("correct", (batch,), np.bool_)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from ...precision import KERNEL_PRECISIONS
 from ..kernels._runtime import Array, DeviceMemoryError, activated
+from .graphs import Graphs
 from .runtime import CudaRuntime
 
 # Copies to the device go by way of pinned memory in pieces of at most so much, which CuPy's pool keeps for the next.
 _PINNED_BYTES = 64 << 20
 # Copies that may be under way at once, a few a step, before the host waits for the oldest.
 _COPIES_UNDER_WAY = 64
-# Graphs that are kept: one for each size of batch and set of rates.
-_GRAPHS = 8
 
 
 class CudaDevice(CudaRuntime):
@@ -61,8 +60,8 @@ class CudaDevice(CudaRuntime):
             self._copies = cupy.cuda.Stream(non_blocking=True)
         self._workspace: Array | None = None
         self._under_way: deque[tuple[Any, Any]] = deque()  # an event, and the pinned memory that is free after it
-        self._graphs: dict[tuple[Any, ...], Any] = {}  # None: run once without making arrays, so it can be recorded
-        self._graphs_made = 0  # allocations that their addresses are good for
+        self._graphs: dict[tuple[CudaDevice, ...], Graphs] = {}  # by the other devices that have a part in them
+        self._direct = {number}  # devices that copies go to directly
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -189,39 +188,28 @@ class CudaDevice(CudaRuntime):
         within = self._runtime.memcpyDeviceToDevice
         self._runtime.memcpyAsync(target.data.ptr, source.data.ptr, target.nbytes, within, self.stream())
 
-    def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
-        """Do a step's work: once as it is; then recorded as a graph; then that again, until some array was made anew.
+    def run(self, key: tuple[Any, ...], body: Callable[[], None], *others: CudaDevice) -> None:
+        """Do a pass's work: once as it is; then recorded as a graph; then that again, until some array was made anew.
 
-        The work may not depend on anything but what `key` holds and what lies in device memory.
+        The work may not depend on anything but what `key` holds and what lies in the memory of this device and the
+        others. Copies that go by way of the host are not recorded, and nothing with them.
         """
-        if not self.graphs:
+        if not self.graphs or not all(other.number in self._direct for other in others):
             body()
             return
-        if self._graphs_made != self.allocations:
-            self._graphs.clear()  # their addresses may be others' by now
-        if key not in self._graphs:
-            body()
-            while len(self._graphs) >= _GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
-            self._graphs[key], self._graphs_made = None, self.allocations
-            return
-        if self._graphs[key] is None:
-            self._graphs[key] = self._capture(body)
-        with self.active():
-            self._graphs[key].launch(self._kernels)
+        if others not in self._graphs:
+            self._graphs[others] = Graphs((self, *others))
+        self._graphs[others].run(key, body)
 
-    def _capture(self, body: Callable[[], None]) -> Any:
-        with self.active():
-            # In this thread only: another one may allocate meanwhile.
-            self._kernels.begin_capture(self._runtime.streamCaptureModeThreadLocal)
-            try:
-                body()
-            except BaseException:
-                # Its own error would hide the one that broke the recording.
-                with suppress(self._runtime.CUDARuntimeError):
-                    self._kernels.end_capture()
-                raise
-            return self._kernels.end_capture()
+    @property
+    def streams(self) -> tuple[Any, Any]:
+        """The streams of kernels and of copies."""
+        return self._kernels, self._copies
+
+    def marks(self) -> list[Any]:
+        """Marks after the work so far, one on each stream."""
+        with self._cupy.cuda.Device(self.number):
+            return [stream.record(self._cupy.cuda.Event(disable_timing=True)) for stream in self.streams]
 
     def record(self) -> Any:
         """A mark after the work so far, on the stream of kernels."""
@@ -239,8 +227,11 @@ class CudaDevice(CudaRuntime):
         for event in after:
             self._copies.wait_event(event)
         with self._cupy.cuda.Device(self.number):
-            ends = (target.data.ptr, target.device.id, source.data.ptr, source.device.id)
-            self._runtime.memcpyPeerAsync(*ends, source.nbytes, self._copies.ptr)
+            to, of, size = target.data.ptr, source.data.ptr, source.nbytes
+            if target.device.id in self._direct:  # as part of a graph it can be no other copy than this
+                self._runtime.memcpyAsync(to, of, size, self._runtime.memcpyDeviceToDevice, self._copies.ptr)
+            else:
+                self._runtime.memcpyPeerAsync(to, target.device.id, of, self.number, size, self._copies.ptr)
             return self._copies.record(self._cupy.cuda.Event(disable_timing=True))
 
     def enable_peer(self, peer: CudaDevice) -> bool:
@@ -255,6 +246,7 @@ class CudaDevice(CudaRuntime):
             except self._runtime.CUDARuntimeError as error:
                 if "AlreadyEnabled" not in str(error):
                     raise
+        self._direct.add(peer.number)
         return True
 
     def memory(self) -> tuple[int, int] | None:

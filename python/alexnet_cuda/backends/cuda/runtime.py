@@ -77,6 +77,12 @@ class CudaRuntime(Runtime):
         to_device = cupy.cuda.runtime.memcpyHostToDevice
         cupy.cuda.runtime.memcpyAsync(target.data.ptr, values.ctypes.data, values.nbytes, to_device, self.stream())
 
+    def recording(self) -> bool:
+        """Whether the stream is being captured, by this package or by whoever chose it."""
+        import cupy
+
+        return bool(cupy.cuda.runtime.streamIsCapturing(self.stream()))
+
     def stream(self) -> int:
         """Address of the stream that kernels are put on."""
         import cupy

@@ -53,6 +53,10 @@ class Runtime(ABC):
         `arrays` are what it works on, to be kept until it is done.
         """
 
+    def recording(self) -> bool:
+        """Whether what is submitted now is not done but recorded as a graph."""
+        return False
+
     def workspace(self, size: int) -> Array | None:
         """So many bytes that no other kernel uses before the next one submitted has ended; None for none."""
         return self.empty(size, np.uint8) if size else None
@@ -92,20 +96,38 @@ class Runtime(ABC):
             if name in end and start["out"] < end[name] and start[name] < end["out"] and out.size and start[name]:
                 raise ValueError(f"out overlaps {name}; expected memory of its own")
 
-    def in_device_memory(self, value: Any, dtype: str) -> Array:
+    def from_host(self, name: str, values: np.ndarray[Any, Any]) -> Array:
+        """A copy of `values`, an argument of an operation, in device memory.
+
+        Raises
+        ------
+        RuntimeError
+            A graph is being recorded: it would copy at each launch from memory that is freed when this call ends.
+        """
+        if self.recording():
+            raise RuntimeError(
+                f"{name} is on the host while a CUDA graph is being recorded, whose launches would copy it from memory "
+                f"that is free by then; pass an array of {values.dtype} {list(values.shape)} in device memory, which "
+                "each launch reads"
+            )
+        array = self.empty(values.shape, values.dtype)
+        self.upload(array, values)
+        return array
+
+    def in_device_memory(self, name: str, value: Any, dtype: str) -> Array:
         """`value` as an array of one element; an array is taken as it is, so that a captured graph reads it anew.
 
         Raises
         ------
         ValueError
             An array that has another dtype or more than one element.
+        RuntimeError
+            As `from_host`.
         """
         if not hasattr(value, "dtype") or isinstance(value, np.generic):
-            array = self.empty(1, dtype)
-            self.upload(array, np.full(1, value, dtype))
-            return array
+            return self.from_host(name, np.full(1, value, dtype))
         if value.size != 1 or value.dtype.name != dtype:
-            raise ValueError(f"expected one {dtype} in device memory, got {value.dtype} of shape {list(value.shape)}")
+            raise ValueError(f"{name} must be one {dtype}, got {value.dtype} of shape {list(value.shape)}")
         return value
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ._runtime import Array, Runtime, array_kind, runtime_of
+from ._runtime import Array, array_kind, runtime_of
 
 if TYPE_CHECKING:
     from ..cpu.augment import Views
@@ -29,7 +27,10 @@ def fprop(
     """
     runtime = runtime_of(out)
     n, height, width, _ = images.shape
-    chosen = {name: _there(runtime, getattr(views, name)) for name in ("top", "left", "mirrored", "shift")}
+    chosen = {name: getattr(views, name) for name in ("top", "left", "mirrored", "shift")}
+    for name, values in chosen.items():
+        if array_kind(values) == "cpu":
+            chosen[name] = runtime.from_host(f"views.{name}", values)
     size, channels = (out.shape[1], out.shape[3]) if folded is None else (folded.unfolded[0], 3)
     fold = {} if folded is None else {"stride": folded.stride, "padding": folded.padding, "shape": folded.shape}
     runtime.call(
@@ -46,11 +47,3 @@ def fprop(
         dtype=out.dtype.name,
         **{f"fold_{name}": value for name, value in fold.items()},
     )
-
-
-def _there(runtime: Runtime, values: Array) -> Array:
-    if array_kind(values) != "cpu":
-        return values
-    array = runtime.empty(values.shape, values.dtype)
-    runtime.upload(array, np.ascontiguousarray(values))
-    return array
