@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -62,6 +65,8 @@ class Inputs:
 
     def __init__(self, config: Config, towers: list[Tower]) -> None:
         self._config, self._towers = config, towers
+        self._layouts = [input_layout(tower) for tower in towers]
+        self._places: list[_Place | None] = [None for _ in towers]
 
     def load(
         self,
@@ -86,14 +91,31 @@ class Inputs:
                 self._borrowed(tower, "labels", labels) as labels_there,
                 tower.device.active(),
             ):
-                there = tower.buffer("block", block.shape, np.uint8)
-                tower.device.upload(there, block)
-                parts = _parts(there, len(images), tower.sums)
+                place = self._place(tower, images)
+                tower.device.upload(place.block, block)
+                parts = place.parts
                 tower.step_counter, tower.learning_rate = parts["step"], parts["learning_rate"]
                 if labels_there is not None:
                     tower.device.copy(parts["labels"], labels_there)
-                inputs.append(self._input(tower, images, images_there, None if chosen is None else parts))
+                inputs.append(self._input(tower, images, images_there, place))
         return inputs
+
+    def _place(self, tower: Tower, images: Array) -> _Place:
+        """Where a tower's share of what comes with such images goes, the same from step to step."""
+        key, place = (images.shape, images.dtype), self._places[tower.index]
+        if place is not None and place.key == key and place.made == tower.device.allocations:
+            return place
+        self._places[tower.index] = place = None  # before other buffers are made: it holds the old ones
+        c, layout, batch = self._config, self._layouts[tower.index], len(images)
+        shape = (batch, c.image_size, c.image_size, 3) if layout is None else (batch, *layout.shape)
+        block, x = tower.buffer("block", (_block_bytes(batch),), np.uint8), tower.buffer("input", shape)
+        parts, augment = _parts(block, batch, tower.sums), None
+        if images.dtype == np.uint8:
+            chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
+            colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
+            augment = ops.augment.prepare(images.shape, chosen, out=x, folded=layout, **colours)
+        self._places[tower.index] = place = _Place(key, tower.device.allocations, block, parts, x, augment)
+        return place
 
     def _pack(
         self, batch: int, chosen: Views | None, step: int, labels: Array | None, learning_rate: float
@@ -109,30 +131,26 @@ class Inputs:
                 parts[name][...] = getattr(chosen, name)
         return block
 
-    def _input(self, tower: Tower, images: Array, there: Array | None, parts: dict[str, Array] | None) -> Array:
+    def _input(self, tower: Tower, images: Array, there: Array | None, place: _Place) -> Array:
         """`there` are the images on the tower's device, None if they are on the host.
 
         They are read here alone: the result is the tower's own.
         """
-        c, layout = self._config, input_layout(tower)
-        unfolded = (len(images), c.image_size, c.image_size, 3)
-        shape = unfolded if layout is None else (len(images), *layout.shape)
-        if parts is not None:
-            x = tower.buffer("input", shape)
+        layout, x = self._layouts[tower.index], place.x
+        if place.augment is not None:
             if there is None:
                 there = tower.buffer("images", images.shape, np.uint8)
                 tower.device.upload(there, np.ascontiguousarray(images))
-            chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
-            colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
-            return ops.augment.fprop(there, chosen, out=x, folded=layout, **colours)
+            place.augment(there)
+            return x
         if there is None or there.dtype != tower.dtype or not there.flags.c_contiguous or layout is None:
-            x = tower.buffer("input" if layout is None else "unfolded", unfolded)
+            x = x if layout is None else tower.buffer("unfolded", images.shape)
             if there is None:
                 tower.device.upload(x, images)
             else:
                 ops.copy.cast(there, out=x)
             there = x
-        return there if layout is None else ops.conv2d.fold(there, layout, out=tower.buffer("input", shape))
+        return there if layout is None else ops.conv2d.fold(there, layout, out=place.x)
 
     @contextmanager
     def _borrowed(self, tower: Tower, name: str, array: Array | None) -> Iterator[Array | None]:
@@ -176,14 +194,32 @@ class Inputs:
                 tower.device.upload(tower.learning_rate, np.full(1, learning_rate, tower.sums))
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where batches of a shape and dtype go: the block and its parts, the network's input, and what writes that.
+
+    It is good until its tower's device has made another array than the `made` of then.
+    """
+
+    key: tuple[Any, ...]
+    made: int
+    block: Array
+    parts: dict[str, Array]
+    x: Array
+    augment: Callable[[Array], None] | None  # of uint8 images
+
+
 def label_buffer(tower: Tower, batch: int) -> Array:
     """Where a tower finds the labels [N], int64."""
     return _parts(tower.buffer("block", (_block_bytes(batch),), np.uint8), batch, tower.sums)["labels"]
 
 
-def _layout(batch: int, sums: Any) -> list[tuple[str, Any, tuple[int, ...]]]:
-    """Name, dtype and shape of the block's parts, the most aligned first; each of the scalars takes 8 bytes."""
-    return [
+@lru_cache(maxsize=64)
+def _layout(batch: int, sums: Any) -> list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]]:
+    """Name, place, dtype and shape of the block's parts, the most aligned first; each of the scalars takes 8 bytes."""
+    found: list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]] = []
+    offset = 0
+    for name, kind, shape in (
         ("step", np.uint64, (1,)),
         ("learning_rate", sums, (1,)),
         ("labels", np.int64, (batch,)),
@@ -191,7 +227,12 @@ def _layout(batch: int, sums: Any) -> list[tuple[str, Any, tuple[int, ...]]]:
         ("left", np.int64, (batch,)),
         ("shift", np.float32, (batch, 3)),
         ("mirrored", np.bool_, (batch,)),
-    ]
+    ):
+        dtype = np.dtype(kind)
+        size = math.prod(shape) * dtype.itemsize
+        found.append((name, slice(offset, offset + size), dtype, shape))
+        offset += max(size, 8) if name == "learning_rate" else size
+    return found
 
 
 def _block_bytes(batch: int) -> int:
@@ -199,9 +240,4 @@ def _block_bytes(batch: int) -> int:
 
 
 def _parts(block: Array, batch: int, sums: Any) -> dict[str, Array]:
-    parts, offset = {}, 0
-    for name, dtype, shape in _layout(batch, sums):
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        parts[name] = block[offset : offset + size].view(dtype).reshape(shape)
-        offset += max(size, 8) if name == "learning_rate" else size
-    return parts
+    return {name: block[place].view(dtype).reshape(shape) for name, place, dtype, shape in _layout(batch, sums)}

@@ -340,7 +340,7 @@ class Model:
 
     def _rehearse(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
         """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
-        key = (tuple(images.shape), images.dtype.name)
+        key = (images.shape, images.dtype)
         if key in self._rehearsed:
             return
         with ExitStack() as devices:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Array, DeviceMemoryError, activated
+from ..kernels._runtime import Array, DeviceMemoryError, activated, is_active
 from .graphs import Graphs
 from .runtime import CudaRuntime
 
@@ -19,6 +19,7 @@ from .runtime import CudaRuntime
 _PINNED_BYTES = 64 << 20
 # Copies that may be under way at once, a few a step, before the host waits for the oldest.
 _COPIES_UNDER_WAY = 64
+_AS_IT_IS = nullcontext()
 
 
 class CudaDevice(CudaRuntime):
@@ -63,9 +64,12 @@ class CudaDevice(CudaRuntime):
         self._graphs: dict[tuple[CudaDevice, ...], Graphs] = {}  # by the other devices that have a part in them
         self._direct = {number}  # devices that copies go to directly
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self) -> AbstractContextManager[None]:
         """A context in which operations run on this device's stream of kernels."""
+        return _AS_IT_IS if is_active(self) else self._activated()
+
+    @contextmanager
+    def _activated(self) -> Iterator[None]:
         with self._cupy.cuda.Device(self.number):
             # Not `with self._kernels`: leaving that, CuPy forgets a stream that the user chose with .use().
             before = self._cupy.cuda.get_current_stream()

@@ -63,14 +63,23 @@ class Runtime(ABC):
 
     def call(self, name: str, arrays: dict[str, Array | None], **scalars: Any) -> None:
         """Submit an operation of the extension."""
+        self.prepare(name, arrays, **scalars)()
+
+    def prepare(self, name: str, arrays: dict[str, Array | None], **scalars: Any) -> Callable[..., None]:
+        """An operation of the extension, to be submitted often: each call gives the arrays that are new, by name."""
         function = getattr(self.module, name)
         arguments = {**self.addresses(arrays), **scalars}
 
-        def work(stream: int) -> None:
-            function(**arguments, stream=stream)
+        def submit(**new: Array) -> None:
+            given = {**arguments, **self.addresses(new)} if new else arguments
 
-        if not self.rehearsing:
-            self.submit(work, tuple(arrays.values()))
+            def work(stream: int) -> None:
+                function(**given, stream=stream)
+
+            if not self.rehearsing:
+                self.submit(work, (*arrays.values(), *new.values()))
+
+        return submit
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -143,6 +152,12 @@ def activated(runtime: Runtime) -> Iterator[None]:
         yield
     finally:
         stack.pop()
+
+
+def is_active(runtime: Runtime) -> bool:
+    """Whether it was the last one to be activated in this thread."""
+    stack = _active.__dict__.get("stack")
+    return bool(stack) and stack[-1] is runtime
 
 
 def array_kind(array: Array) -> str:
