@@ -3,11 +3,11 @@
 `backends/cuda` runs unchanged on it. What CuPy would do by the driver (streams, events, graphs, copies, allocations)
 is done here, each as strictly as CUDA defines it: work on a stream is put off until somebody waits, in an order that a
 seed chooses among all that the events allow; a copy from pinned memory reads it when its turn comes, one from other
-memory before the call returns. While a graph is recorded nothing may be waited for, asked of an event, put on the legacy
-stream or copied from memory that is not pinned, and no memory may be got from the driver; streams join by events and
-are joined back; what breaks that is CUDA's own error. A graph's streams run in any order that its events allow, and it may
-be launched only while all that it works on still lies where it lay. Every name that is replaced exists in the installed
-CuPy, or the fixture fails.
+memory before the call returns. While a graph is recorded nothing may be waited for, asked of an event, put on the
+legacy stream or copied from memory that is not pinned, and no memory may be got from the driver; streams join by events
+and are joined back; what breaks that is CUDA's own error. A graph's streams run in any order that its events allow, and
+it may be launched only while all that it works on still lies where it lay. Every name that is replaced exists in the
+installed CuPy, or the fixture fails.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Event:
 
     def synchronize(self) -> None:
         self._refuse_while_recording("synchronising")
-        self.driver.synchronisations += 1
+        self.driver.synchronisations += not self.done
         self.driver.scheduler.run_until(lambda: self.done)
 
 
@@ -174,7 +174,7 @@ class Stream:
 
     def synchronize(self) -> None:
         self.driver.refuse_while_recording("synchronising")
-        self.driver.synchronisations += 1
+        self.driver.synchronisations += bool(self.queue.queue)
         self.queue.synchronize()
 
     def begin_capture(self, mode: int | None = None) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Array, DeviceMemoryError, activated, is_active
+from ..kernels._runtime import Array, DeviceMemoryError, activated, active_runtime
 from .graphs import Graphs
 from .runtime import CudaRuntime
 
@@ -65,14 +65,25 @@ class CudaDevice(CudaRuntime):
         self._direct = {number}  # devices that copies go to directly
 
     def active(self) -> AbstractContextManager[None]:
-        """A context in which operations run on this device's stream of kernels."""
-        return _AS_IT_IS if is_active(self) else self._activated()
+        """A context in which operations run on this device's stream of kernels.
+
+        Raises
+        ------
+        RuntimeError
+            The stream that is current outside of any device's context is being captured.
+        """
+        return _AS_IT_IS if active_runtime() is self else self._activated()
 
     @contextmanager
     def _activated(self) -> Iterator[None]:
         with self._cupy.cuda.Device(self.number):
             # Not `with self._kernels`: leaving that, CuPy forgets a stream that the user chose with .use().
             before = self._cupy.cuda.get_current_stream()
+            if active_runtime() is None and self._runtime.streamIsCapturing(before.ptr):
+                raise RuntimeError(
+                    f"CuPy's current stream on {self.name} is being captured, and what a model does cannot be part of "
+                    "another's graph: end the capture first; a model records its own graphs"
+                )
             self._kernels.use()
             try:
                 with activated(self):

@@ -154,10 +154,10 @@ def activated(runtime: Runtime) -> Iterator[None]:
         stack.pop()
 
 
-def is_active(runtime: Runtime) -> bool:
-    """Whether it was the last one to be activated in this thread."""
+def active_runtime() -> Runtime | None:
+    """The last one to be activated in this thread."""
     stack = _active.__dict__.get("stack")
-    return bool(stack) and stack[-1] is runtime
+    return stack[-1] if stack else None
 
 
 def array_kind(array: Array) -> str:
