@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.cuda import standin  # noqa: E402
 
-_BATCH, _WARM, _STEPS = 128, 5, 320
+WARM, _STEPS = 5, 320
 _NETWORK: dict[str, Any] = {"num_classes": 1000, "conv_widths": (8, 12, 16, 16, 8), "fc_widths": (20, 18)}
 _PLACES = {"one tower": "cuda:0", "two towers": ("cuda:0", "cuda:1"), "one GPU twice": ("cuda:0", "cuda:0")}
 
@@ -47,13 +47,22 @@ def install_idle_driver(patch: pytest.MonkeyPatch) -> None:
     for name in ("put", "wait_event", "synchronize"):
         patch.setattr(standin.Stream, name, _nothing)
     patch.setattr(standin.Stream, "record", lambda self, event=None: event)
-    patch.setattr(standin.Event, "done", True)
-    patch.setattr(standin.Event, "synchronize", _nothing)
     patch.setattr(standin.Capture, "launch", _nothing)
     standin.Driver(2, 0).install(patch)
     for name in ("memcpyAsync", "memcpyPeerAsync", "memsetAsync"):
         patch.setattr(cupy.cuda.runtime, name, _nothing)
     patch.setattr(cupy.cuda, "alloc_pinned_memory", _pinned())
+    patch.setattr(cupy.cuda, "Event", _Event)
+
+
+class _Event:
+    """Of which nothing is wanted."""
+
+    done = True
+    synchronize = _nothing
+
+    def __init__(self, **_: Any) -> None:
+        pass
 
 
 def _extension(self: standin.Extension, name: str) -> Any:
@@ -67,13 +76,13 @@ def _pinned() -> Callable[[int], bytearray]:
     return lambda size: pool.setdefault(size, bytearray(size))
 
 
-def cases() -> dict[str, Callable[[], Any]]:
+def cases(batch: int = 128) -> dict[str, Callable[[], Any]]:
     """What is timed, by name."""
     from alexnet_cuda import Model
 
     rng = np.random.default_rng(0)
-    host = rng.integers(0, 256, (_BATCH, 256, 256, 3), dtype=np.uint8)
-    labels = rng.integers(0, 1000, _BATCH)
+    host = rng.integers(0, 256, (batch, 256, 256, 3), dtype=np.uint8)
+    labels = rng.integers(0, 1000, batch)
     found: dict[str, Callable[[], Any]] = {}
     for place, devices in _PLACES.items():
         with cupy.cuda.Device(0):
@@ -87,7 +96,7 @@ def cases() -> dict[str, Callable[[], Any]]:
 
 def microseconds(work: Callable[[], Any]) -> tuple[float, float]:
     """Median and mean processor time of a call."""
-    for _ in range(_WARM):
+    for _ in range(WARM):
         work()
     times = []
     for _ in range(_STEPS):
@@ -109,7 +118,7 @@ def main() -> int:
                 median, mean = microseconds(work)
                 print(f"{name:42} {median:8.0f} us   mean {mean:8.0f}")
             elif chosen == name:
-                for _ in range(_WARM):
+                for _ in range(WARM):
                     work()
                 profile = cProfile.Profile()
                 profile.enable()
