@@ -30,7 +30,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.cuda import standin  # noqa: E402
+from tests.cuda import standin
 
 WARM, _STEPS = 5, 320
 _NETWORK: dict[str, Any] = {"num_classes": 1000, "conv_widths": (8, 12, 16, 16, 8), "fc_widths": (20, 18)}
@@ -87,10 +87,13 @@ def cases(batch: int = 128) -> dict[str, Callable[[], Any]]:
     for place, devices in _PLACES.items():
         with cupy.cuda.Device(0):
             there, labels_there = cupy.empty(host.shape, np.uint8), cupy.empty(labels.shape, np.int64)
-        for where, images, classes in (("GPU", there, labels_there), ("host", host, labels)):
-            model = Model(devices=devices, init="he", **_NETWORK)
-            found[f"step, {place}, images on the {where}"] = lambda m=model, i=images, c=classes: m.train_step(i, c)
-            found[f"batch, {place}, images on the {where}"] = lambda m=model, i=images: m.forward(i)
+        model = Model(devices=devices, init="he", **_NETWORK)
+        batches = {"on the GPU": (there, labels_there), "on the host": (host, labels)}
+        if hasattr(model, "prefetch"):
+            (batches["prefetched"],) = model.prefetch([(host, labels)])
+        for where, (images, classes) in batches.items():
+            found[f"step, {place}, images {where}"] = lambda m=model, i=images, c=classes: m.train_step(i, c)
+            found[f"batch, {place}, images {where}"] = lambda m=model, i=images: m.forward(i)
     return found
 
 

@@ -220,7 +220,8 @@ class Model:
                 self._seen = tuple(images.shape)
             else:
                 self._run(("forward", len(images)), work)
-            return self._network.logits(len(images))
+        logits: Array = self._network.logits(len(images))
+        return logits
 
     def backward(self, labels: Any) -> float:
         """Fill `gradients` from the batch of the last ``forward(train=True)``.

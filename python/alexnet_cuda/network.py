@@ -93,7 +93,8 @@ class Network:
     def logits(self, batch: int) -> Array:
         """What `forward` gave for so many images, on the host."""
         tower = self.towers[0]
-        return tower.device.download(self._logits(tower, batch))
+        logits: Array = tower.device.download(self._logits(tower, batch))
+        return logits
 
     @staticmethod
     def _loss_buffers(tower: Tower, batch: int) -> tuple[Array, Array]:

@@ -82,7 +82,7 @@ class CpuDevice:
         np.copyto(target, source)
 
     def run(self, key: tuple[Any, ...], body: Callable[[], None], *others: CpuDevice) -> None:
-        """Do a pass's work, here and on `others`; a device may record what `body` does and repeat that for the same key."""
+        """Do a pass's work, of this device and `others`; one may record what `body` does and repeat it for a key."""
         body()
 
     def record(self) -> Any:

@@ -21,10 +21,11 @@ def prepare(
     out: Array,
     folded: FoldedLayout | None = None,
 ) -> Callable[[Array], None]:
-    """A function that writes ``(pixel + shift - mean) / std`` of each image's view to `out` [N, size, size, 3], or folded.
+    """A function that writes ``(pixel + shift - mean) / std`` of each image's view to `out`, or that folded.
 
-    It takes images [N, H, W, 3] = `shape`, RGB; `mean` and `std` are RGB [3]; `reverse_channels` makes the result BGR. A fourth
-    channel of `out` becomes zero. The views may be in device memory already; if not they are copied there.
+    It takes images [N, H, W, 3] = `shape`, RGB; `mean` and `std` are RGB [3]; `out` is [N, size, size, 3], BGR with
+    `reverse_channels`, and a fourth channel of it becomes zero. The views may be in device memory already; if not they
+    are copied there.
     """
     runtime = runtime_of(out)
     n, height, width, _ = shape
