@@ -5,9 +5,9 @@
 
 Needs no GPU: the tests' stand-in for the driver, with every function of it that a step calls returning at once, so
 that what is left is this package's Python. The network has every stage of the paper's and few channels; the batch is
-128 images of 256 x 256, of which each tower sees all. Time is the processor time of the calling thread, the median and the
-mean of many steps after the first few: what other processes do does not count. Random crops are drawn ahead for many
-steps at once, so the mean has their share and the median has not.
+128 images of 256 x 256, of which each tower sees all. Time is the processor time of the calling thread, the median and
+the mean of many steps after the first few: what other processes do does not count. Random crops are drawn ahead for
+many steps at once, so the mean has their share and the median has not.
 
 To compare two trees run this file with each one's `python` folder as PYTHONPATH.
 """
