@@ -46,7 +46,7 @@ def fprop(
     """
     check("images", images, (None, None, None, 3), np.uint8)
     backend("augment", images, out)
-    prepare(images.shape, views, mean=mean, std=std, channel_order=channel_order, out=out, folded=folded)(images)
+    _prepare(images.shape, views, mean, std, channel_order, out, folded, inside=True)(images)
     return out
 
 
@@ -62,8 +62,22 @@ def prepare(
 ) -> Callable[[Array], None]:
     """`fprop` of many batches of a shape [N, H, W, 3], into the same arrays: a function of the images.
 
-    It takes uint8 images of that shape, which it does not check.
+    It takes uint8 images of that shape, which it does not check, and views as they lie in these arrays then.
     """
+    return _prepare(shape, views, mean, std, channel_order, out, folded, inside=False)
+
+
+def _prepare(
+    shape: tuple[int, ...],
+    views: Views,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    channel_order: str,
+    out: Array,
+    folded: FoldedLayout | None,
+    inside: bool,
+) -> Callable[[Array], None]:
+    """`inside`: whether views on the host must lie inside of the images already."""
     n, height, width, _ = shape
     size = _view_size(out, n, folded)
     for name, extents, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
@@ -74,7 +88,8 @@ def prepare(
     if channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be 'RGB' or 'BGR', got {channel_order!r}")
     if (
-        n
+        inside
+        and n
         and array_kind(views.top) == array_kind(views.left) == "cpu"
         and (
             views.top.min() < 0
