@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ...precision import KERNEL_PRECISIONS
 from ..kernels._runtime import Array, DeviceMemoryError, activated, active_runtime
 from .graphs import Graphs
-from .runtime import CudaRuntime
+from .runtime import CudaRuntime, is_captured
 
 # Copies to the device go by way of pinned memory in pieces of at most so much, which CuPy's pool keeps for the next.
 _PINNED_BYTES = 64 << 20
@@ -79,7 +79,7 @@ class CudaDevice(CudaRuntime):
         with self._cupy.cuda.Device(self.number):
             # Not `with self._kernels`: leaving that, CuPy forgets a stream that the user chose with .use().
             before = self._cupy.cuda.get_current_stream()
-            if active_runtime() is None and self._runtime.streamIsCapturing(before.ptr):
+            if active_runtime() is None and is_captured(before.ptr):
                 raise RuntimeError(
                     f"CuPy's current stream on {self.name} is being captured, and what a model does cannot be part of "
                     "another's graph: end the capture first; a model records its own graphs"

@@ -31,6 +31,16 @@ def extension() -> Any:
         ) from error
 
 
+def is_captured(stream: int) -> bool:
+    """Whether the stream of an address is being captured.
+
+    CUDA's legacy stream, 0 or 1, never is; to ask that is an error while some other stream is.
+    """
+    import cupy
+
+    return stream not in (0, 1) and bool(cupy.cuda.runtime.streamIsCapturing(stream))
+
+
 class CudaRuntime(Runtime):
     """Puts kernels on CuPy's current stream of the current device."""
 
@@ -79,9 +89,7 @@ class CudaRuntime(Runtime):
 
     def recording(self) -> bool:
         """Whether the stream is being captured, by this package or by whoever chose it."""
-        import cupy
-
-        return bool(cupy.cuda.runtime.streamIsCapturing(self.stream()))
+        return is_captured(self.stream())
 
     def stream(self) -> int:
         """Address of the stream that kernels are put on."""
