@@ -83,7 +83,8 @@ class Inputs:
         if images.dtype == np.uint8 and chosen is None:
             chosen = views.fixed_views(images.shape, self._config, "centre", False)
         on_host = labels if labels is not None and array_kind(labels) == "cpu" else None
-        block = self._pack(len(images), chosen, step, on_host, learning_rate)
+        with self._towers[0].device.active():  # refuses, before anything is done, while somebody else records a graph
+            block = self._pack(len(images), chosen, step, on_host, learning_rate)
         inputs: list[Array] = []
         for tower in self._towers:
             with (

@@ -393,7 +393,7 @@ class Driver:
         limit = lambda: self.limit if self.limit is not None else 1 << 34  # noqa: E731
         for name, thing in {
             "getDevice": lambda: self.device,
-            "streamIsCapturing": lambda stream: self.streams[stream].is_capturing(),
+            "streamIsCapturing": lambda ptr: any(s.is_capturing() for s in self.streams.values() if s.ptr == ptr),
             "memcpyAsync": self.memcpy_async,
             "memcpyPeerAsync": self.memcpy_peer_async,
             "memsetAsync": self.memset_async,
