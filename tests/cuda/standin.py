@@ -340,6 +340,8 @@ class Driver:
     def memcpy_async(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
         runtime = cupy.cuda.runtime
         self.note(self.streams[stream], target, source)
+        if kind == runtime.memcpyDeviceToDevice:  # what is there while the copy is under way
+            self.streams[stream].put(lambda: ctypes.memset(target, 255, size))
         if kind == runtime.memcpyHostToDevice and not self.is_pinned(source):
             assert self.streams[stream].recording is None, "a graph would copy from memory that is not pinned"
             staged = ctypes.string_at(source, size)
