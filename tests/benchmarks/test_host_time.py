@@ -11,9 +11,9 @@ from benchmarks import host_time
 
 
 def test_recorded_passes_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of Python and of the driver's; at 0.1 to 0.2 microseconds each they stay under the 0.1 ms that is promised.
+    """Of Python and of the driver's, about 0.1 microseconds each.
 
-    Before passes of two towers were recorded a step was some 15,000 calls, and a batch of one tower 2,000.
+    Before passes of two towers and of inference were recorded a step of two was 25,000 calls, and a batch of one tower 3,000.
     """
     host_time.install_idle_driver(monkeypatch)
     for name, work in host_time.cases(batch=1).items():
@@ -30,4 +30,4 @@ def test_recorded_passes_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
             work()
         finally:
             sys.setprofile(None)
-        assert calls < 800, name
+        assert calls < 1000, name
