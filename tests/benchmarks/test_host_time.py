@@ -13,7 +13,7 @@ from benchmarks import host_time
 def test_recorded_passes_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of Python and of the driver's, about 0.1 microseconds each.
 
-    Before passes of two towers and of inference were recorded a step of two was 25,000 calls, and a batch of one tower 3,000.
+    Before two towers and inference were recorded a step of two was 25,000 calls and a batch of one 3,000.
     """
     host_time.install_idle_driver(monkeypatch)
     for name, work in host_time.cases(batch=1).items():
