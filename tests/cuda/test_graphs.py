@@ -271,9 +271,7 @@ def test_a_recording_reads_device_memory_at_each_launch(record: Callable[[Callab
 def test_a_model_in_anothers_recording_is_refused(record: Callable[[Callable[[], object]], Capture]) -> None:
     model = tiny(devices="cuda:0")
     for work in (lambda: model.train_step(IMAGES, LABELS), lambda: model.forward(IMAGES)):
-        with pytest.raises(
-            RuntimeError, match="CuPy's current stream on cuda:0 is being captured, and what a model does"
-        ):
+        with pytest.raises(RuntimeError, match="CuPy's current stream is being captured, and what a model does"):
             record(work)
     assert model.step == 0
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,32 @@ _PINNED_BYTES = 64 << 20
 # Copies that may be under way at once, a few a step, before the host waits for the oldest.
 _COPIES_UNDER_WAY = 64
 _AS_IT_IS = nullcontext()
+
+
+class _Activated(activated):
+    """As the base class, with a device and its stream of kernels as CuPy's current ones."""
+
+    def __init__(self, device: CudaDevice, cuda: Any) -> None:
+        super().__init__(device)
+        self._cuda, self._stream, self._there = cuda, device.streams[0], cuda.Device(device.number)
+
+    def __enter__(self) -> None:
+        self._there.__enter__()
+        # Not `with stream`: leaving that, CuPy forgets a stream that the user chose with .use().
+        self._before = self._cuda.get_current_stream()
+        if active_runtime() is None and is_captured(self._before.ptr):
+            self._there.__exit__(None, None, None)
+            raise RuntimeError(
+                "CuPy's current stream is being captured, and what a model does cannot be part of another's graph: end "
+                "the capture first; a model records its own graphs"
+            )
+        self._stream.use()
+        super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._before.use()
+        self._there.__exit__(*error)
 
 
 class CudaDevice(CudaRuntime):
@@ -72,24 +98,7 @@ class CudaDevice(CudaRuntime):
         RuntimeError
             The stream that is current outside of any device's context is being captured.
         """
-        return _AS_IT_IS if active_runtime() is self else self._activated()
-
-    @contextmanager
-    def _activated(self) -> Iterator[None]:
-        with self._cupy.cuda.Device(self.number):
-            # Not `with self._kernels`: leaving that, CuPy forgets a stream that the user chose with .use().
-            before = self._cupy.cuda.get_current_stream()
-            if active_runtime() is None and is_captured(before.ptr):
-                raise RuntimeError(
-                    f"CuPy's current stream on {self.name} is being captured, and what a model does cannot be part of "
-                    "another's graph: end the capture first; a model records its own graphs"
-                )
-            self._kernels.use()
-            try:
-                with activated(self):
-                    yield
-            finally:
-                before.use()
+        return _AS_IT_IS if active_runtime() is self else _Activated(self, self._cupy.cuda)
 
     def stream(self) -> int:
         """Address of the stream of kernels."""

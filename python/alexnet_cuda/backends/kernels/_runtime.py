@@ -143,15 +143,19 @@ class Runtime(ABC):
 _active = threading.local()
 
 
-@contextmanager
-def activated(runtime: Runtime) -> Iterator[None]:
+class activated:
     """Let `runtime` run the kernels of its kind of arrays, in this thread, while the context lasts."""
-    stack = _active.__dict__.setdefault("stack", [])
-    stack.append(runtime)
-    try:
-        yield
-    finally:
-        stack.pop()
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def __enter__(self) -> None:
+        """Begin; a generator's context would take several times as long, and a step enters a few."""
+        _active.__dict__.setdefault("stack", []).append(self._runtime)
+
+    def __exit__(self, *error: object) -> None:
+        """End."""
+        _active.stack.pop()
 
 
 def active_runtime() -> Runtime | None:
