@@ -67,6 +67,14 @@ def test_many_elements_are_drawn_as_few() -> None:
         assert whole[start : start + 10].tolist() == philox.bits(8, 9, 10, 2 + start, 10).tolist()
 
 
+@pytest.mark.parametrize("draw", [philox.bits, philox.normal])
+def test_many_steps_are_drawn_as_each(draw: Any) -> None:
+    first = 2**32 - 2  # the third step has another high word
+    together = draw(8, 9, first, 3, 22000, steps=4)
+    each = [draw(8, 9, first + i, 3, 22000) for i in range(4)]
+    np.testing.assert_array_equal(together, np.concatenate(each))
+
+
 def test_every_part_of_the_key_changes_all_elements() -> None:
     base = (1, 2, 3)
     streams = [

@@ -40,7 +40,8 @@ def launch(case: Case) -> dict[str, Any]:
 
 
 def prepare(case: Case, a: Any) -> None:
-    """Nothing to do."""
+    """The step number, where the kernel reads it."""
+    a.kept["step"] = a.upload(np.zeros(1, np.uint64))
 
 
 def ours(case: Case, a: Any) -> None:
@@ -48,7 +49,7 @@ def ours(case: Case, a: Any) -> None:
     from alexnet_cuda.ops import dropout
 
     columns = tensors(case).inputs["x"].shape[1]
-    p = dropout.parameters(_RATE, seed=_SEED, purpose=_PURPOSE, step=0, row_stride=columns)
+    p = dropout.parameters(_RATE, seed=_SEED, purpose=_PURPOSE, step=a.kept["step"], row_stride=columns)
     dropout.apply(a["x"], p, out=a["y"])
 
 

@@ -23,7 +23,7 @@ def open_devices(
     precision : str
         That each of them must offer.
     cuda_graph : bool
-        Whether a single GPU records its steps as graphs.
+        Whether GPUs record their passes as graphs.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def open_devices(
     kinds = {_kind(name) for name in names}
     if len(kinds) > 1:
         raise ValueError(f"the two towers must live on devices of one kind, got {names[0]!r} and {names[1]!r}")
-    opened = [_open(name, cuda_graph and len(names) == 1) for name in names]
+    opened = [_open(name, cuda_graph) for name in names]
     for device in opened:
         if precision not in device.precisions:
             kernels = "; the kernels offer it, on 'cuda:0' or, slowly, on 'simt'" if device.kind == "cpu" else ""

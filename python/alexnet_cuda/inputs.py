@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,7 +89,7 @@ class Inputs:
         self._config, self._towers = config, towers
         self._slots = [_Slots(tower) for tower in towers]
         self._layouts = [input_layout(tower) for tower in towers]
-        self._blocks: dict[int, tuple[tuple[int, int], Array, dict[str, Array]]] = {}
+        self._places: list[_Place | None] = [None for _ in towers]
         self._host_block: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
         self._host_parts: dict[str, Array] = {}
         self._read: list[Any] = []  # marks after the last batch's arrays on GPUs were read
@@ -107,7 +110,8 @@ class Inputs:
             chosen = views.fixed_views(images.shape, self._config, "centre", False)
         on_host = labels if labels is not None and array_kind(labels) == "cpu" else None
         block = self._pack(len(images), chosen, step, on_host, learning_rate)
-        images = self._staged(images)
+        with self._towers[0].device.active():  # refuses, before anything is done, while somebody else records a graph
+            images = self._staged(images)
         self._read.clear()
         inputs: list[Array] = []
         for tower in self._towers:
@@ -116,12 +120,13 @@ class Inputs:
                 self._borrowed(tower, "labels", labels if on_host is None else None) as labels_there,
                 tower.device.active(),
             ):
-                there, parts = self._block(tower, len(images))
-                tower.device.upload(there, block)
+                place = self._place(tower, images)
+                tower.device.upload(place.block, block)
+                parts = place.parts
                 tower.step_counter, tower.learning_rate = parts["step"], parts["learning_rate"]
                 if labels_there is not None:
                     tower.device.copy(parts["labels"], labels_there)
-                inputs.append(self._input(tower, images_there, None if chosen is None else parts))
+                inputs.append(self._input(tower, images_there, place))
         return inputs
 
     def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
@@ -163,13 +168,22 @@ class Inputs:
         """What images from the host are on a device."""
         return np.dtype(np.uint8) if images.dtype == np.uint8 else self._towers[0].dtype
 
-    def _block(self, tower: Tower, batch: int) -> tuple[Array, dict[str, Array]]:
-        """A tower's block and its parts: the last ones while no array was made anew, for views take a while to make."""
-        key = batch, tower.device.allocations
-        if tower.index not in self._blocks or self._blocks[tower.index][0] != key:
-            block = tower.buffer("block", (_block_bytes(batch),), np.uint8)
-            self._blocks[tower.index] = (batch, tower.device.allocations), block, _parts(block, batch, tower.sums)
-        return self._blocks[tower.index][1:]
+    def _place(self, tower: Tower, images: Array) -> _Place:
+        """Where a tower's share of what comes with such images goes, the same from step to step."""
+        key, place = (images.shape, images.dtype), self._places[tower.index]
+        if place is not None and place.key == key and place.made == tower.device.allocations:
+            return place
+        self._places[tower.index] = place = None  # before other buffers are made: it holds the old ones
+        c, layout, batch = self._config, self._layouts[tower.index], len(images)
+        shape = (batch, c.image_size, c.image_size, 3) if layout is None else (batch, *layout.shape)
+        block, x = tower.buffer("block", (_block_bytes(batch),), np.uint8), tower.buffer("input", shape)
+        parts, augment = _parts(block, batch, tower.sums), None
+        if images.dtype == np.uint8:
+            chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
+            colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
+            augment = ops.augment.prepare(images.shape, chosen, out=x, folded=layout, **colours)
+        self._places[tower.index] = place = _Place(key, tower.device.allocations, block, parts, x, augment)
+        return place
 
     def _pack(
         self, batch: int, chosen: Views | None, step: int, labels: Array | None, learning_rate: float
@@ -186,19 +200,15 @@ class Inputs:
                 parts[name][...] = getattr(chosen, name)
         return self._host_block
 
-    def _input(self, tower: Tower, there: Array, parts: dict[str, Array] | None) -> Array:
+    def _input(self, tower: Tower, there: Array, place: _Place) -> Array:
         """From the images on the tower's device, which are read here alone: the result is the tower's own."""
-        c, layout = self._config, self._layouts[tower.index]
-        unfolded = (len(there), c.image_size, c.image_size, 3)
-        shape = unfolded if layout is None else (len(there), *layout.shape)
-        if parts is not None:
-            x = tower.buffer("input", shape)
-            chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
-            colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
-            return ops.augment.fprop(there, chosen, out=x, folded=layout, **colours)
+        layout, x = self._layouts[tower.index], place.x
+        if place.augment is not None:
+            place.augment(there)
+            return x
         if there.dtype != tower.dtype or not there.flags.c_contiguous or layout is None:
-            there = ops.copy.cast(there, out=tower.buffer("input" if layout is None else "unfolded", unfolded))
-        return there if layout is None else ops.conv2d.fold(there, layout, out=tower.buffer("input", shape))
+            there = ops.copy.cast(there, out=x if layout is None else tower.buffer("unfolded", there.shape))
+        return there if layout is None else ops.conv2d.fold(there, layout, out=x)
 
     @contextmanager
     def _borrowed(self, tower: Tower, name: str, array: Array | None) -> Iterator[Array | None]:
@@ -301,14 +311,32 @@ def _fill(pinned: PinnedArray, images: Array) -> PinnedArray:
     return pinned
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where batches of a shape and dtype go: the block and its parts, the network's input, and what writes that.
+
+    It is good until its tower's device has made another array than the `made` of then.
+    """
+
+    key: tuple[Any, ...]
+    made: int
+    block: Array
+    parts: dict[str, Array]
+    x: Array
+    augment: Callable[[Array], None] | None  # of uint8 images
+
+
 def label_buffer(tower: Tower, batch: int) -> Array:
     """Where a tower finds the labels [N], int64."""
     return _parts(tower.buffer("block", (_block_bytes(batch),), np.uint8), batch, tower.sums)["labels"]
 
 
-def _layout(batch: int, sums: Any) -> list[tuple[str, Any, tuple[int, ...]]]:
-    """Name, dtype and shape of the block's parts, the most aligned first; each of the scalars takes 8 bytes."""
-    return [
+@lru_cache(maxsize=64)
+def _layout(batch: int, sums: Any) -> list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]]:
+    """Name, place, dtype and shape of the block's parts, the most aligned first; each of the scalars takes 8 bytes."""
+    found: list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]] = []
+    offset = 0
+    for name, kind, shape in (
         ("step", np.uint64, (1,)),
         ("learning_rate", sums, (1,)),
         ("labels", np.int64, (batch,)),
@@ -316,7 +344,12 @@ def _layout(batch: int, sums: Any) -> list[tuple[str, Any, tuple[int, ...]]]:
         ("left", np.int64, (batch,)),
         ("shift", np.float32, (batch, 3)),
         ("mirrored", np.bool_, (batch,)),
-    ]
+    ):
+        dtype = np.dtype(kind)
+        size = math.prod(shape) * dtype.itemsize
+        found.append((name, slice(offset, offset + size), dtype, shape))
+        offset += max(size, 8) if name == "learning_rate" else size
+    return found
 
 
 def _block_bytes(batch: int) -> int:
@@ -324,9 +357,4 @@ def _block_bytes(batch: int) -> int:
 
 
 def _parts(block: Array, batch: int, sums: Any) -> dict[str, Array]:
-    parts, offset = {}, 0
-    for name, dtype, shape in _layout(batch, sums):
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        parts[name] = block[offset : offset + size].view(dtype).reshape(shape)
-        offset += max(size, 8) if name == "learning_rate" else size
-    return parts
+    return {name: block[place].view(dtype).reshape(shape) for name, place, dtype, shape in _layout(batch, sums)}

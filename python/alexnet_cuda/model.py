@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -55,7 +55,8 @@ class Model:
     seed : int
         Keys initial weights, dropout and augmentation: the same seed, the same bits.
     cuda_graph : bool
-        Whether on one GPU `train_step` is recorded as a CUDA graph at its second call with a batch size, and replayed.
+        Whether on GPUs `train_step`, and `forward` without ``train``, are recorded as a CUDA graph at their second call
+        with a batch size, and replayed.
     **overrides
         Any other field of `alexnet_cuda.config.Config`: ``activation="tanh"``, ``lrn=False``, ``groups=1``, ...
 
@@ -245,11 +246,19 @@ class Model:
     def _forward(self, images: Array, chosen: Views | None, train: bool) -> Array:
         self._seen = None
         with self._memory(images.shape, images.dtype, train):
-            whole = self._network.forward(self._inputs.load(images, chosen, self.step), Pass(train))
-        if train:
-            self._seen = tuple(images.shape)
-            self._turns.begin_step()
-        return self.towers[0].device.download(whole[0])  # type: ignore[no-any-return]
+            halves = self._inputs.load(images, chosen, self.step)
+
+            def work() -> None:
+                self._network.forward(halves, Pass(train))
+
+            if train:
+                work()
+                self._seen = tuple(images.shape)
+                self._turns.begin_step()
+            else:
+                self._run(("forward", len(images)), work)
+        logits: Array = self._network.logits(len(images))
+        return logits
 
     @takes_turn("train")
     def backward(self, labels: Any) -> float:
@@ -358,7 +367,7 @@ class Model:
         """Forward, backward and update on one batch; see `forward`, `backward` and `sgd_step`.
 
         On a GPU it returns when the work is queued, and the result waits for it when it is looked at. After the first
-        step with a batch size nothing is allocated; from the second on one GPU replays a graph of the step. CuPy
+        step with a batch size nothing is allocated; from the second on a graph of the step is replayed. CuPy
         arrays are read in the order of CuPy's current stream: what that does next may overwrite them. Arrays of others,
         by DLPack, are read after what their producer's current stream has to do, and have been read on return.
 
@@ -394,15 +403,19 @@ class Model:
                     for tower in self.towers:
                         tower.update(update, self._gradient_scale)
 
-            self.towers[0].device.run(("train_step", batch, update), work)
+            self._run(("train_step", batch, update), work)
         self._inputs.wait_until_read(*given)
         self.step += 1
         self._has_gradients = not fused
         return self._network.result(batch)
 
+    def _run(self, key: tuple[Any, ...], work: Callable[[], None]) -> None:
+        device, *others = (tower.device for tower in self.towers)
+        device.run(key, work, *others)
+
     def _rehearse(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
         """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
-        key = (tuple(images.shape), images.dtype.name)
+        key = (images.shape, images.dtype)
         if key in self._rehearsed:
             return
         with ExitStack() as devices:

@@ -90,6 +90,12 @@ class Network:
             )
         return half
 
+    def logits(self, batch: int) -> Array:
+        """What `forward` gave for so many images, on the host."""
+        tower = self.towers[0]
+        logits: Array = tower.device.download(self._logits(tower, batch))
+        return logits
+
     @staticmethod
     def _loss_buffers(tower: Tower, batch: int) -> tuple[Array, Array]:
         return tower.buffer("loss", (batch,), tower.sums), tower.buffer("correct", (batch,), np.bool_)

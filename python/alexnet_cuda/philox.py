@@ -101,7 +101,7 @@ def check_elements(start: int, count: int) -> None:
         raise ValueError(f"elements must lie in [0, 2**34], got start {start} and count {count}")
 
 
-def bits(seed: int, purpose: int, step: int, start: int, count: int) -> UInt32Array:
+def bits(seed: int, purpose: int, step: int, start: int, count: int, steps: int = 1) -> UInt32Array:
     """The 32 random bits of elements ``start`` to ``start + count``.
 
     Element ``e`` is word ``e % 4`` of the Philox block with counter ``(e // 4, purpose, step low, step high)`` and
@@ -115,27 +115,32 @@ def bits(seed: int, purpose: int, step: int, start: int, count: int) -> UInt32Ar
         A `Purpose`, or a base plus an index.
     start, count : int
         The elements; ``start + count`` at most 2**34.
+    steps : int
+        Those of so many steps, from `step` on.
 
     Returns
     -------
-    ndarray of uint32, shape [count]
+    ndarray of uint32, shape [steps * count]
     """
     check_elements(start, count)
     check_key(seed, purpose, step)
     first, last = start // 4, -(-(start + count) // 4)
-    words = np.empty((last - first, 4), np.uint32)
+    blocks = last - first
+    words = np.empty((steps * blocks, 4), np.uint32)
     key = (seed & 0xFFFFFFFF, seed >> 32)
 
     def chunk(index: int) -> None:
         rows = words[index * _CHUNK_BLOCKS : (index + 1) * _CHUNK_BLOCKS]
-        block = np.arange(first + index * _CHUNK_BLOCKS, first + index * _CHUNK_BLOCKS + len(rows), dtype=np.uint64)
-        c1, c2, c3 = (np.full(len(rows), word, np.uint64) for word in (purpose, step & 0xFFFFFFFF, step >> 32))
-        for column, word in enumerate(_rounds(block, c1, c2, c3, key)):
+        number = np.arange(index * _CHUNK_BLOCKS, index * _CHUNK_BLOCKS + len(rows), dtype=np.uint64)
+        ahead, block = (0, number) if steps == 1 else np.divmod(number, np.uint64(blocks))
+        at = np.full(len(rows), step, np.uint64) + np.asarray(ahead, np.uint64)
+        c1 = np.full(len(rows), purpose, np.uint64)
+        for column, word in enumerate(_rounds(block + np.uint64(first), c1, at & _LOW, at >> _SHIFT, key)):
             rows[:, column] = word
 
     parallel_for(chunk, -(-len(words) // _CHUNK_BLOCKS))
     offset = start - 4 * first
-    return words.reshape(-1)[offset : offset + count]
+    return words.reshape(steps, -1)[:, offset : offset + count].reshape(-1)
 
 
 def uniform(
@@ -152,11 +157,18 @@ def uniform(
 
     See `bits`.
     """
-    return _transformed(seed, purpose, step, start, count, dtype, lambda p: p * (high - low) + low)
+    return _transformed(bits(seed, purpose, step, start, count), dtype, lambda p: p * (high - low) + low)
 
 
 def normal(
-    seed: int, purpose: int, step: int, start: int, count: int, scale: float = 1.0, dtype: npt.DTypeLike = np.float64
+    seed: int,
+    purpose: int,
+    step: int,
+    start: int,
+    count: int,
+    scale: float = 1.0,
+    dtype: npt.DTypeLike = np.float64,
+    steps: int = 1,
 ) -> npt.NDArray[Any]:
     """Normal numbers of standard deviation `scale`, by the inverse of the distribution function. See `bits`.
 
@@ -165,7 +177,8 @@ def normal(
 
     Source: Wichura, "Algorithm AS 241", Applied Statistics 37 (1988), the coefficients of PPND7 (seven digits).
     """
-    return _transformed(seed, purpose, step, start, count, dtype, lambda p: _inverse_normal(p) * scale)
+    raw = bits(seed, purpose, step, start, count, steps)
+    return _transformed(raw, dtype, lambda p: _inverse_normal(p) * scale)
 
 
 def permutation(seed: int, purpose: int, step: int, n: int) -> npt.NDArray[np.int64]:
@@ -175,21 +188,14 @@ def permutation(seed: int, purpose: int, step: int, n: int) -> npt.NDArray[np.in
 
 
 def _transformed(
-    seed: int,
-    purpose: int,
-    step: int,
-    start: int,
-    count: int,
-    dtype: npt.DTypeLike,
-    transform: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+    raw: UInt32Array, dtype: npt.DTypeLike, transform: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 ) -> npt.NDArray[Any]:
-    raw = bits(seed, purpose, step, start, count)
-    out = np.empty(count, dtype)
+    out = np.empty(len(raw), dtype)
 
     def block(part: slice) -> None:
         out[part] = transform((raw[part] + 0.5) * 2.0**-32)
 
-    elementwise(block, count, 65536)
+    elementwise(block, len(raw), 65536)
     return out
 
 

@@ -183,7 +183,7 @@ class Tower:
             self._buffers.pop(name, None)
             del flat  # give the old one back before asking for the new one
             self._buffers[name] = flat = self.device.empty((size,), dtype)
-        return flat[:size].reshape(shape)
+        return flat if flat.shape == shape else flat[:size].reshape(shape)
 
     def held(self) -> list[Array]:
         """All arrays of this tower, without its device's workspace."""

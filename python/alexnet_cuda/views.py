@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from .philox import Purpose, bits, normal
 
 Shape = tuple[int, ...]
 
+# Steps whose views are drawn at once: most of the time of a draw is Python's, whatever its size.
+_STEPS = 32
+
 
 def random_views(shape: Shape, config: Config, step: int) -> Views:
     """A crop, mirroring and colour shift for each image of a batch [N, H, W, 3], keyed by seed, step and position.
@@ -19,18 +23,29 @@ def random_views(shape: Shape, config: Config, step: int) -> Views:
     The colour shift is ``255 * eigenvectors @ (alpha * eigenvalues)`` with alpha normal of standard deviation
     ``config.colour_noise``: the paper's formula, on values scaled to 0..1.
     """
-    n, height, width, _ = shape
-    words = bits(config.seed, Purpose.CROP, step, 0, 4 * n).reshape(n, 4).astype(np.uint64)
+    drawn = _several(shape[:3], config, step // _STEPS * _STEPS)
+    return Views(*(part[step % _STEPS] for part in drawn))
+
+
+@lru_cache(maxsize=4)
+def _several(shape: Shape, config: Config, step: int) -> tuple[np.ndarray, ...]:
+    """The fields of `Views`, each with an axis for the steps before its own."""
+    n, height, width = shape
+    words = bits(config.seed, Purpose.CROP, step, 0, 4 * n, _STEPS).reshape(_STEPS, n, 4).astype(np.uint64)
     # Multiply and shift instead of a remainder: the same bits on every backend, and no bias to speak of.
-    top = (words[:, 0] * np.uint64(height - config.image_size + 1)) >> np.uint64(32)
-    left = (words[:, 1] * np.uint64(width - config.image_size + 1)) >> np.uint64(32)
-    mirrored = (words[:, 2] >> np.uint64(31)).astype(np.bool_) & config.mirror
-    shift = np.zeros((n, 3), np.float32)
+    top = (words[..., 0] * np.uint64(height - config.image_size + 1)) >> np.uint64(32)
+    left = (words[..., 1] * np.uint64(width - config.image_size + 1)) >> np.uint64(32)
+    mirrored = (words[..., 2] >> np.uint64(31)).astype(np.bool_) & config.mirror
+    shift = np.zeros((_STEPS, n, 3), np.float32)
     if config.colour_noise:
-        alpha = normal(config.seed, Purpose.COLOUR, step, 0, 3 * n, config.colour_noise).reshape(n, 3)
+        alpha = normal(config.seed, Purpose.COLOUR, step, 0, 3 * n, config.colour_noise, steps=_STEPS)
         vectors = np.asarray(config.colour_eigenvectors)
-        shift = (255.0 * (alpha * config.colour_eigenvalues) @ vectors.T).astype(np.float32)
-    return Views(top.astype(np.int64), left.astype(np.int64), mirrored, shift)
+        scaled = alpha.reshape(-1, 3) * config.colour_eigenvalues
+        shift = (255.0 * scaled @ vectors.T).astype(np.float32).reshape(_STEPS, n, 3)
+    parts = top.astype(np.int64), left.astype(np.int64), mirrored, shift
+    for part in parts:
+        part.flags.writeable = False  # they are kept
+    return parts
 
 
 def fixed_views(shape: Shape, config: Config, place: str, mirrored: bool) -> Views:

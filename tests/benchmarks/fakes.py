@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cupy
 import numpy as np
+from benchmarks.harness.cases import Tensor
 from benchmarks.harness.device import Captured
 from benchmarks.harness.host import HostDevice
 from benchmarks.harness.values import numpy_dtype
@@ -60,3 +62,16 @@ class ExecutorDevice(HostDevice):
 
     def download(self, array: Any) -> np.ndarray:
         return np.array(array)
+
+
+class StandInDevice(ExecutorDevice):
+    """CuPy arrays of the tests' stand-in driver, of no values."""
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        return cupy.empty(shape, numpy_dtype(dtype))
+
+    def upload(self, host: np.ndarray) -> Any:
+        return cupy.empty(host.shape, host.dtype)
+
+    def fill(self, array: Any, name: str, tensor: Tensor, set_index: int) -> None:
+        pass

@@ -3,12 +3,16 @@
 `backends/cuda` runs unchanged on it. What CuPy would do by the driver (streams, events, graphs, copies, allocations)
 is done here, each as strictly as CUDA defines it: work on a stream is put off until somebody waits, in an order that a
 seed chooses among all that the events allow; a copy from pinned memory reads it when its turn comes, one from other
-memory before the call returns; nothing may be allocated or waited for while a graph is recorded. Every name that is
-replaced exists in the installed CuPy, or the fixture fails.
+memory before the call returns. While a graph is recorded nothing may be waited for, asked of an event, put on the
+legacy stream or copied from memory that is not pinned, and no memory may be got from the driver; streams join by events
+and are joined back; what breaks that is CUDA's own error. A graph's streams run in any order that its events allow, and
+it may be launched only while all that it works on still lies where it lay. Every name that is replaced exists in the
+installed CuPy, or the fixture fails.
 """
 
 from __future__ import annotations
 
+import bisect
 import ctypes
 import inspect
 import types
@@ -29,17 +33,61 @@ default_device = inspect.unwrap(devices.default_device)  # the package's own, wh
 LAUNCHES = frozenset(name for name in dir(_simt) if "stream" in (getattr(_simt, name).__doc__ or "").partition("->")[0])
 
 
-class Capture:
-    """A graph being recorded, then the graph."""
+# CUDA's errors of captures: work that was not joined, work outside, the legacy stream, an event of a graph.
+UNSUPPORTED, MERGE, UNMATCHED, UNJOINED, ISOLATION, IMPLICIT, CAPTURED_EVENT = 900, 902, 903, 904, 905, 906, 907
 
-    def __init__(self) -> None:
-        self.work: list[Callable[[], object]] = []
+
+def cuda_error(number: int) -> Exception:
+    error: Exception = cupy.cuda.runtime.CUDARuntimeError(number)
+    return error
+
+
+class Capture:
+    """A graph being recorded, then the graph: what was put on each of its streams, in order, with marks and waits."""
+
+    def __init__(self, origin: Stream) -> None:
+        self.driver, self.origin, self.open = origin.driver, origin, True
+        self.items: list[tuple[Stream, str, Any]] = []
+        # Of each stream, how much of every stream comes before what it does next.
+        self.before: dict[Stream, dict[Stream, int]] = {}
+        self.queues: dict[Stream, Any] = {}
+        self.blocks: set[tuple[int, int]] = set()  # of device memory
         self.launches = 0
+        self.join(origin)
+
+    def join(self, stream: Stream) -> None:
+        self.before.setdefault(stream, {})
+        self.queues.setdefault(stream, self.driver.scheduler.stream(copies=stream.queue.copies))
+        stream.recording = self
+
+    def put(self, stream: Stream, do: Callable[[], object]) -> None:
+        self.items.append((stream, "do", do))
+        self.before[stream][stream] = self.before[stream].get(stream, 0) + 1
+
+    def end(self) -> None:
+        self.open = False
+        for stream in self.before:
+            stream.recording = None
+        joined = self.before[self.origin]
+        if any(joined.get(s, 0) != before.get(s, 0) for s, before in self.before.items()):
+            raise cuda_error(UNJOINED)
 
     def launch(self, stream: Stream) -> None:
+        assert self.blocks <= self.driver.live(), "a graph works on memory that was given back"
         self.launches += 1
-        for do in self.work:
-            stream.put(do)
+        start, marks = stream.queue.record(), {}
+        for queue in self.queues.values():
+            queue.wait(start)
+        for lane, kind, thing in self.items:
+            queue = self.queues[lane]
+            if kind == "do":
+                queue.put(thing)
+            elif kind == "mark":
+                marks[thing] = queue.record()
+            else:
+                queue.wait(marks[thing])
+        for queue in self.queues.values():
+            stream.queue.wait(queue.record())
 
 
 class Event:
@@ -47,14 +95,22 @@ class Event:
 
     def __init__(self, block: bool = False, disable_timing: bool = False, interprocess: bool = False) -> None:
         self.driver, self.device, self.mark = Driver.current, Driver.current.device, None
+        # Recorded in a graph: which one, its mark there, and how much of each stream comes before it.
+        self.captured: tuple[Capture, object, dict[Stream, int]] | None = None
 
     @property
     def done(self) -> bool:
+        self._refuse_while_recording("asking an event")
         return self.mark is None or self.mark.done
 
+    def _refuse_while_recording(self, what: str) -> None:
+        if self.captured is not None:
+            raise cuda_error(CAPTURED_EVENT)
+        self.driver.refuse_while_recording(what)
+
     def synchronize(self) -> None:
-        self.driver.refuse_while_recording("synchronising")
-        self.driver.synchronisations += 1
+        self._refuse_while_recording("synchronising")
+        self.driver.synchronisations += not self.done
         self.driver.scheduler.run_until(lambda: self.done)
 
 
@@ -72,8 +128,10 @@ class Stream:
 
     def put(self, do: Callable[[], object]) -> None:
         if self.recording is not None:
-            self.recording.work.append(do)
+            self.recording.put(self, do)
         else:
+            if self in self.driver.default and self.driver.recording():
+                raise cuda_error(IMPLICIT)
             self.queue.put(do)
 
     def __enter__(self) -> Stream:
@@ -94,29 +152,50 @@ class Stream:
         event = Event() if event is None else event
         if event.device != self.device:
             raise AssertionError("an event of one device cannot be recorded on a stream of another")
-        assert self.recording is None, "an event in a graph, which the package does not use"
-        event.mark = self.queue.record()
+        if self.recording is not None:
+            mark = object()
+            self.recording.items.append((self, "mark", mark))
+            event.mark, event.captured = None, (self.recording, mark, dict(self.recording.before[self]))
+        else:
+            event.mark, event.captured = self.queue.record(), None
         return event
 
     def wait_event(self, event: Event) -> None:
-        assert self.recording is None
-        if event.mark is not None:
+        if event.captured is not None:
+            graph, mark, before = event.captured
+            if not graph.open or self in self.driver.default:
+                raise cuda_error(CAPTURED_EVENT if not graph.open else IMPLICIT)
+            if self.recording not in (None, graph):
+                raise cuda_error(MERGE)
+            graph.join(self)
+            graph.items.append((self, "wait", mark))
+            mine = graph.before[self]
+            mine.update({stream: max(count, mine.get(stream, 0)) for stream, count in before.items()})
+        elif event.mark is not None:
+            if self.recording is not None:
+                raise cuda_error(ISOLATION)
             self.queue.wait(event.mark)
 
     def synchronize(self) -> None:
         self.driver.refuse_while_recording("synchronising")
-        self.driver.synchronisations += 1
+        self.driver.synchronisations += bool(self.queue.queue)
         self.queue.synchronize()
 
     def begin_capture(self, mode: int | None = None) -> None:
-        assert self.recording is None
-        self.recording = Capture()
+        if self.recording is not None or self in self.driver.default:
+            raise cuda_error(UNSUPPORTED)
+        Capture(self)
 
     def end_capture(self) -> Capture:
-        graph, self.recording = self.recording, None
-        assert graph is not None
+        graph = self.recording
+        if graph is None or graph.origin is not self:
+            raise cuda_error(UNMATCHED)
+        graph.end()
         self.driver.graphs.append(graph)
         return graph
+
+    def is_capturing(self) -> bool:
+        return self.recording is not None
 
 
 class Device:
@@ -158,6 +237,7 @@ class Extension:
             there = self._driver.streams[stream]
             assert there.device == self._driver.device, "a launch on a stream of another device"
             self._driver.launches.append(name)
+            self._driver.note(there, *arguments.values())
             there.put(lambda: (function(**arguments, stream=0), self._driver.ran.append(name)))
 
         return launch
@@ -182,6 +262,8 @@ class Driver:
         self.chosen: dict[int, Stream] = dict(enumerate(self.default))
         self.pool: dict[int, list[tuple[int, int]]] = {}  # of a stream: sizes and addresses
         self.made: list[int] = []
+        self.blocks: dict[int, tuple[int, int]] = {}  # in use: address to size, and how many were made before it
+        self.allocations = 0
         self.pinned: dict[int, int] = {}
         self.graphs: list[Capture] = []
         self.launches: list[str] = []
@@ -199,11 +281,26 @@ class Driver:
     def stream(self) -> Stream:
         return self.chosen[self.device]
 
+    def recording(self) -> bool:
+        return any(stream.recording for stream in self.streams.values())
+
     def refuse_while_recording(self, what: str) -> None:
-        assert not any(stream.recording for stream in self.streams.values()), f"{what} while a graph is recorded"
+        assert not self.recording(), f"{what} while a graph is recorded"
+
+    def note(self, stream: Stream, *addresses: Any) -> None:
+        """Have a graph that is being recorded remember which device memory it works on."""
+        if stream.recording is not None:
+            starts = sorted(self.blocks)
+            for address in addresses:
+                at = bisect.bisect(starts, address) - 1 if isinstance(address, int) else -1
+                if at >= 0 and address < starts[at] + self.blocks[starts[at]][0]:
+                    stream.recording.blocks.add((starts[at], self.blocks[starts[at]][1]))
+
+    def live(self) -> set[tuple[int, int]]:
+        """What device memory is in use: addresses, and the number of each allocation."""
+        return {(address, number) for address, (_, number) in self.blocks.items()}
 
     def empty(self, shape: Any, dtype: Any = float, order: str = "C") -> cupy.ndarray:
-        self.refuse_while_recording("allocating")
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         device = self.device
@@ -219,11 +316,15 @@ class Driver:
                 free.append((block[0] - room, block[1] + room))
             address = block[1]
         else:
+            self.refuse_while_recording("allocating")
             address = _simt.allocate(bytes=room, label="device")
             self.made.append(address)
         owner = (ctypes.c_char * max(1, size)).from_address(address)
+        self.allocations += 1
+        self.blocks[address] = (room, self.allocations)
 
         def give_back() -> None:
+            del self.blocks[address]
             self.allocated[device] -= size
             free.append((room, address))
 
@@ -244,7 +345,11 @@ class Driver:
 
     def memcpy_async(self, target: int, source: int, size: int, kind: int, stream: int) -> None:
         runtime = cupy.cuda.runtime
+        self.note(self.streams[stream], target, source)
+        if kind == runtime.memcpyDeviceToDevice:  # what is there while the copy is under way
+            self.streams[stream].put(lambda: ctypes.memset(target, 255, size))
         if kind == runtime.memcpyHostToDevice and not self.is_pinned(source):
+            assert self.streams[stream].recording is None, "a graph would copy from memory that is not pinned"
             staged = ctypes.string_at(source, size)
             self.streams[stream].put(lambda: ctypes.memmove(target, staged, size))
             return
@@ -256,10 +361,12 @@ class Driver:
     def memcpy_peer_async(self, target: int, to: int, source: int, of: int, size: int, stream: int) -> None:
         assert {to, of} <= set(range(self.count))
         there = self.streams[stream]
+        self.note(there, target, source)
         there.put(lambda: ctypes.memset(target, 255, size))  # what is there while the copy is under way
         there.put(lambda: ctypes.memmove(target, source, size))
 
     def memset_async(self, target: int, value: int, size: int, stream: int) -> None:
+        self.note(self.streams[stream], target)
         self.streams[stream].put(lambda: ctypes.memset(target, value, size))
 
     def enable_peer(self, peer: int) -> None:
@@ -295,6 +402,7 @@ class Driver:
         limit = lambda: self.limit if self.limit is not None else 1 << 34  # noqa: E731
         for name, thing in {
             "getDevice": lambda: self.device,
+            "streamIsCapturing": lambda ptr: any(s.is_capturing() for s in self.streams.values() if s.ptr == ptr),
             "memcpyAsync": self.memcpy_async,
             "memcpyPeerAsync": self.memcpy_peer_async,
             "memsetAsync": self.memset_async,

@@ -79,23 +79,6 @@ def test_gradients_by_hand(install_driver: Install) -> None:
         np.testing.assert_array_equal(gradients[0][1][name], value)
 
 
-def test_a_step_is_recorded_once_and_replayed_without_allocating_or_waiting(install_driver: Install) -> None:
-    driver = install_driver()
-    model = tiny(devices="cuda:0")
-    first = model.train_step(IMAGES, LABELS)
-    assert not driver.graphs, "the first step warms up"
-    allocated, waited = driver.allocated[0], driver.synchronisations
-    launches = len(driver.launches)
-    results = [model.train_step(IMAGES, LABELS) for _ in range(5)]
-    (graph,) = driver.graphs
-    assert graph.launches == 5
-    # Only the augmentation is launched by itself; the rest was launched once more, to be recorded.
-    assert driver.launches[launches:].count("augment") == 5
-    assert driver.launches[launches:].count("sgd") == 8
-    assert (driver.allocated[0], driver.synchronisations) == (allocated, waited)
-    assert len({result.loss for result in [first, *results]}) == 6
-
-
 def test_each_kind_of_step_has_its_graph_and_new_memory_voids_it(install_driver: Install) -> None:
     driver = install_driver()
     model, reference = tiny(devices="cuda:0"), tiny(devices="simt")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..backends.cpu.augment import Views
@@ -43,29 +45,64 @@ def fprop(
         Shapes or dtypes that do not fit together, a crop outside its image, an unknown channel order.
     """
     check("images", images, (None, None, None, 3), np.uint8)
-    n = images.shape[0]
+    backend("augment", images, out)
+    _prepare(images.shape, views, mean, std, channel_order, out, folded, inside=True)(images)
+    return out
+
+
+def prepare(
+    shape: tuple[int, ...],
+    views: Views,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    channel_order: str,
+    out: Array,
+    folded: FoldedLayout | None = None,
+) -> Callable[[Array], None]:
+    """`fprop` of many batches of a shape [N, H, W, 3], into the same arrays: a function of the images.
+
+    It takes uint8 images of that shape, which it does not check, and views as they lie in these arrays then.
+    """
+    return _prepare(shape, views, mean, std, channel_order, out, folded, inside=False)
+
+
+def _prepare(
+    shape: tuple[int, ...],
+    views: Views,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    channel_order: str,
+    out: Array,
+    folded: FoldedLayout | None,
+    inside: bool,
+) -> Callable[[Array], None]:
+    """`inside`: whether views on the host must lie inside of the images already."""
+    n, height, width, _ = shape
     size = _view_size(out, n, folded)
-    for name, shape, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
-        check(f"views.{name}", getattr(views, name), shape, dtype)
+    for name, extents, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
+        check(f"views.{name}", getattr(views, name), extents, dtype)
     check("views.shift", views.shift, (n, 3), np.float32)
     if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
         raise ValueError(f"mean must be 3 numbers and std 3 positive ones, got {mean} and {std}")
     if channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be 'RGB' or 'BGR', got {channel_order!r}")
     if (
-        n
+        inside
+        and n
         and array_kind(views.top) == array_kind(views.left) == "cpu"
         and (
             views.top.min() < 0
             or views.left.min() < 0
-            or views.top.max() + size > images.shape[1]
-            or views.left.max() + size > images.shape[2]
+            or views.top.max() + size > height
+            or views.left.max() + size > width
         )
     ):
-        raise ValueError(f"crops of {size} pixels reach outside the images, {images.shape[1]}x{images.shape[2]}")
-    module = backend("augment", images, out)
-    module.fprop(images, views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out, folded)
-    return out
+        raise ValueError(f"crops of {size} pixels reach outside the images, {height}x{width}")
+    module = backend("augment", out)
+    arguments = (views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out, folded)
+    run: Callable[[Array], None] = module.prepare(shape, *arguments)
+    return run
 
 
 def _view_size(out: Array, n: int, folded: FoldedLayout | None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,11 @@ class Views:
     left: npt.NDArray[np.int64]
     mirrored: npt.NDArray[np.bool_]
     shift: npt.NDArray[np.float32]
+
+
+def prepare(shape: tuple[int, ...], *rest: Any) -> Callable[[npt.NDArray[np.uint8]], None]:
+    """`fprop` of all but the images."""
+    return lambda images: fprop(images, *rest)
 
 
 def fprop(

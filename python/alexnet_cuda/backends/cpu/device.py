@@ -83,8 +83,8 @@ class CpuDevice:
         """Copy within this device."""
         np.copyto(target, source)
 
-    def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
-        """Do a step's work; a device may record what `body` does and repeat that for the same key."""
+    def run(self, key: tuple[Any, ...], body: Callable[[], None], *others: CpuDevice) -> None:
+        """Do a pass's work, of this device and `others`; one may record what `body` does and repeat it for a key."""
         body()
 
     def record(self) -> Any:

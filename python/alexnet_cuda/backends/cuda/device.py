@@ -1,28 +1,55 @@
-"""A GPU as a device: its memory, streams of kernels, of copies and of arrivals, and graphs of whole steps."""
+"""A GPU as a device: its memory, streams of kernels, of copies and of arrivals, and graphs of whole passes."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Array, DeviceMemoryError, PinnedArray, activated
-from .runtime import CudaRuntime, check_process, process_problem
+from ..kernels._runtime import Array, DeviceMemoryError, PinnedArray, activated, active_runtime
+from .graphs import Graphs
+from .runtime import CudaRuntime, check_process, is_captured, process_problem
 
 # Copies to the device go by way of pinned memory in pieces of at most so much, which CuPy's pool keeps for the next.
 _PINNED_BYTES = 64 << 20
 # Copies that may be under way at once, a few a step, before the host waits for the oldest.
 _COPIES_UNDER_WAY = 64
+_AS_IT_IS = nullcontext()
 # Batches that may be on their way from pinned memory at once.
 _BATCHES_UNDER_WAY = 8
-# Graphs that are kept: one for each size of batch and set of rates.
-_GRAPHS = 8
+
+
+class _Activated(activated):
+    """As the base class, with a device and its stream of kernels as CuPy's current ones."""
+
+    def __init__(self, device: CudaDevice, cuda: Any) -> None:
+        super().__init__(device)
+        self._cuda, self._stream, self._there = cuda, device.streams[0], cuda.Device(device.number)
+
+    def __enter__(self) -> None:
+        check_process()
+        self._there.__enter__()
+        # Not `with stream`: leaving that, CuPy forgets a stream that the user chose with .use().
+        self._before = self._cuda.get_current_stream()
+        if active_runtime() is None and is_captured(self._before.ptr):
+            self._there.__exit__(None, None, None)
+            raise RuntimeError(
+                "CuPy's current stream is being captured, and what a model does cannot be part of another's graph: end "
+                "the capture first; a model records its own graphs"
+            )
+        self._stream.use()
+        super().__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._before.use()
+        self._there.__exit__(*error)
 
 
 class CudaDevice(CudaRuntime):
@@ -68,22 +95,18 @@ class CudaDevice(CudaRuntime):
         self._workspace: Array | None = None
         self._under_way: deque[tuple[Any, Any]] = deque()  # an event, and the pinned memory that is free after it
         self._arriving: deque[tuple[Any, PinnedArray]] = deque()  # the same, on the stream of arrivals
-        self._graphs: dict[tuple[Any, ...], Any] = {}  # None: run once without making arrays, so it can be recorded
-        self._graphs_made = 0  # allocations that their addresses are good for
+        self._graphs: dict[tuple[CudaDevice, ...], Graphs] = {}  # by the other devices that have a part in them
+        self._direct = {number}  # devices that copies go to directly
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """A context in which operations run on this device's stream of kernels."""
-        check_process()
-        with self._cupy.cuda.Device(self.number):
-            # Not `with self._kernels`: leaving that, CuPy forgets a stream that the user chose with .use().
-            before = self._cupy.cuda.get_current_stream()
-            self._kernels.use()
-            try:
-                with activated(self):
-                    yield
-            finally:
-                before.use()
+    def active(self) -> AbstractContextManager[None]:
+        """A context in which operations run on this device's stream of kernels.
+
+        Raises
+        ------
+        RuntimeError
+            The stream that is current outside of any device's context is being captured.
+        """
+        return _AS_IT_IS if active_runtime() is self else _Activated(self, self._cupy.cuda)
 
     def stream(self) -> int:
         """Address of the stream of kernels."""
@@ -223,39 +246,28 @@ class CudaDevice(CudaRuntime):
         within = self._runtime.memcpyDeviceToDevice
         self._runtime.memcpyAsync(target.data.ptr, source.data.ptr, target.nbytes, within, self.stream())
 
-    def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
-        """Do a step's work: once as it is; then recorded as a graph; then that again, until some array was made anew.
+    def run(self, key: tuple[Any, ...], body: Callable[[], None], *others: CudaDevice) -> None:
+        """Do a pass's work: once as it is; then recorded as a graph; then that again, until some array was made anew.
 
-        The work may not depend on anything but what `key` holds and what lies in device memory.
+        The work may not depend on anything but what `key` holds and what lies in the memory of this device and the
+        others. Copies that go by way of the host are not recorded, and nothing with them.
         """
-        if not self.graphs:
+        if not self.graphs or not all(other.number in self._direct for other in others):
             body()
             return
-        if self._graphs_made != self.allocations:
-            self._graphs.clear()  # their addresses may be others' by now
-        if key not in self._graphs:
-            body()
-            while len(self._graphs) >= _GRAPHS:
-                del self._graphs[next(iter(self._graphs))]
-            self._graphs[key], self._graphs_made = None, self.allocations
-            return
-        if self._graphs[key] is None:
-            self._graphs[key] = self._capture(body)
-        with self.active():
-            self._graphs[key].launch(self._kernels)
+        if others not in self._graphs:
+            self._graphs[others] = Graphs((self, *others))
+        self._graphs[others].run(key, body)
 
-    def _capture(self, body: Callable[[], None]) -> Any:
-        with self.active():
-            # In this thread only: another one may allocate meanwhile.
-            self._kernels.begin_capture(self._runtime.streamCaptureModeThreadLocal)
-            try:
-                body()
-            except BaseException:
-                # Its own error would hide the one that broke the recording.
-                with suppress(self._runtime.CUDARuntimeError):
-                    self._kernels.end_capture()
-                raise
-            return self._kernels.end_capture()
+    @property
+    def streams(self) -> tuple[Any, Any]:
+        """The streams of kernels and of copies."""
+        return self._kernels, self._copies
+
+    def marks(self) -> list[Any]:
+        """Marks after the work so far, one on each stream."""
+        with self._cupy.cuda.Device(self.number):
+            return [stream.record(self._cupy.cuda.Event(disable_timing=True)) for stream in self.streams]
 
     def record(self) -> Any:
         """A mark after the work so far, on the stream of kernels."""
@@ -273,8 +285,11 @@ class CudaDevice(CudaRuntime):
         for event in after:
             self._copies.wait_event(event)
         with self._cupy.cuda.Device(self.number):
-            ends = (target.data.ptr, target.device.id, source.data.ptr, source.device.id)
-            self._runtime.memcpyPeerAsync(*ends, source.nbytes, self._copies.ptr)
+            to, of, size = target.data.ptr, source.data.ptr, source.nbytes
+            if target.device.id in self._direct:  # as part of a graph it can be no other copy than this
+                self._runtime.memcpyAsync(to, of, size, self._runtime.memcpyDeviceToDevice, self._copies.ptr)
+            else:
+                self._runtime.memcpyPeerAsync(to, target.device.id, of, self.number, size, self._copies.ptr)
             return self._copies.record(self._cupy.cuda.Event(disable_timing=True))
 
     def enable_peer(self, peer: CudaDevice) -> bool:
@@ -289,6 +304,7 @@ class CudaDevice(CudaRuntime):
             except self._runtime.CUDARuntimeError as error:
                 if "AlreadyEnabled" not in str(error):
                     raise
+        self._direct.add(peer.number)
         return True
 
     def memory(self) -> tuple[int, int] | None:

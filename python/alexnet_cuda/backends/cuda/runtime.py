@@ -59,6 +59,16 @@ def check_process() -> None:
     _process = os.getpid()
 
 
+def is_captured(stream: int) -> bool:
+    """Whether the stream of an address is being captured.
+
+    CUDA's legacy stream, 0 or 1, never is; to ask that is an error while some other stream is.
+    """
+    import cupy
+
+    return stream not in (0, 1) and bool(cupy.cuda.runtime.streamIsCapturing(stream))
+
+
 class CudaRuntime(Runtime):
     """Puts kernels on CuPy's current stream of the current device."""
 
@@ -105,6 +115,10 @@ class CudaRuntime(Runtime):
         values = np.ascontiguousarray(host, target.dtype)
         to_device = cupy.cuda.runtime.memcpyHostToDevice
         cupy.cuda.runtime.memcpyAsync(target.data.ptr, values.ctypes.data, values.nbytes, to_device, self.stream())
+
+    def recording(self) -> bool:
+        """Whether the stream is being captured, by this package or by whoever chose it."""
+        return is_captured(self.stream())
 
     def stream(self) -> int:
         """Address of the stream that kernels are put on."""

@@ -109,7 +109,7 @@ def _dropout(runtime: Runtime, p: DropoutParams | None) -> tuple[dict[str, Array
         "dropout_start": p.start,
         "dropout_row_stride": p.row_stride,
     }
-    return {"dropout_step": runtime.in_device_memory(p.step, "uint64")}, scalars
+    return {"dropout_step": runtime.in_device_memory("dropout.step", p.step, "uint64")}, scalars
 
 
 def _sgd(runtime: Runtime, p: SgdParams | None) -> tuple[dict[str, Array | None], dict[str, Any]]:
@@ -119,7 +119,7 @@ def _sgd(runtime: Runtime, p: SgdParams | None) -> tuple[dict[str, Array | None]
         "sgd_weights": p.weight,
         "sgd_velocity": p.velocity,
         "sgd_copy": p.copy,
-        "sgd_learning_rate": runtime.in_device_memory(p.learning_rate, "float32"),
+        "sgd_learning_rate": runtime.in_device_memory("sgd.learning_rate", p.learning_rate, "float32"),
     }
     scalars = {
         "sgd_rate_factor": p.rate_factor,

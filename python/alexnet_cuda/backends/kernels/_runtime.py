@@ -54,20 +54,33 @@ class Runtime(ABC):
         `arrays` are what it works on, to be kept until it is done.
         """
 
+    def recording(self) -> bool:
+        """Whether what is submitted now is not done but recorded as a graph."""
+        return False
+
     def workspace(self, size: int) -> Array | None:
         """So many bytes that no other kernel uses before the next one submitted has ended; None for none."""
         return self.empty(size, np.uint8) if size else None
 
     def call(self, name: str, arrays: dict[str, Array | None], **scalars: Any) -> None:
         """Submit an operation of the extension."""
+        self.prepare(name, arrays, **scalars)()
+
+    def prepare(self, name: str, arrays: dict[str, Array | None], **scalars: Any) -> Callable[..., None]:
+        """An operation of the extension, to be submitted often: each call gives the arrays that are new, by name."""
         function = getattr(self.module, name)
         arguments = {**self.addresses(arrays), **scalars}
 
-        def work(stream: int) -> None:
-            function(**arguments, stream=stream)
+        def submit(**new: Array) -> None:
+            given = {**arguments, **self.addresses(new)} if new else arguments
 
-        if not self.rehearsing:
-            self.submit(work, tuple(arrays.values()))
+            def work(stream: int) -> None:
+                function(**given, stream=stream)
+
+            if not self.rehearsing:
+                self.submit(work, (*arrays.values(), *new.values()))
+
+        return submit
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -93,35 +106,63 @@ class Runtime(ABC):
             if name in end and start["out"] < end[name] and start[name] < end["out"] and out.size and start[name]:
                 raise ValueError(f"out overlaps {name}; expected memory of its own")
 
-    def in_device_memory(self, value: Any, dtype: str) -> Array:
+    def from_host(self, name: str, values: np.ndarray[Any, Any]) -> Array:
+        """A copy of `values`, an argument of an operation, in device memory.
+
+        Raises
+        ------
+        RuntimeError
+            A graph is being recorded: it would copy at each launch from memory that is freed when this call ends.
+        """
+        if self.recording():
+            raise RuntimeError(
+                f"{name} is on the host while a CUDA graph is being recorded, whose launches would copy it from memory "
+                f"that is free by then; pass an array of {values.dtype} {list(values.shape)} in device memory, which "
+                "each launch reads"
+            )
+        array = self.empty(values.shape, values.dtype)
+        self.upload(array, values)
+        return array
+
+    def in_device_memory(self, name: str, value: Any, dtype: str) -> Array:
         """`value` as an array of one element; an array is taken as it is, so that a captured graph reads it anew.
 
         Raises
         ------
         ValueError
             An array that has another dtype or more than one element.
+        RuntimeError
+            As `from_host`.
         """
         if not hasattr(value, "dtype") or isinstance(value, np.generic):
-            array = self.empty(1, dtype)
-            self.upload(array, np.full(1, value, dtype))
-            return array
+            return self.from_host(name, np.full(1, value, dtype))
         if value.size != 1 or value.dtype.name != dtype:
-            raise ValueError(f"expected one {dtype} in device memory, got {value.dtype} of shape {list(value.shape)}")
+            raise ValueError(f"{name} must be one {dtype}, got {value.dtype} of shape {list(value.shape)}")
         return value
 
 
 _active = threading.local()
 
 
-@contextmanager
-def activated(runtime: Runtime) -> Iterator[None]:
+class activated:
     """Let `runtime` run the kernels of its kind of arrays, in this thread, while the context lasts."""
-    stack = _active.__dict__.setdefault("stack", [])
-    stack.append(runtime)
-    try:
-        yield
-    finally:
-        stack.pop()
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def __enter__(self) -> None:
+        """Begin; a generator's context would take several times as long, and a step enters a few."""
+        _active.__dict__.setdefault("stack", []).append(self._runtime)
+
+    def __exit__(self, *error: object) -> None:
+        """End."""
+        _active.stack.pop()
+
+
+def active_runtime() -> Runtime | None:
+    """The last one to be activated in this thread."""
+    stack = _active.__dict__.get("stack")
+    return stack[-1] if stack else None
 
 
 def array_kind(array: Array) -> str:

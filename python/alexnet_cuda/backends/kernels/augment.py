@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ._runtime import Array, Runtime, array_kind, runtime_of
+from ._runtime import Array, array_kind, runtime_of
 
 if TYPE_CHECKING:
     from ..cpu.augment import Views
     from ..cpu.fold import FoldedLayout
 
 
-def fprop(
-    images: Array,
+def prepare(
+    shape: tuple[int, ...],
     views: Views,
     mean: Array,
     std: Array,
     reverse_channels: bool,
     out: Array,
     folded: FoldedLayout | None = None,
-) -> None:
-    """Write ``(pixel + shift - mean) / std`` of each image's view to `out` [N, size, size, 3], or folded.
+) -> Callable[[Array], None]:
+    """A function that writes ``(pixel + shift - mean) / std`` of each image's view to `out`, or that folded.
 
-    `images` is [N, H, W, 3] RGB; `mean` and `std` are RGB [3]; `reverse_channels` makes the result BGR. A fourth
-    channel of `out` becomes zero. The views may be in device memory already; if not they are copied there.
+    It takes images [N, H, W, 3] = `shape`, RGB; `mean` and `std` are RGB [3]; `out` is [N, size, size, 3], BGR with
+    `reverse_channels`, and a fourth channel of it becomes zero. The views may be in device memory already; if not they
+    are copied there.
     """
     runtime = runtime_of(out)
-    n, height, width, _ = images.shape
-    chosen = {name: _there(runtime, getattr(views, name)) for name in ("top", "left", "mirrored", "shift")}
+    n, height, width, _ = shape
+    chosen = {name: getattr(views, name) for name in ("top", "left", "mirrored", "shift")}
+    for name, values in chosen.items():
+        if array_kind(values) == "cpu":
+            chosen[name] = runtime.from_host(f"views.{name}", values)
     size, channels = (out.shape[1], out.shape[3]) if folded is None else (folded.unfolded[0], 3)
     fold = {} if folded is None else {"stride": folded.stride, "padding": folded.padding, "shape": folded.shape}
-    runtime.call(
+    submit = runtime.prepare(
         "augment",
-        {"images": images, "y": out, **chosen},
+        {"y": out, **chosen},
         count=n,
         height=height,
         width=width,
@@ -46,11 +49,4 @@ def fprop(
         dtype=out.dtype.name,
         **{f"fold_{name}": value for name, value in fold.items()},
     )
-
-
-def _there(runtime: Runtime, values: Array) -> Array:
-    if array_kind(values) != "cpu":
-        return values
-    array = runtime.empty(values.shape, values.dtype)
-    runtime.upload(array, np.ascontiguousarray(values))
-    return array
+    return lambda images: submit(images=images)

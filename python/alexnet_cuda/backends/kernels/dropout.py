@@ -15,7 +15,7 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
     rows, columns = x.shape
     runtime.call(
         "dropout_apply",
-        {"x": x, "y": out, "step": runtime.in_device_memory(p.step, "uint64")},
+        {"x": x, "y": out, "step": runtime.in_device_memory("step", p.step, "uint64")},
         rows=rows,
         columns=columns,
         start=p.start,

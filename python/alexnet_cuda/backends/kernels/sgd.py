@@ -16,7 +16,7 @@ def update(p: SgdParams, gradient: Array) -> None:
             "velocity": p.velocity,
             "gradient": gradient,
             "copy": p.copy,
-            "learning_rate": runtime.in_device_memory(p.learning_rate, "float32"),
+            "learning_rate": runtime.in_device_memory("learning_rate", p.learning_rate, "float32"),
         },
         count=p.weight.size,
         rate_factor=p.rate_factor,

@@ -143,8 +143,8 @@ class SimtDevice(SimtRuntime):
     def hand_back(self, array: SimtArray, event: Event) -> None:
         """Nothing: who changes an adopted array on the host has to wait for a result first."""
 
-    def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
-        """Do a step's work."""
+    def run(self, key: tuple[Any, ...], body: Callable[[], None], *others: SimtDevice) -> None:
+        """Do a pass's work."""
         body()
 
     def record(self) -> Event:
