@@ -7,8 +7,10 @@ until it holds all of these locks; parent and child then give them back.
 
 from __future__ import annotations
 
+import concurrent.futures.thread
 import enum
 import importlib
+import logging
 import os
 import threading
 import weakref
@@ -96,4 +98,7 @@ def _in_child() -> None:
     _in_parent()
 
 
+# Forks wait for locks of these two as well, for those first that were registered last. Who holds a lock of ours may
+# need theirs, so theirs have to be registered already.
+_REGISTERED_BEFORE = (concurrent.futures.thread, logging)
 os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
