@@ -8,6 +8,26 @@
 
 namespace alexnet {
 
+#ifndef ALEXNET_CUDA_SIMT
+// Whether an error is a running kernel's, which the runtime reports of whatever is called next.
+inline bool is_of_a_kernel(cudaError_t error) {
+  switch (error) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorInvalidPc:
+    case cudaErrorHardwareStackError:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorLaunchFailure:
+    case cudaErrorAssert:
+      return true;
+    default:
+      return false;
+  }
+}
+#endif
+
 [[noreturn]] inline void throw_cuda_error(cudaError_t error, const std::string& what, const std::string& file,
                                           int line) {
   const size_t start = file.rfind("csrc/");
@@ -15,6 +35,9 @@ namespace alexnet {
   std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ") at " + place + ":" +
                      std::to_string(line);
 #ifndef ALEXNET_CUDA_SIMT
+  if (is_of_a_kernel(error)) {
+    text += "; a kernel that was launched before did this, CUDA_LAUNCH_BLOCKING=1 shows which";
+  }
   if (error == cudaErrorInsufficientDriver) {
     int version = 0;
     cudaDriverGetVersion(&version);
@@ -25,6 +48,8 @@ namespace alexnet {
   if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver || error == cudaErrorNoKernelImageForDevice) {
     text += "; see `alexnet-cuda doctor`";
   }
+  // The runtime keeps the error of a call that failed until somebody asks for it; it is told here, and only here.
+  static_cast<void>(cudaGetLastError());
   throw std::runtime_error(text);
 }
 
