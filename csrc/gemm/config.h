@@ -182,18 +182,6 @@ inline GemmForce parse_gemm_force(const std::string& text) {
   return force;
 }
 
-inline std::string gemm_reason(const GemmProblem& problem, const GemmConfig& config, const Machine& machine,
-                               bool tile_pinned, bool splits_pinned) {
-  std::string text = !problem.vector ? "the only tile whose operands need not be 16-byte chunks"
-                     : tile_pinned   ? "tile pinned by ALEXNET_CUDA_FORCE"
-                                     : "least modelled time of all tiles";
-  char numbers[160];
-  std::snprintf(numbers, sizeof(numbers), "; %lld blocks on %d SMs, %d at once on each, %d split%s%s: %.1f us modelled",
-                static_cast<long long>(config.blocks(problem)), machine.multiprocessors, config.resident_blocks,
-                config.splits, config.splits == 1 ? "" : "s", splits_pinned ? " (pinned)" : "", config.microseconds);
-  return text + numbers;
-}
-
 // Whether a tile can compute a problem. The path without vectors serves shapes of no importance to speed, and few rows
 // or columns are a matter of small batches and of one group's channels, which are not what wgrad is long in: each has
 // one kernel less to compile.
@@ -221,6 +209,19 @@ inline GemmConfig best_tile(const GemmProblem& problem, int splits, const Machin
   return best;
 }
 
+inline std::string gemm_reason(const GemmProblem& problem, const GemmConfig& config, const Machine& machine,
+                               const GemmForce& force) {
+  const std::string text = !problem.vector ? "the only tile whose operands need not be 16-byte chunks"
+                           : force.has_tile && fits(force.tile, problem) ? "tile pinned by ALEXNET_CUDA_FORCE"
+                                                                         : "least modelled time of all tiles";
+  const std::string pinned = force.splits > 0 ? " (" + std::to_string(force.splits) + " pinned)" : "";
+  char numbers[160];
+  std::snprintf(numbers, sizeof(numbers), "; %lld blocks on %d SMs, %d at once on each, %d split%s%s: %.1f us modelled",
+                static_cast<long long>(config.blocks(problem)), machine.multiprocessors, config.resident_blocks,
+                config.splits, config.splits == 1 ? "" : "s", pinned.c_str(), config.microseconds);
+  return text + numbers;
+}
+
 // The choice with the least modelled time; of equals the one with fewer splits, then the larger tile. The splits, which
 // decide the order of additions, are those that are best on an H200: the same bits on every machine. All tiles add up
 // in the same order, so the tile is the machine's best for these splits.
@@ -243,7 +244,7 @@ inline GemmConfig gemm_config(const GemmProblem& problem, const Machine& machine
         " needs too many blocks; expected at most 2147483647 tiles, and 65535 groups times splits");
   }
   GemmConfig best = best_tile(problem, reference.splits, machine, force);
-  best.reason = gemm_reason(problem, best, machine, force.has_tile && fits(force.tile, problem), force.splits > 0);
+  best.reason = gemm_reason(problem, best, machine, force);
   return best;
 }
 
