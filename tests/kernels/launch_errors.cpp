@@ -44,7 +44,6 @@ int main() {
   report("a kernel before", launch_it);
   fail("", cudaSuccess);
   standin::last = cudaErrorInvalidValue;
-  report("left by others", launch_it);
   report("next launch", launch_it);
 
   const auto ask = [] {

@@ -40,7 +40,6 @@ def test_no_error_is_left_and_no_launch_is_blamed_for_another_call(steps: list[t
             "launching the kernel: an illegal memory access was encountered",
             "a kernel that was launched before did this, CUDA_LAUNCH_BLOCKING=1 shows which",
         ),
-        ("left by others", "work before this launch: invalid argument", ""),
         ("cudaGetDevice", "cudaGetDevice(&device): invalid argument", ""),
         ("cudaDeviceGetAttribute", "cudaDeviceGetAttribute(&machine.multiprocessors, ", ""),
     ],

@@ -56,7 +56,7 @@ def test_the_largest_tensors_fit_a_grid(extension: Any) -> None:
 
 
 def test_the_machine(extension: Any) -> None:
-    """Elementwise: whole waves. LRN with max-pool: four blocks share a multiprocessor, more of which take more blocks."""
+    """Elementwise: whole waves. LRN with max-pool: four blocks a multiprocessor, and more blocks for more of those."""
     shape = {"images": 2, "height": 55, "width": 55, "channels": 96, "groups": 2, "size": 5}
     options = {**shape, "pool_size": 3, "pool_stride": 2, "dtype": "bfloat16", "aligned": True}
     grids = []
