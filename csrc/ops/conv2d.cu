@@ -94,8 +94,8 @@ void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream) {
 
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
   const Conv2dProblem& problem = params.problem;
-  const Conv2dPlan plan = environment_plan(problem, Direction::kFprop, aligned16({params.x, params.weight}));
   if (problem.N == 0) return;
+  const Conv2dPlan plan = environment_plan(problem, Direction::kFprop, aligned16({params.x, params.weight}));
   Conv2dFpropParams product = params;
   if (plan.fold) {
     void* const weight = at_offset<void>(params.workspace, plan.weight_offset);
@@ -107,8 +107,8 @@ void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
 }
 
 void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream) {
-  const Conv2dPlan plan = environment_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
   if (params.problem.N == 0) return;
+  const Conv2dPlan plan = environment_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
   dispatch_precision(params.problem.precision, [&](auto gemm) { gemm.dgrad(plan, params, stream); });
 }
 
