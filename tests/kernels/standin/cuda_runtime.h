@@ -1,4 +1,5 @@
-// A CUDA runtime for launch_errors.cpp: no GPU, but errors that stay until somebody asks for them, as the real one's do.
+// A CUDA runtime for launch_errors.cpp: no GPU, but errors that stay until somebody asks for them, as the real one's
+// do.
 #pragma once
 
 #include <cstddef>
