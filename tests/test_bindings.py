@@ -145,13 +145,14 @@ def test_launch_without_a_gpu_is_a_runtime_error_that_says_so() -> None:
     # A process of its own that sees no GPU, so that the addresses are never touched on a machine that has one.
     code = (
         "from alexnet_cuda import _cuda\n"
-        "try: _cuda.relu_fprop(x=4096, y=4096, count=10, dtype='float32', stream=0)\n"
+        "try: _cuda.lrn_fprop(x=4096, y=8192, images=1, pixels=1, channels=5, groups=1, size=5, k=1.0, alpha=1.0,\n"
+        "                     beta=0.75, dtype='float32', stream=0)\n"
         "except RuntimeError as error: print(error)"
     )
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    advice, place = done.stdout.split("launching relu_fprop_kernel")
-    assert "csrc/ops/relu.cu:" in place
+    advice, place = done.stdout.split("launching lrn_fprop_kernel")
+    assert "csrc/ops/lrn.cu:" in place
     assert "alexnet-cuda doctor" in advice
     if _cuda.driver_version() == 0:
         assert "this machine has no NVIDIA driver: install driver 580 or newer" in advice

@@ -173,3 +173,12 @@ def test_resource_check_fails_on_what_it_must(monkeypatch: pytest.MonkeyPatch) -
     assert not check(0, clean + "x.cu(3): warning #177-D: variable was declared but never referenced\n")
     assert not check(1, clean)
     assert not check(0, "")
+    # A product's 64 x 64 of 4 warps, of which the launch choice counts 3: more than 168 registers leave room for 2.
+    product = clean.replace("_Z1aPf", "_Z1aI9TileShapeILi64ELi64ELi2ELi2ELi4ELi3EEEvPf").replace("sm_80", "sm_90a")
+    assert check(0, product.replace("Used 40", "Used 168"))
+    assert not check(0, product.replace("Used 40", "Used 169"))
+    assert not check(0, product.replace("Li3EE", "Li2EE"))
+    # The least over the directions counts.
+    assert check(
+        0, product.replace("Li3EE", "Li2EE") + product.replace("Li3EE", "Li2EE").replace("Used 40", "Used 176")
+    )

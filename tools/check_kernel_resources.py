@@ -1,7 +1,8 @@
 """Compile every kernel for every supported GPU and fail on a warning, a register spill or a stack frame.
 
 ``python tools/check_kernel_resources.py [--verbose] [FILE.cu ...]``; no GPU is needed. A kernel that spills or indexes
-local memory is slower than it looks, and nothing else would say so.
+local memory is slower than it looks, and nothing else would say so. Fails too where more or fewer blocks of a matrix
+product fit a multiprocessor than csrc/gemm/config.h counts on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ sys.path.insert(0, str(ROOT / "cmake"))
 from toolkit import ToolkitError, choose_toolkit, code_flags, locate_wheels  # noqa: E402
 
 ARCHITECTURES = ["80-real", "86-real", "89-real", "90a-real", "100-real", "120-real"]
+REFERENCE = "sm_90a"  # an H200, for which the launch choice counts blocks
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,30 @@ def parse_report(text: str) -> list[Resources]:
     return result
 
 
+def find_miscounts(kernels: list[Resources]) -> list[str]:
+    """Return a line for each tile of which not as many blocks fit an H200's multiprocessor as the launch choice says.
+
+    The number is in the kernels' names, in `TileShape` of gemm/tile.cuh; it is the least over the directions.
+    """
+    fitting: dict[tuple[int, int, int], int] = {}
+    for kernel in kernels:
+        shape = re.search("9TileShapeI" + r"Li(\d+)E" * 6 + "E", kernel.kernel)
+        if kernel.architecture != REFERENCE or shape is None:
+            continue
+        m, n, warps_m, warps_n, stages, counted = map(int, shape.groups())
+        # Each quarter of a multiprocessor deals its 16384 registers to whole warps, 256 at a time.
+        warps = 4 * (16384 // (256 * -(-kernel.registers // 8)))
+        # Lines of 128 bytes, and 1 KiB a block that the GPU keeps for itself.
+        by_memory = 228 * 1024 // (128 * (m + n) * stages + 1024)
+        blocks = min(warps // (warps_m * warps_n), by_memory)
+        fitting[m, n, counted] = min(blocks, fitting.get((m, n, counted), blocks))
+    return [
+        f"{blocks} blocks of tile {m}x{n} fit a multiprocessor of {REFERENCE}, gemm/config.h counts on {counted}"
+        for (m, n, counted), blocks in fitting.items()
+        if blocks != counted
+    ]
+
+
 def find_warnings(text: str) -> list[str]:
     """Return the lines in which nvcc or ptxas warns."""
     return [line.strip() for line in text.splitlines() if re.search(r"\bwarning\b", line, re.IGNORECASE)]
@@ -86,14 +112,16 @@ def check_file(nvcc: str, source: Path, verbose: bool) -> tuple[str, bool]:
         return f"{name}: does not compile\n{text}", False
     kernels, warnings = parse_report(text), find_warnings(text)
     shown = [kernel for kernel in kernels if verbose or not kernel.is_clean()]
-    lines = [f"  {warning}" for warning in warnings]
+    miscounts = find_miscounts(kernels)
+    lines = [f"  {complaint}" for complaint in (*warnings, *miscounts)]
     for kernel, readable in zip(shown, demangle([kernel.kernel for kernel in shown]), strict=True):
         lines.append(
             f"  {kernel.architecture}: {kernel.registers} registers, {kernel.shared} B shared, {kernel.stack} B stack, "
             f"{kernel.spills} B spilled: {readable}"
         )
     # linear.cu has no kernel of its own: what must be there is a report.
-    passed = "ptxas info" in text and not warnings and all(kernel.is_clean() for kernel in kernels)
+    clean = not warnings and not miscounts and all(kernel.is_clean() for kernel in kernels)
+    passed = "ptxas info" in text and clean
     most = max((kernel.registers for kernel in kernels), default=0)
     verdict = "ok" if passed else "FAILED"
     return "\n".join([f"{name}: {verdict}, {len(kernels)} kernels, at most {most} registers", *lines]), passed

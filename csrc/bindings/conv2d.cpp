@@ -115,9 +115,11 @@ void conv2d_wgrad(uintptr_t x, uintptr_t dy, uintptr_t dweight, uintptr_t dbias,
 
 py::dict conv2d_config(const std::string& direction, bool aligned, const std::string& force, const Conv2dSizes& shape,
                        const Pair& stride, const Pair& padding, int64_t groups, const Pitches& pitch,
-                       const std::string& precision, bool x_folded) {
+                       const std::string& precision, bool x_folded, int64_t multiprocessors,
+                       int64_t multiprocessor_bytes) {
   return describe_choice(to_conv2d_problem(shape, stride, padding, groups, pitch, precision, x_folded),
-                         parse_direction(direction), aligned, force);
+                         parse_direction(direction), aligned, force,
+                         check_machine(multiprocessors, multiprocessor_bytes));
 }
 
 int64_t conv2d_workspace(const std::string& direction, const Conv2dSizes& shape, const Pair& stride,
@@ -166,10 +168,13 @@ void bind_conv2d(py::module_& module) {
   module.def("conv2d_workspace_bytes", &conv2d_workspace, py::kw_only(), py::arg("direction"), py::arg("shape"),
              py::arg("stride"), py::arg("padding"), py::arg("groups"), py::arg("pitch"), py::arg("precision"),
              py::arg("x_folded") = false, "Bytes of workspace that a direction (fprop, dgrad, wgrad) needs.");
-  module.def("conv2d_config", &conv2d_config, py::kw_only(), py::arg("direction"), py::arg("aligned"), py::arg("force"),
-             py::arg("shape"), py::arg("stride"), py::arg("padding"), py::arg("groups"), py::arg("pitch"),
-             py::arg("precision"), py::arg("x_folded") = false,
-             "Launch choice of a direction, with the reason; force is what ALEXNET_CUDA_FORCE would hold.");
+  module.def(
+      "conv2d_config", &conv2d_config, py::kw_only(), py::arg("direction"), py::arg("aligned"), py::arg("force"),
+      py::arg("shape"), py::arg("stride"), py::arg("padding"), py::arg("groups"), py::arg("pitch"),
+      py::arg("precision"), py::arg("x_folded") = false, py::arg("multiprocessors") = kReferenceMachine.multiprocessors,
+      py::arg("multiprocessor_bytes") = kReferenceMachine.shared_bytes,
+      "Launch choice of a direction, with the reason; force is what ALEXNET_CUDA_FORCE would hold. Of the GPU, an "
+      "H200 by default, the tile may depend, nothing else.");
 }
 
 }  // namespace alexnet::bindings

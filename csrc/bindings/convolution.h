@@ -122,8 +122,8 @@ class Conv2dArguments {
 
 // What a direction of a problem runs with, for people and tests; `force` as in ALEXNET_CUDA_FORCE.
 inline pybind11::dict describe_choice(const Conv2dProblem& problem, Direction direction, bool aligned,
-                                      const std::string& force) {
-  const Conv2dPlan plan = conv2d_plan(problem, direction, aligned, parse_gemm_force(force));
+                                      const std::string& force, const Machine& machine) {
+  const Conv2dPlan plan = conv2d_plan(problem, direction, aligned, machine, parse_gemm_force(force));
   pybind11::dict result;
   result["m"] = plan.gemm.m;
   result["n"] = plan.gemm.n;
@@ -133,8 +133,8 @@ inline pybind11::dict describe_choice(const Conv2dProblem& problem, Direction di
   result["vector"] = plan.config.vector;
   result["tile"] = pybind11::make_tuple(plan.config.tile_m, plan.config.tile_n, plan.config.tile_k);
   result["splits"] = plan.config.splits;
-  result["blocks"] =
-      plan.config.tiles_m(plan.gemm) * plan.config.tiles_n(plan.gemm) * plan.gemm.groups * plan.config.splits;
+  result["blocks"] = plan.config.blocks(plan.gemm);
+  result["resident_blocks"] = plan.config.resident_blocks;
   result["x_shape"] = pybind11::make_tuple(plan.problem.N, plan.problem.H, plan.problem.W, plan.problem.C);
   result["workspace_bytes"] = plan.workspace_bytes;
   result["microseconds"] = plan.config.microseconds;

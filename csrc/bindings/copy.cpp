@@ -88,7 +88,7 @@ py::dict copy_choice(int64_t rows, int64_t columns, int64_t x_pitch, int64_t add
   CopyProblem problem = check_copy(rows, columns, x_pitch, addend_pitch, y_pitch, parse_dtype(x_dtype, "x_dtype"),
                                    parse_dtype(y_dtype, "y_dtype"));
   problem.aligned = aligned;
-  const ElementwiseConfig config = copy_config(problem);
+  const ElementwiseConfig config = copy_config(problem, kReferenceMachine);
   py::dict result;
   result["vector"] = config.vector;
   result["block"] = config.block;

@@ -9,9 +9,9 @@ namespace py = pybind11;
 namespace alexnet::bindings {
 namespace {
 
-py::dict elementwise_choice(int64_t count, const std::string& dtype, bool vectors) {
-  const ElementwiseConfig config =
-      elementwise_config({check_count("count", count), dtype_bytes(parse_dtype(dtype)), vectors});
+py::dict elementwise_choice(int64_t count, const std::string& dtype, bool vectors, int64_t multiprocessors) {
+  const ElementwiseConfig config = elementwise_config(
+      {check_count("count", count), dtype_bytes(parse_dtype(dtype)), vectors}, check_machine(multiprocessors));
   py::dict result;
   result["vector"] = config.vector;
   result["block"] = config.block;
@@ -23,7 +23,7 @@ py::dict elementwise_choice(int64_t count, const std::string& dtype, bool vector
 
 void bind_elementwise(py::module_& module) {
   module.def("elementwise_config", &elementwise_choice, py::kw_only(), py::arg("count"), py::arg("dtype"),
-             py::arg("vectors"),
+             py::arg("vectors"), py::arg("multiprocessors") = kReferenceMachine.multiprocessors,
              "Launch choice of the elementwise kernels; vectors: every pointer and row is a multiple of 16 bytes.");
 }
 

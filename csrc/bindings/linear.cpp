@@ -85,9 +85,10 @@ void linear_wgrad(uintptr_t x, uintptr_t dy, uintptr_t dweight, uintptr_t dbias,
 }
 
 py::dict linear_config(const std::string& direction, bool aligned, const std::string& force, const LinearSizes& shape,
-                       const Pitches& pitch, const std::string& precision) {
+                       const Pitches& pitch, const std::string& precision, int64_t multiprocessors,
+                       int64_t multiprocessor_bytes) {
   return describe_choice(linear_as_conv2d(to_linear_problem(shape, pitch, precision)), parse_direction(direction),
-                         aligned, force);
+                         aligned, force, check_machine(multiprocessors, multiprocessor_bytes));
 }
 
 int64_t linear_workspace(const std::string& direction, const LinearSizes& shape, const Pitches& pitch,
@@ -127,7 +128,9 @@ void bind_linear(py::module_& module) {
              "Bytes of workspace that a direction (fprop, dgrad, wgrad) needs.");
   module.def("linear_config", &linear_config, py::kw_only(), py::arg("direction"), py::arg("aligned"), py::arg("force"),
              py::arg("shape"), py::arg("pitch"), py::arg("precision"),
-             "Launch choice of a direction, with the reason; force is what ALEXNET_CUDA_FORCE would hold.");
+             py::arg("multiprocessors") = kReferenceMachine.multiprocessors,
+             py::arg("multiprocessor_bytes") = kReferenceMachine.shared_bytes,
+             "Launch choice of a direction, with the reason; as conv2d_config.");
 }
 
 }  // namespace alexnet::bindings

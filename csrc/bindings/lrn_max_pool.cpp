@@ -46,11 +46,12 @@ void lrn_max_pool_bprop(uintptr_t dy, uintptr_t argmax, uintptr_t x, uintptr_t d
 
 py::dict lrn_max_pool_choice(int64_t images, int64_t height, int64_t width, int64_t channels, int64_t groups,
                              int64_t size, int64_t pool_size, int64_t pool_stride, const std::string& dtype,
-                             bool aligned) {
+                             bool aligned, int64_t multiprocessors, int64_t multiprocessor_bytes) {
   const LrnWindow window = check_lrn_window(channels, groups, size, 1.0, 0.0, 0.75);
   const PoolShape shape =
       check_pool_shape(images, height, width, channels, pool_size, pool_stride, "pool_size", "pool_stride");
-  const LrnMaxPoolConfig config = lrn_max_pool_config({shape, window, dtype_bytes(parse_dtype(dtype)), aligned});
+  const LrnMaxPoolConfig config = lrn_max_pool_config({shape, window, dtype_bytes(parse_dtype(dtype)), aligned},
+                                                      check_machine(multiprocessors, multiprocessor_bytes));
   py::dict result;
   result["vector"] = config.vector;
   result["block"] = config.block;
@@ -79,7 +80,10 @@ void bind_lrn_max_pool(py::module_& module) {
   module.def("lrn_max_pool_fprop_config", &lrn_max_pool_choice, py::kw_only(), py::arg("images"), py::arg("height"),
              py::arg("width"), py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("pool_size"),
              py::arg("pool_stride"), py::arg("dtype"), py::arg("aligned"),
-             "Launch choice of lrn_max_pool_fprop: rows * columns outputs and packs * vector channels a block.");
+             py::arg("multiprocessors") = kReferenceMachine.multiprocessors,
+             py::arg("multiprocessor_bytes") = kReferenceMachine.shared_bytes,
+             "Launch choice of lrn_max_pool_fprop: rows * columns outputs and packs * vector channels a block; the GPU "
+             "is an H200 by default.");
 }
 
 }  // namespace alexnet::bindings

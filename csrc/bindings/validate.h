@@ -10,6 +10,7 @@
 #include <string>
 
 #include "common/cuda_runtime.h"
+#include "common/machine.h"
 
 namespace alexnet::bindings {
 
@@ -88,6 +89,12 @@ inline float check_finite(const char* name, double value, double smallest = -std
                                 std::to_string(smallest) + " to " + std::to_string(largest));
   }
   return static_cast<float>(value);
+}
+
+// The machine of a launch choice that is asked for.
+inline Machine check_machine(int64_t multiprocessors, int64_t shared_bytes = kReferenceMachine.shared_bytes) {
+  return {static_cast<int>(check_size("multiprocessors", multiprocessors, 1, 1 << 20)),
+          static_cast<int>(check_size("multiprocessor_bytes", shared_bytes, 100 * 1024))};
 }
 
 inline cudaStream_t to_stream(uintptr_t stream) {

@@ -8,15 +8,38 @@
 
 namespace alexnet {
 
+#ifndef ALEXNET_CUDA_SIMT
+// Whether an error is a running kernel's, which the runtime reports of whatever is called next.
+inline bool is_of_a_kernel(cudaError_t error) {
+  switch (error) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorInvalidPc:
+    case cudaErrorHardwareStackError:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorLaunchFailure:
+    case cudaErrorAssert:
+      return true;
+    default:
+      return false;
+  }
+}
+#endif
+
 [[noreturn]] inline void throw_cuda_error(cudaError_t error, const std::string& what, const std::string& file,
                                           int line) {
   const size_t start = file.rfind("csrc/");
   const std::string place = start == std::string::npos ? file : file.substr(start);
-  const std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ") at " + place +
-                           ":" + std::to_string(line);
+  std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ") at " + place + ":" +
+                     std::to_string(line);
   // What mends it, which the user needs before where it showed.
   std::string advice;
 #ifndef ALEXNET_CUDA_SIMT
+  if (is_of_a_kernel(error)) {
+    text += "; a kernel that was launched before did this, CUDA_LAUNCH_BLOCKING=1 shows which";
+  }
   if (error == cudaErrorInsufficientDriver) {
     int version = 0;
     cudaDriverGetVersion(&version);
@@ -29,6 +52,8 @@ namespace alexnet {
   if (error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver || error == cudaErrorNoKernelImageForDevice) {
     advice += "`alexnet-cuda doctor` says what this machine lacks; ";
   }
+  // The runtime keeps the error of a call that failed until somebody asks for it; it is told here, and only here.
+  static_cast<void>(cudaGetLastError());
   throw std::runtime_error(advice + text);
 }
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "common/machine.h"
+
 namespace alexnet {
 
 struct ElementwiseProblem {
@@ -19,15 +21,15 @@ struct ElementwiseConfig {
   uint32_t grid;  // blocks; the kernel strides over what is left
 };
 
-inline ElementwiseConfig elementwise_config(const ElementwiseProblem& problem) {
+inline ElementwiseConfig elementwise_config(const ElementwiseProblem& problem, const Machine& machine) {
   // No kernel here needs shared memory or more than 64 registers: at least four blocks of 256 share an SM.
   constexpr int kBlock = 256;
-  // Sixteen blocks for each of an H200's 132 SMs: whole waves whether four or eight of them run at once.
-  constexpr int64_t kMaxGrid = 2 * 8 * 132;
+  // Sixteen blocks a multiprocessor: whole waves whether four or eight of them run at once.
+  const int64_t most = int64_t{2 * 8} * machine.multiprocessors;
   const int vector = problem.vectors ? 16 / problem.element_bytes : 1;
   const int64_t threads = (problem.count + vector - 1) / vector;
   const int64_t blocks = (threads + kBlock - 1) / kBlock;
-  return {vector, kBlock, static_cast<uint32_t>(std::clamp<int64_t>(blocks, 1, kMaxGrid))};
+  return {vector, kBlock, static_cast<uint32_t>(std::clamp<int64_t>(blocks, 1, most))};
 }
 
 // Calls function(std::integral_constant<int, vector>{}) for the vector width of element type T.

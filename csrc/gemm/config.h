@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
+#include "common/machine.h"
 #include "gemm/precision.h"
 
 namespace alexnet {
@@ -15,19 +17,57 @@ namespace alexnet {
 // The shapes of blocks that exist; conv2d_gemm.cuh says why these.
 enum class GemmTile : int { k128x128, k128x96, k192x48, k64x64, k16x128 };
 
+inline constexpr GemmTile kGemmTiles[] = {GemmTile::k128x128, GemmTile::k128x96, GemmTile::k192x48, GemmTile::k64x64,
+                                          GemmTile::k16x128};
+
 struct GemmTileSize {
   const char* name;
   int m, n;
+  int shared_bytes;  // of a block, in the direction and type that take most
 };
 
-inline GemmTileSize tile_size(GemmTile tile) {
-  constexpr GemmTileSize kSizes[] = {
-      {"128x128", 128, 128}, {"128x96", 128, 96}, {"192x48", 192, 48}, {"64x64", 64, 64}, {"16x128", 16, 128}};
+constexpr GemmTileSize tile_size(GemmTile tile) {
+  constexpr GemmTileSize kSizes[] = {{"128x128", 128, 128, 96 * 1024},
+                                     {"128x96", 128, 96, 96 * 1024},
+                                     {"192x48", 192, 48, 96 * 1024},
+                                     {"64x64", 64, 64, 64 * 1024},
+                                     {"16x128", 16, 128, 72 * 1024}};
   return kSizes[static_cast<int>(tile)];
 }
 
-inline constexpr GemmTile kGemmTiles[] = {GemmTile::k128x128, GemmTile::k128x96, GemmTile::k192x48, GemmTile::k64x64,
-                                          GemmTile::k16x128};
+// Blocks of a tile that a multiprocessor has registers for: the kernels' __launch_bounds__ hold every compiler and GPU
+// to it, and tools/check_kernel_resources.py fails where the code for an H200 leaves room for more. 64 x 64 in float32
+// would spill with three.
+constexpr int blocks_by_registers(GemmTile tile, Precision precision) {
+  if (tile == GemmTile::k64x64) return precision == Precision::kFloat32 ? 2 : 3;
+  return tile == GemmTile::k16x128 ? 3 : 1;
+}
+
+// Blocks of `bytes` of shared memory that fit a multiprocessor, which keeps 1 KiB of each for itself.
+constexpr int blocks_by_shared_memory(int bytes, const Machine& machine) {
+  return machine.shared_bytes / (bytes + 1024);
+}
+
+// Whether counting with tile_size's shared memory gives the blocks that fit where a block of a tile of m x n takes
+// `bytes`, on multiprocessors as large as there are.
+constexpr bool is_known_shared_memory(int m, int n, int bytes) {
+  for (const GemmTile tile : kGemmTiles) {
+    const GemmTileSize size = tile_size(tile);
+    if (size.m != m || size.n != n) continue;
+    for (const int kibibytes : {100, 164, 228}) {
+      const Machine machine{1, kibibytes * 1024};
+      if (blocks_by_shared_memory(bytes, machine) != blocks_by_shared_memory(size.shared_bytes, machine)) return false;
+    }
+    return true;
+  }
+  return false;
+}
+
+// Blocks of a tile that a multiprocessor runs at once. One always fits: no GPU from sm_80 on has less than 100 KiB.
+constexpr int resident_blocks(GemmTile tile, Precision precision, const Machine& machine) {
+  const int shared = blocks_by_shared_memory(tile_size(tile).shared_bytes, machine);
+  return std::max(1, std::min(blocks_by_registers(tile, precision), shared));
+}
 
 struct GemmProblem {
   int64_t m, n, k;  // of one group: C is m x n, the reduction k long
@@ -43,21 +83,24 @@ struct GemmConfig {
   int splits;             // of the reduction
   int tiles_k_per_split;  // the last split may have fewer
   bool vector;
+  int resident_blocks;  // at once on a multiprocessor
   double microseconds;  // as modelled
   std::string reason;
 
   int64_t tiles_m(const GemmProblem& problem) const { return (problem.m + tile_m - 1) / tile_m; }
   int64_t tiles_n(const GemmProblem& problem) const { return (problem.n + tile_n - 1) / tile_n; }
+  int64_t blocks(const GemmProblem& problem) const {
+    return tiles_m(problem) * tiles_n(problem) * problem.groups * splits;
+  }
   int64_t partial_floats(const GemmProblem& problem) const {
     return splits > 1 ? splits * problem.groups * problem.m * problem.n : 0;
   }
 };
 
-// Time of a choice on an H200: rounds of blocks over its 132 SMs at the tensor cores' rate, then the partial sums' way
-// through memory. The figures rank choices; they are no measurement. They do not depend on the device that is present,
-// so neither do the order of additions and the bits of the result.
-inline double gemm_microseconds(const GemmProblem& problem, const GemmConfig& config) {
-  constexpr double kSms = 132;
+// Time of a choice: the products of the multiprocessor with the most blocks, at the tensor cores' rate, which the
+// blocks that run at once share; a start for as many blocks as run at once; then the partial sums' way through memory.
+// Rates are an H200's. The figures rank choices; they are no measurement.
+inline double gemm_microseconds(const GemmProblem& problem, const GemmConfig& config, const Machine& machine) {
   // FLOP an SM and microsecond: a tenth over half of 790 TFLOP/s, which mma.sync reaches on this chip; TF32 half of it;
   // 3xTF32 a third of that.
   const double rate = problem.precision == Precision::kFloat32 ? 0.55e6
@@ -74,16 +117,19 @@ inline double gemm_microseconds(const GemmProblem& problem, const GemmConfig& co
   constexpr double kBlock = 1.5;
   constexpr double kSecondKernel = 2.5;
   constexpr double kBytesPerMicrosecond = 4.3e6;
-  const double blocks =
-      static_cast<double>(config.tiles_m(problem) * config.tiles_n(problem)) * problem.groups * config.splits;
+  const auto rounds = [](int64_t count, int64_t at_once) {
+    return std::max<int64_t>((count + at_once - 1) / at_once, 1);
+  };
+  const int64_t blocks = rounds(config.blocks(problem), machine.multiprocessors);
+  const int64_t starts = rounds(blocks, config.resident_blocks);
   const double depth = static_cast<double>(config.tiles_k_per_split) * config.tile_k;
-  const double block = 2.0 * config.tile_m * config.tile_n * depth / (rate * efficiency) + kBlock;
-  const double rounds = std::max(1.0, static_cast<double>(static_cast<int64_t>((blocks + kSms - 1) / kSms)));
+  const double products = 2.0 * config.tile_m * config.tile_n * depth / (rate * efficiency);
   const double partial = static_cast<double>(config.partial_floats(problem));
-  return rounds * block + (config.splits > 1 ? kSecondKernel + 8.0 * partial / kBytesPerMicrosecond : 0.0);
+  return static_cast<double>(blocks) * products + static_cast<double>(starts) * kBlock +
+         (config.splits > 1 ? kSecondKernel + 8.0 * partial / kBytesPerMicrosecond : 0.0);
 }
 
-inline GemmConfig gemm_candidate(const GemmProblem& problem, GemmTile tile, int splits) {
+inline GemmConfig gemm_candidate(const GemmProblem& problem, GemmTile tile, int splits, const Machine& machine) {
   GemmConfig config{};
   config.tile = tile;
   config.tile_m = tile_size(tile).m;
@@ -95,7 +141,8 @@ inline GemmConfig gemm_candidate(const GemmProblem& problem, GemmTile tile, int 
   // Rounding up may leave the last splits without work.
   config.splits =
       static_cast<int>(std::max<int64_t>((tiles_k + config.tiles_k_per_split - 1) / config.tiles_k_per_split, 1));
-  config.microseconds = gemm_microseconds(problem, config);
+  config.resident_blocks = resident_blocks(tile, problem.precision, machine);
+  config.microseconds = gemm_microseconds(problem, config, machine);
   return config;
 }
 
@@ -135,19 +182,6 @@ inline GemmForce parse_gemm_force(const std::string& text) {
   return force;
 }
 
-inline std::string gemm_reason(const GemmProblem& problem, const GemmConfig& config, bool tile_pinned,
-                               bool splits_pinned) {
-  const int64_t blocks = config.tiles_m(problem) * config.tiles_n(problem) * problem.groups * config.splits;
-  std::string text = !problem.vector ? "the only tile whose operands need not be 16-byte chunks"
-                     : tile_pinned   ? "tile pinned by ALEXNET_CUDA_FORCE"
-                                     : "least modelled time of all tiles";
-  char numbers[160];
-  std::snprintf(numbers, sizeof(numbers), "; %lld blocks on 132 SMs, %d split%s%s: %.1f us modelled",
-                static_cast<long long>(blocks), config.splits, config.splits == 1 ? "" : "s",
-                splits_pinned ? " (pinned)" : "", config.microseconds);
-  return text + numbers;
-}
-
 // Whether a tile can compute a problem. The path without vectors serves shapes of no importance to speed, and few rows
 // or columns are a matter of small batches and of one group's channels, which are not what wgrad is long in: each has
 // one kernel less to compile.
@@ -156,21 +190,61 @@ inline bool fits(GemmTile tile, const GemmProblem& problem) {
   return (tile != GemmTile::k16x128 && tile != GemmTile::k192x48) || problem.depth_rows;
 }
 
-// The choice with the least modelled time; of equals the one with fewer splits, then the larger tile. A pinned tile
-// that does not fit is passed over.
-inline GemmConfig gemm_config(const GemmProblem& problem, const GemmForce& force = {}) {
-  constexpr int kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+// A grid has at most 2^31 - 1 blocks along x, where the tiles are, and 65535 along y, where groups and splits are.
+inline bool fits_grid(const GemmProblem& problem, const GemmConfig& config) {
+  return config.tiles_m(problem) <= std::numeric_limits<int32_t>::max() / config.tiles_n(problem) &&
+         int64_t{problem.groups} * config.splits <= 65535;
+}
+
+// The tile with the least modelled time on a machine; of equals the larger one. Without splits where none fits a grid.
+inline GemmConfig best_tile(const GemmProblem& problem, int splits, const Machine& machine, const GemmForce& force) {
   const bool pinned = force.has_tile && fits(force.tile, problem);
   GemmConfig best{};
-  for (const int each : kSplits) {
-    const int splits = force.splits > 0 ? force.splits : each;
-    for (const GemmTile tile : kGemmTiles) {
-      if (!fits(tile, problem) || (pinned && tile != force.tile)) continue;
-      const GemmConfig candidate = gemm_candidate(problem, tile, splits);
-      if (best.splits == 0 || candidate.microseconds < best.microseconds) best = candidate;
-    }
+  for (const GemmTile tile : kGemmTiles) {
+    if (!fits(tile, problem) || (pinned && tile != force.tile)) continue;
+    const GemmConfig candidate = gemm_candidate(problem, tile, splits, machine);
+    if (!fits_grid(problem, candidate)) continue;
+    if (best.splits == 0 || candidate.microseconds < best.microseconds) best = candidate;
   }
-  best.reason = gemm_reason(problem, best, pinned, force.splits > 0);
+  return best;
+}
+
+inline std::string gemm_reason(const GemmProblem& problem, const GemmConfig& config, const Machine& machine,
+                               const GemmForce& force) {
+  const std::string text = !problem.vector ? "the only tile whose operands need not be 16-byte chunks"
+                           : force.has_tile && fits(force.tile, problem) ? "tile pinned by ALEXNET_CUDA_FORCE"
+                                                                         : "least modelled time of all tiles";
+  const std::string pinned = force.splits > 0 ? " (" + std::to_string(force.splits) + " pinned)" : "";
+  char numbers[160];
+  std::snprintf(numbers, sizeof(numbers), "; %lld blocks on %d SMs, %d at once on each, %d split%s%s: %.1f us modelled",
+                static_cast<long long>(config.blocks(problem)), machine.multiprocessors, config.resident_blocks,
+                config.splits, config.splits == 1 ? "" : "s", pinned.c_str(), config.microseconds);
+  return text + numbers;
+}
+
+// The choice with the least modelled time; of equals the one with fewer splits, then the larger tile. The splits, which
+// decide the order of additions, are those that are best on an H200: the same bits on every machine. All tiles add up
+// in the same order, so the tile is the machine's best for these splits.
+//
+// Pins hold for all layers of a network: a tile that does not fit is passed over, and there are no more splits than the
+// reduction has tiles. Throws std::invalid_argument where no grid is large enough.
+inline GemmConfig gemm_config(const GemmProblem& problem, const Machine& machine, const GemmForce& force = {}) {
+  constexpr int kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+  GemmConfig reference{};
+  for (const int each : kSplits) {
+    const GemmConfig candidate = best_tile(problem, force.splits > 0 ? force.splits : each, kReferenceMachine, force);
+    if (candidate.splits == 0) continue;
+    if (reference.splits == 0 || candidate.microseconds < reference.microseconds) reference = candidate;
+  }
+  if (reference.splits == 0) {
+    throw std::invalid_argument(
+        "a matrix product of " + std::to_string(problem.groups) + " times " + std::to_string(problem.m) + " x " +
+        std::to_string(problem.n) + " x " + std::to_string(problem.k) +
+        (force.splits > 0 ? " in " + std::to_string(force.splits) + " splits (ALEXNET_CUDA_FORCE)" : "") +
+        " needs too many blocks; expected at most 2147483647 tiles, and 65535 groups times splits");
+  }
+  GemmConfig best = best_tile(problem, reference.splits, machine, force);
+  best.reason = gemm_reason(problem, best, machine, force);
   return best;
 }
 

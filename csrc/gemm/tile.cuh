@@ -9,14 +9,16 @@
 
 namespace alexnet {
 
-// Shape of a thread block's work: a tile of C, cut into warps_m * warps_n equal parts, and the pipeline's depth.
-template <int kTileM_, int kTileN_, int kWarpsM_, int kWarpsN_, int kStages_>
+// Shape of a thread block's work: a tile of C, cut into warps_m * warps_n equal parts, the pipeline's depth, and how
+// many blocks a multiprocessor must have registers for.
+template <int kTileM_, int kTileN_, int kWarpsM_, int kWarpsN_, int kStages_, int kBlocks_>
 struct TileShape {
   static constexpr int kTileM = kTileM_;
   static constexpr int kTileN = kTileN_;
   static constexpr int kWarpsM = kWarpsM_;
   static constexpr int kWarpsN = kWarpsN_;
   static constexpr int kStages = kStages_;
+  static constexpr int kBlocks = kBlocks_;
   static constexpr int kThreads = 32 * kWarpsM * kWarpsN;
   static constexpr int kWarpM = kTileM / kWarpsM;
   static constexpr int kWarpN = kTileN / kWarpsN;

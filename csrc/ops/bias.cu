@@ -28,7 +28,8 @@ void launch_bias_fprop(const BiasFpropParams& params, cudaStream_t stream) {
   if (params.rows == 0 || params.columns == 0) return;
   const int bytes = dtype_bytes(params.dtype);
   const bool vectors = aligned16({params.x, params.bias, params.y}) && params.columns % (16 / bytes) == 0;
-  const ElementwiseConfig config = elementwise_config({params.rows * params.columns, bytes, vectors});
+  const ElementwiseConfig config =
+      elementwise_config({params.rows * params.columns, bytes, vectors}, current_machine());
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {

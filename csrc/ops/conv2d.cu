@@ -25,7 +25,7 @@ GemmForce environment_force() {
 
 // The plan with the pins of ALEXNET_CUDA_FORCE; shown where ALEXNET_CUDA_LOG asks for it.
 Conv2dPlan environment_plan(const Conv2dProblem& problem, Direction direction, bool aligned) {
-  const Conv2dPlan plan = conv2d_plan(problem, direction, aligned, environment_force());
+  const Conv2dPlan plan = conv2d_plan(problem, direction, aligned, current_machine(), environment_force());
   const char* const log = std::getenv("ALEXNET_CUDA_LOG");
   if (log != nullptr && std::string(log) == "config") {
     std::fprintf(stderr, "alexnet_cuda: conv2d %s, %d x %d x %d x %d to %d by %d x %d: %s\n", name_of(direction),
@@ -46,7 +46,7 @@ const void* folded_x(const Conv2dPlan& plan, const Conv2dProblem& problem, const
 
 void launch_unfold(const float* folded, const Conv2dWgradParams& params, const FoldShape& shape, cudaStream_t stream) {
   const int64_t count = int64_t{shape.n} * shape.h * shape.w * shape.c;
-  const ElementwiseConfig config = elementwise_config({count, 4, false});
+  const ElementwiseConfig config = elementwise_config({count, 4, false}, current_machine());
   dispatch_dtype(precision_dtype(params.problem.precision), [&](auto type) {
     using T = typename decltype(type)::type;
     launch(conv2d_unfold_kernel<T>, config.grid, config.block, 0, stream, folded, shape, WgradEpilogue<T>({}, params));
@@ -73,8 +73,8 @@ void dispatch_precision(Precision precision, Function&& function) {
 
 int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction) {
   const GemmForce force = environment_force();
-  return std::max(conv2d_plan(problem, direction, true, force).workspace_bytes,
-                  conv2d_plan(problem, direction, false, force).workspace_bytes);
+  return std::max(conv2d_plan(problem, direction, true, kReferenceMachine, force).workspace_bytes,
+                  conv2d_plan(problem, direction, false, kReferenceMachine, force).workspace_bytes);
 }
 
 void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream) {
@@ -83,7 +83,8 @@ void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream) {
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     constexpr int kVector = 16 / sizeof(T);
-    const ElementwiseConfig config = elementwise_config({shape.folded_count(), static_cast<int>(sizeof(T)), true});
+    const ElementwiseConfig config =
+        elementwise_config({shape.folded_count(), static_cast<int>(sizeof(T)), true}, current_machine());
     launch(conv2d_fold_kernel<T, kVector>, config.grid, config.block, 0, stream, static_cast<const T*>(params.tensor),
            static_cast<T*>(params.folded), shape, FastDivmod(shape.stride_w * shape.c), FastDivmod(shape.folded_w),
            FastDivmod(shape.folded_h * shape.folded_w));
@@ -93,8 +94,8 @@ void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream) {
 
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
   const Conv2dProblem& problem = params.problem;
-  const Conv2dPlan plan = environment_plan(problem, Direction::kFprop, aligned16({params.x, params.weight}));
   if (problem.N == 0) return;
+  const Conv2dPlan plan = environment_plan(problem, Direction::kFprop, aligned16({params.x, params.weight}));
   Conv2dFpropParams product = params;
   if (plan.fold) {
     void* const weight = at_offset<void>(params.workspace, plan.weight_offset);
@@ -106,8 +107,8 @@ void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
 }
 
 void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream) {
-  const Conv2dPlan plan = environment_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
   if (params.problem.N == 0) return;
+  const Conv2dPlan plan = environment_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
   dispatch_precision(params.problem.precision, [&](auto gemm) { gemm.dgrad(plan, params, stream); });
 }
 

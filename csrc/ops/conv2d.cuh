@@ -18,7 +18,7 @@ namespace alexnet {
 // map.partial and gemm_reduce_kernel finishes. Floor: (x + weight + y) bytes once, 2 N P Q K R S C / groups FLOP.
 // Deterministic: a sum's order depends on the problem alone.
 template <Precision kPrecision, class Shape, bool kVector>
-__global__ void __launch_bounds__(Shape::kThreads, 1)
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     conv2d_fprop_kernel(PatchSource<typename Mma<kPrecision>::T> x, StridedSource<typename Mma<kPrecision>::T> weight,
                         BlockMap map, FpropEpilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, true, true, kVector>(x, weight, map, epilogue);
@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
 // Launch, alignment, determinism as conv2d_fprop_kernel. Floor: (dy + weight + dx) bytes once, 2 N P Q K R S C / groups
 // FLOP; with strides above 1 this kernel multiplies stride_h * stride_w as much, most of it by zero.
 template <Precision kPrecision, class Shape, bool kVector>
-__global__ void __launch_bounds__(Shape::kThreads, 1)
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     conv2d_dgrad_kernel(GradientPatchSource<typename Mma<kPrecision>::T> dy,
                         StridedSource<typename Mma<kPrecision>::T> weight, BlockMap map,
                         DgradEpilogue<typename Mma<kPrecision>::T> epilogue) {
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
 // Launch, alignment, determinism as conv2d_fprop_kernel. Floor: (x + dy) bytes once; a weight 4 bytes for dweight, 16 +
 // sizeof(copy) for the step; 2 N P Q K R S C / groups FLOP.
 template <Precision kPrecision, class Shape, bool kVector>
-__global__ void __launch_bounds__(Shape::kThreads, 1)
+__global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
     conv2d_wgrad_kernel(StridedSource<typename Mma<kPrecision>::T> dy, PatchSource<typename Mma<kPrecision>::T> x,
                         BlockMap map, WgradEpilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, false, false, kVector>(dy, x, map, epilogue);

@@ -26,16 +26,20 @@ struct Conv2dGemm {
   using T = typename Mma<kPrecision>::T;
   static constexpr int kChunk = 16 / sizeof(T);
 
+  // Of a shape that the launch choice knows, with warps and stages.
+  template <GemmTile kTile, int kWarpsM, int kWarpsN, int kStages>
+  using Tile = TileShape<tile_size(kTile).m, tile_size(kTile).n, kWarpsM, kWarpsN, kStages,
+                         blocks_by_registers(kTile, kPrecision)>;
   // Of a square 128 x 128 tile each of 8 warps multiplies 64 x 32: 96 FLOP for each number read from shared memory.
-  using Tile128x128 = TileShape<128, 128, 2, 4, 3>;
+  using Tile128x128 = Tile<GemmTile::k128x128, 2, 4, 3>;
   // 96 columns are conv1 whole and half of conv4's 192, which 128 would leave a quarter empty.
-  using Tile128x96 = TileShape<128, 96, 2, 3, 3>;
+  using Tile128x96 = Tile<GemmTile::k128x96, 2, 3, 3>;
   // 48 columns are one of conv2's groups in dgrad and one tower's conv1; 64 would leave a quarter empty.
-  using Tile192x48 = TileShape<192, 48, 6, 1, 3>;
-  // Small problems: four times the blocks; 64 KiB let three of them share an SM.
-  using Tile64x64 = TileShape<64, 64, 2, 2, 4>;
+  using Tile192x48 = Tile<GemmTile::k192x48, 6, 1, 3>;
+  // Small problems: four times the blocks; three of them share a multiprocessor.
+  using Tile64x64 = Tile<GemmTile::k64x64, 2, 2, 4>;
   // Fully connected layers on a few images: all of the block's reads are weights.
-  using Tile16x128 = TileShape<16, 128, 1, 4, 4>;
+  using Tile16x128 = Tile<GemmTile::k16x128, 1, 4, 4>;
 
   static void fprop(const Conv2dPlan& plan, const Conv2dFpropParams& params, cudaStream_t stream);
   static void dgrad(const Conv2dPlan& plan, const Conv2dDgradParams& params, cudaStream_t stream);
@@ -48,6 +52,13 @@ struct Conv2dGemm {
   static BlockMap block_map(const Conv2dPlan& plan, void* workspace);
   template <class Epilogue>
   static void reduce(const Conv2dPlan& plan, const Epilogue& epilogue, void* workspace, cudaStream_t stream);
+
+  template <class Shape, bool kDepthMajorA, bool kDepthMajorB>
+  static constexpr size_t shared_bytes() {
+    constexpr size_t kBytes = gemm_shared_bytes<Mma<kPrecision>, Shape, kDepthMajorA, kDepthMajorB>();
+    static_assert(is_known_shared_memory(Shape::kTileM, Shape::kTileN, kBytes), "the launch choice counts on another");
+    return kBytes;
+  }
 
   // Calls function(Shape{}, std::bool_constant<vector>{}).
   template <bool kDepthRows, class Function>
@@ -133,7 +144,8 @@ void Conv2dGemm<kPrecision>::reduce(const Conv2dPlan& plan, const Epilogue& epil
                                     cudaStream_t stream) {
   if (plan.config.splits == 1) return;
   const int64_t count = plan.gemm.m * plan.gemm.n;
-  const ElementwiseConfig config = elementwise_config({count, static_cast<int>(sizeof(T)), epilogue.vector});
+  const ElementwiseConfig config =
+      elementwise_config({count, static_cast<int>(sizeof(T)), epilogue.vector}, current_machine());
   dispatch_vector<T>(config.vector, [&](auto vector) {
     launch(gemm_reduce_kernel<Epilogue, vector()>, dim3(config.grid, plan.gemm.groups), config.block, 0, stream,
            at_offset<const float>(workspace, plan.partial_offset), plan.config.splits, epilogue);
@@ -159,8 +171,8 @@ void Conv2dGemm<kPrecision>::fprop(const Conv2dPlan& plan, const Conv2dFpropPara
   dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_fprop_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           gemm_shared_bytes<Mma<kPrecision>, Shape, true, true>(), stream, patches(p, params.x), weight,
-           block_map(plan, params.workspace), end);
+           shared_bytes<Shape, true, true>(), stream, patches(p, params.x), weight, block_map(plan, params.workspace),
+           end);
   });
   check_launch("conv2d_fprop_kernel");
   reduce(plan, end, params.workspace, stream);
@@ -200,8 +212,7 @@ void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dDgradPara
   dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_dgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           gemm_shared_bytes<Mma<kPrecision>, Shape, true, false>(), stream, dy, weight,
-           block_map(plan, params.workspace), end);
+           shared_bytes<Shape, true, false>(), stream, dy, weight, block_map(plan, params.workspace), end);
   });
   check_launch("conv2d_dgrad_kernel");
   reduce(plan, end, params.workspace, stream);
@@ -225,8 +236,8 @@ void Conv2dGemm<kPrecision>::wgrad(const Conv2dPlan& plan, const Conv2dWgradPara
   dispatch_tile<false>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch(conv2d_wgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           gemm_shared_bytes<Mma<kPrecision>, Shape, false, false>(), stream, dy, patches(p, params.x),
-           block_map(plan, params.workspace), end);
+           shared_bytes<Shape, false, false>(), stream, dy, patches(p, params.x), block_map(plan, params.workspace),
+           end);
   });
   check_launch("conv2d_wgrad_kernel");
   reduce(plan, end, params.workspace, stream);

@@ -156,6 +156,11 @@ inline void check_conv2d(const Conv2dProblem& p) {
           "fewer than 2^31 numbers with its padding");
   require(int64_t{p.R} * p.S <= kMost / std::max(p.group_c(), p.group_k()), "a filter is too large",
           "fewer than 2^31 numbers");
+  // More than any memory holds; counts of bytes and of partial sums stay far from overflowing.
+  constexpr int64_t kMostNumbers = int64_t{1} << 44;
+  require(p.input_positions() <= kMostNumbers / p.xp() && p.output_positions() <= kMostNumbers / p.yp() &&
+              int64_t{p.R} * p.S * p.K <= kMostNumbers / p.wp(),
+          "a tensor is too large", "at most 2^44 numbers");
   require(p.groups <= 1023, "groups is " + text(p.groups), "at most 1023");
 }
 
@@ -163,8 +168,9 @@ inline ColumnSumConfig bias_sum_config(const Conv2dProblem& problem) {
   return column_sum_config({problem.output_positions(), problem.K, precision_bytes(problem.precision)});
 }
 
-// `aligned`: the operands lie on 16 bytes. Throws std::invalid_argument for sizes that no kernel takes.
-inline Conv2dPlan conv2d_plan(const Conv2dProblem& problem, Direction direction, bool aligned,
+// `aligned`: the operands lie on 16 bytes. Of the machine only the tile depends, so neither the workspace nor any bit.
+// Throws std::invalid_argument for sizes that no kernel takes.
+inline Conv2dPlan conv2d_plan(const Conv2dProblem& problem, Direction direction, bool aligned, const Machine& machine,
                               const GemmForce& force = {}) {
   check_conv2d(problem);
   Conv2dPlan plan{};
@@ -172,7 +178,7 @@ inline Conv2dPlan conv2d_plan(const Conv2dProblem& problem, Direction direction,
   plan.problem = plan.fold ? fold_problem(problem) : problem;
   if (plan.fold) check_conv2d(plan.problem);
   plan.gemm = conv2d_gemm(plan.problem, direction, aligned || (plan.fold && direction == Direction::kFprop));
-  plan.config = gemm_config(plan.gemm, force);
+  plan.config = gemm_config(plan.gemm, machine, force);
   const auto reserve = [&plan](int64_t bytes) {
     const int64_t offset = plan.workspace_bytes;
     plan.workspace_bytes += (bytes + 255) / 256 * 256;

@@ -16,7 +16,7 @@ void launch_copy_columns(const CopyColumnsParams& params, cudaStream_t stream) {
                             dtype_bytes(params.x_dtype),
                             dtype_bytes(params.y_dtype),
                             aligned16({params.x, params.addend, params.y})};
-  const ElementwiseConfig config = copy_config(problem);
+  const ElementwiseConfig config = copy_config(problem, current_machine());
   const bool dense = copy_is_dense(problem);
   const int64_t rows = dense ? 1 : params.rows;
   const int64_t columns = dense ? params.rows * params.columns : params.columns;

@@ -34,7 +34,7 @@ inline bool copy_is_dense(const CopyProblem& problem) {
          problem.y_pitch == problem.columns;
 }
 
-inline ElementwiseConfig copy_config(const CopyProblem& problem) {
+inline ElementwiseConfig copy_config(const CopyProblem& problem, const Machine& machine) {
   const int64_t count = problem.rows * problem.columns;
   // Vectors are counted in the narrower type's 16 bytes, so that every access is whole.
   const int bytes = std::min(problem.x_bytes, problem.y_bytes);
@@ -42,7 +42,7 @@ inline ElementwiseConfig copy_config(const CopyProblem& problem) {
   const bool whole_rows = problem.columns % widest == 0 && problem.x_pitch % widest == 0 &&
                           problem.addend_pitch % widest == 0 && problem.y_pitch % widest == 0;
   const bool whole = copy_is_dense(problem) ? count % widest == 0 : whole_rows;
-  return elementwise_config({count, bytes, problem.aligned && whole});
+  return elementwise_config({count, bytes, problem.aligned && whole}, machine);
 }
 
 void launch_copy_columns(const CopyColumnsParams& params, cudaStream_t stream);

@@ -12,7 +12,8 @@ void launch_dropout_apply(const DropoutParams& params, cudaStream_t stream) {
   const int bytes = dtype_bytes(params.dtype);
   const bool vectors =
       params.columns % (16 / bytes) == 0 && params.dropout.vectors() && aligned16({params.x, params.y});
-  const ElementwiseConfig config = elementwise_config({params.rows * params.columns, bytes, vectors});
+  const ElementwiseConfig config =
+      elementwise_config({params.rows * params.columns, bytes, vectors}, current_machine());
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {

@@ -9,7 +9,8 @@ namespace alexnet {
 void launch_lrn_max_pool_fprop(const LrnMaxPoolFpropParams& params, cudaStream_t stream) {
   if (params.shape.images == 0 || params.shape.channels == 0) return;
   const LrnMaxPoolConfig config = lrn_max_pool_config(
-      {params.shape, params.window, dtype_bytes(params.dtype), aligned16({params.x, params.y, params.argmax})});
+      {params.shape, params.window, dtype_bytes(params.dtype), aligned16({params.x, params.y, params.argmax})},
+      current_machine());
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {

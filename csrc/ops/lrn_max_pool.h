@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "common/machine.h"
 #include "ops/lrn.h"
 #include "ops/max_pool.h"
 
@@ -52,8 +53,11 @@ struct LrnMaxPoolConfig {
 };
 
 constexpr int kLrnMaxPoolBlock = 256;
-// Blocks that fill an H200's 132 SMs twice; with fewer, the idle ones cost as much as the others take.
-constexpr uint32_t kLrnMaxPoolGrid = 264;
+
+// Blocks that fill the multiprocessors twice; with fewer, the idle ones cost as much as the others take.
+inline uint32_t lrn_max_pool_full_grid(const Machine& machine) {
+  return 2 * static_cast<uint32_t>(machine.multiprocessors);
+}
 
 // Input pixels along one axis that `outputs` windows of a pool read.
 inline int pool_extent(const PoolShape& shape, int outputs) {
@@ -68,7 +72,8 @@ inline int next_tile(int total, int tile) {
 }
 
 // What a choice costs, in packs normalised; the lowest wins.
-inline double lrn_max_pool_cost(const LrnMaxPoolProblem& problem, const LrnMaxPoolConfig& config) {
+inline double lrn_max_pool_cost(const LrnMaxPoolProblem& problem, const LrnMaxPoolConfig& config,
+                                const Machine& machine) {
   const int segment_packs = problem.window.length() / config.vector;
   // A tile that ends inside a segment reads a sector of its neighbours at either end of every pixel, from L2: half
   // price.
@@ -78,12 +83,13 @@ inline double lrn_max_pool_cost(const LrnMaxPoolProblem& problem, const LrnMaxPo
   const int64_t passes = (packs + kLrnMaxPoolBlock - 1) / kLrnMaxPoolBlock;
   // One pass more for starting the block and its barrier.
   const double block = static_cast<double>((passes + 1) * kLrnMaxPoolBlock) + static_cast<double>(pixels) * halo;
-  return block * static_cast<double>(std::max(config.grid, kLrnMaxPoolGrid));
+  return block * static_cast<double>(std::max(config.grid, lrn_max_pool_full_grid(machine)));
 }
 
-inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem) {
-  // Four blocks of 256 threads a multiprocessor, as many as 64 registers a thread allow, share its 228 KiB.
-  constexpr int64_t kSharedBytes = 48 * 1024;
+inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem, const Machine& machine) {
+  // Four blocks of 256 threads a multiprocessor, as many as 64 registers a thread allow, share its memory, which keeps
+  // 1 KiB of each for itself; without asking for more a block has at most 48 KiB.
+  const int64_t most_bytes = std::min(48 * 1024, machine.shared_bytes / 4 - 1024);
   const PoolShape& shape = problem.shape;
   const int widest = 16 / problem.element_bytes;
   const bool vectors =
@@ -98,7 +104,7 @@ inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem) {
     for (int columns = shape.out_width(); columns > 0; columns = next_tile(shape.out_width(), columns)) {
       for (int rows = shape.out_height(); rows > 0; rows = next_tile(shape.out_height(), rows)) {
         const int64_t bytes = int64_t{pool_extent(shape, rows)} * pool_extent(shape, columns) * packs * pack_bytes;
-        if (bytes > kSharedBytes) continue;
+        if (bytes > most_bytes) continue;
         LrnMaxPoolConfig config{vector,
                                 kLrnMaxPoolBlock,
                                 rows,
@@ -112,13 +118,13 @@ inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem) {
         const int64_t blocks = shape.images * config.row_tiles * config.column_tiles * config.pack_tiles;
         if (blocks > std::numeric_limits<int32_t>::max()) continue;
         config.grid = static_cast<uint32_t>(blocks);
-        const double cost = lrn_max_pool_cost(problem, config);
+        const double cost = lrn_max_pool_cost(problem, config, machine);
         if (best.block == 0 || cost < least) {
           best = config;
           least = cost;
         }
         // Lower tiles read more twice and win only by filling the device; and the choice is made at every launch.
-        if (config.grid >= kLrnMaxPoolGrid) break;
+        if (config.grid >= lrn_max_pool_full_grid(machine)) break;
       }
     }
   }

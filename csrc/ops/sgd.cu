@@ -14,7 +14,7 @@ void launch_sgd(const SgdParams& params, cudaStream_t stream) {
   // Vectors are counted in the narrowest type's 16 bytes, so that every access is whole.
   const int bytes = std::min(dtype_bytes(params.gradient_dtype), dtype_bytes(copy_dtype));
   const bool vectors = aligned16({sgd.weights, sgd.velocity, params.gradient, sgd.copy});
-  const ElementwiseConfig config = elementwise_config({params.count, bytes, vectors});
+  const ElementwiseConfig config = elementwise_config({params.count, bytes, vectors}, current_machine());
   dispatch_dtype(params.gradient_dtype, [&](auto gradient_type) {
     dispatch_dtype(copy_dtype, [&](auto copy_type) {
       using G = typename decltype(gradient_type)::type;

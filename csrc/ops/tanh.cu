@@ -10,7 +10,7 @@ namespace alexnet {
 void launch_tanh_fprop(const TanhFpropParams& params, cudaStream_t stream) {
   if (params.count == 0) return;
   const ElementwiseConfig config =
-      elementwise_config({params.count, dtype_bytes(params.dtype), aligned16({params.x, params.y})});
+      elementwise_config({params.count, dtype_bytes(params.dtype), aligned16({params.x, params.y})}, current_machine());
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {
@@ -23,8 +23,8 @@ void launch_tanh_fprop(const TanhFpropParams& params, cudaStream_t stream) {
 
 void launch_tanh_bprop(const TanhBpropParams& params, cudaStream_t stream) {
   if (params.count == 0) return;
-  const ElementwiseConfig config =
-      elementwise_config({params.count, dtype_bytes(params.dtype), aligned16({params.y, params.dy, params.dx})});
+  const ElementwiseConfig config = elementwise_config(
+      {params.count, dtype_bytes(params.dtype), aligned16({params.y, params.dy, params.dx})}, current_machine());
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {

@@ -65,6 +65,7 @@ class GemmConfig(TypedDict):
     blocks: int
     x_shape: tuple[int, int, int, int]
     workspace_bytes: int
+    resident_blocks: int
     microseconds: float
     reason: str
 
@@ -79,7 +80,7 @@ def runtime_version() -> int: ...
 def device_count() -> int: ...
 def device_properties(*, device: int) -> DeviceProperties: ...
 def can_access_peer(*, device: int, peer: int) -> bool: ...
-def elementwise_config(*, count: int, dtype: str, vectors: bool) -> ElementwiseConfig: ...
+def elementwise_config(*, count: int, dtype: str, vectors: bool, multiprocessors: int = 132) -> ElementwiseConfig: ...
 def relu_fprop(*, x: int, y: int, count: int, dtype: str, stream: int) -> None: ...
 def relu_bprop(*, y: int, dy: int, dx: int, count: int, dtype: str, stream: int) -> None: ...
 def tanh_fprop(*, x: int, y: int, count: int, dtype: str, stream: int) -> None: ...
@@ -343,6 +344,8 @@ def lrn_max_pool_fprop_config(
     pool_stride: int,
     dtype: str,
     aligned: bool,
+    multiprocessors: int = 132,
+    multiprocessor_bytes: int = 233472,
 ) -> LrnMaxPoolConfig: ...
 def augment(
     *,
@@ -478,6 +481,8 @@ def conv2d_config(
     pitch: Sequence[int],
     precision: str,
     x_folded: bool = False,
+    multiprocessors: int = 132,
+    multiprocessor_bytes: int = 233472,
 ) -> GemmConfig: ...
 def linear_fprop(
     *,
@@ -554,4 +559,6 @@ def linear_config(
     shape: Sequence[int],
     pitch: Sequence[int],
     precision: str,
+    multiprocessors: int = 132,
+    multiprocessor_bytes: int = 233472,
 ) -> GemmConfig: ...

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from alexnet_cuda import _simt
+
+from .guarded import DTYPES, assert_bits, at, device, empty
 
 DIRECTIONS = ("fprop", "dgrad", "wgrad")
 PRECISIONS = {"float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
@@ -22,6 +25,10 @@ CONV2D = {
     "lopsided": ((3, 9, 8, 24, 40, 3, 2), 2, 1, 2),
 }
 LINEAR = {"fc6": (128, 9216, 4096), "fc7": (128, 4096, 4096), "fc8": (128, 4096, 1000), "fc6 of one": (1, 9216, 4096)}
+
+
+# Multiprocessors, and shared memory of one: an H200's, an A100's, an A10's, an RTX 4090's, a B200's.
+MACHINES = [(132, 228), (108, 164), (72, 100), (128, 100), (148, 228)]
 
 
 def conv2d(
@@ -53,7 +60,7 @@ def check_choice(choice: Any) -> None:
     assert choice["blocks"] == tiles * choice["groups"] * choice["splits"]
     if choice["splits"] > 1:
         assert choice["workspace_bytes"] >= 4 * choice["splits"] * choice["groups"] * choice["m"] * choice["n"]
-    assert f"{choice['blocks']} blocks" in choice["reason"]
+    assert f"{choice['blocks']} blocks on 132 SMs, {choice['resident_blocks']} at once" in choice["reason"]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -166,14 +173,116 @@ def test_the_choice_is_the_least_of_the_model() -> None:
                 assert best["microseconds"] <= forced["microseconds"]
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("multiprocessors", "kibibytes"), MACHINES)
+def test_blocks_at_once(precision: str, multiprocessors: int, kibibytes: int) -> None:
+    """As many as registers allow (by __launch_bounds__) and as fit the shared memory of docs/kernels/conv2d.md."""
+    machine = {"multiprocessors": multiprocessors, "multiprocessor_bytes": kibibytes * 1024}
+    large = {"128x128": (1, 96), "128x96": (1, 96), "192x48": (1, 96)}
+    small = {"64x64": (2 if precision == "float32" else 3, 64), "16x128": (3, 72)}
+    for tile, (registers, memory) in {**large, **small}.items():
+        choice = conv2d("fprop", *CONV2D["conv4"], precision=precision, force=f"tile={tile}", **machine)
+        assert choice["resident_blocks"] == min(registers, kibibytes // (memory + 1))
+
+
+def test_blocks_that_run_at_once_start_at_once() -> None:
+    """Four 64 x 64 blocks an SM, three at once: 4 times the products, twice the start."""
+    shape = (132 * 4, 64, 64, 64, 64, 1, 1)  # as many positions as 132 * 4 * 64 blocks of 64
+    time = conv2d("fprop", shape, force="tile=64x64,splits=1")["microseconds"]
+    blocks = 4 * 64
+    products = 2 * 64 * 64 * 64 / (3.3e6 * 0.7)
+    assert time == pytest.approx(blocks * products + math.ceil(blocks / 3) * 1.5)
+
+
+def test_of_the_machine_the_tile_alone_depends() -> None:
+    """Splits decide the order of additions: the same on every GPU, and on the CPU executor."""
+    differing = 0
+    for precision in PRECISIONS:
+        for direction in DIRECTIONS:
+            for batch in (1, 128):
+                for ask, (first, *rest) in [
+                    *((conv2d, layer) for layer in CONV2D.values()),
+                    *((linear, (layer,)) for layer in LINEAR.values()),
+                ]:
+                    choices = [
+                        ask(
+                            direction,
+                            (batch, *first[1:]),
+                            *rest,
+                            precision=precision,
+                            multiprocessors=multiprocessors,
+                            multiprocessor_bytes=kibibytes * 1024,
+                        )
+                        for multiprocessors, kibibytes in MACHINES
+                    ]
+                    for key in ("splits", "fold", "vector", "workspace_bytes", "m", "n", "k"):
+                        assert len({choice[key] for choice in choices}) == 1
+                    differing += len({choice["tile"] for choice in choices}) > 1
+    assert differing > 50
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_tile_gives_the_same_bits(direction: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the machine may choose it. Three tiles of reduction and more, in one go and in two splits."""
+    rows, inputs, outputs = {"fprop": (20, 232, 56), "dgrad": (20, 56, 232), "wgrad": (232, 24, 56)}[direction]
+    dtype = DTYPES.get(precision, np.float32)
+    rng = np.random.default_rng(5)
+    sizes = {"x": (rows, inputs), "y": (rows, outputs), "weight": (outputs, inputs)}
+    given = {name: device(rng.standard_normal(size), dtype) for name, size in sizes.items()}
+    x, y, weight = given.values()
+    problem = {"shape": (rows, inputs, outputs), "pitch": (0, 0, 0), "precision": precision}
+    for splits in (1, 2):
+        results = {}
+        for tile in ("128x128", "128x96", "192x48", "64x64", "16x128"):
+            force = f"tile={tile},splits={splits}"
+            choice = linear(direction, (rows, inputs, outputs), precision=precision, force=force)
+            assert choice["splits"] == splits
+            monkeypatch.setenv("ALEXNET_CUDA_FORCE", force)
+            workspace = empty(choice["workspace_bytes"], np.uint8)
+            out = empty(sizes[{"fprop": "y", "dgrad": "x", "wgrad": "weight"}[direction]], np.float32)
+            arguments = {**problem, "workspace_bytes": workspace.size, "stream": 0, **at(workspace=workspace)}
+            if direction == "fprop":
+                arrays = at(x=x, weight=weight, bias=None, addend=None, y=out)
+                _simt.linear_fprop(**arrays, **arguments, y_float=True, activation="none")
+            elif direction == "dgrad":
+                _simt.linear_dgrad(
+                    **at(dy=y, weight=weight, mask=None, addend=None, dx=out), **arguments, dx_float=True
+                )
+            else:
+                _simt.linear_wgrad(**at(x=x, dy=y, dweight=out, dbias=None), **arguments, accumulate=False)
+            results[choice["tile"]] = out
+        assert len(results) == (3 if direction == "wgrad" else 5)
+        first, *others = results.values()
+        for other in others:
+            assert_bits(other, first)
+
+
 def test_pins() -> None:
     choice = conv2d("fprop", *CONV2D["conv2"], force="tile=64x64,splits=3")
     assert choice["tile"] == (64, 64, 64)
     assert choice["splits"] == 3
     assert "pinned" in choice["reason"]
     assert conv2d("fprop", *CONV2D["conv2"], force="splits=5")["splits"] == 5
+    most = conv2d("fprop", *CONV2D["conv2"], force="splits=999")
+    assert most["splits"] == 19, "one for each tile of the reduction, 25 * 48 by 64"
+    assert "19 splits (999 pinned)" in most["reason"]
     assert conv2d("wgrad", *CONV2D["conv2"], force="tile=192x48")["tile"] != (192, 48, 64), "does not fit"
     assert conv2d("wgrad", *CONV2D["conv2"], force="tile=16x128")["tile"] != (16, 128, 64), "does not fit"
+
+
+def test_more_blocks_than_a_grid_has() -> None:
+    assert conv2d("wgrad", (64, 27, 37, 8 * 65, 8 * 65, 1, 1), groups=65, force="splits=999")["splits"] == 999
+    with pytest.raises(
+        ValueError, match=r"^a matrix product of 66 .* in 999 splits \(ALEXNET_CUDA_FORCE\) .* and 65535 groups times"
+    ):
+        conv2d("wgrad", (64, 27, 37, 8 * 66, 8 * 66, 1, 1), groups=66, force="splits=999")
+    rows = 2**30
+    assert linear("fprop", (rows, 8, 2**14))["blocks"] < 2**31
+    with pytest.raises(ValueError, match=r"^a matrix product .* too many blocks; expected at most 2147483647 tiles"):
+        linear("fprop", (rows, 8, 2**14), aligned=False)
+    with pytest.raises(ValueError, match=r"^a tensor is too large; expected at most 2\^44 numbers"):
+        linear("wgrad", (1, 2**28, 2**28))
 
 
 @pytest.mark.parametrize("force", ["tile=1x1", "splits=0", "splits=x", "speed=11", "tile"])

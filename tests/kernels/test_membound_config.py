@@ -43,6 +43,33 @@ def test_more_blocks_than_a_grid_has(extension: Any) -> None:
         extension.lrn_bprop_config(**arguments, aligned=True)
 
 
+def test_the_largest_tensors_fit_a_grid(extension: Any) -> None:
+    most = extension.softmax_cross_entropy_config(rows=GRID_LIMIT, classes=5)
+    assert most["grid"] == GRID_LIMIT
+    with pytest.raises(ValueError, match=r"^rows is 2147483648; expected 0 to 2147483647"):
+        extension.softmax_cross_entropy_config(rows=GRID_LIMIT + 1, classes=5)
+    for rows, columns in ((2**13, GRID_LIMIT), (2**44, 1)):
+        sums = extension.bias_bprop_config(rows=rows, columns=columns, dtype="float32")
+        assert sums["grid"] <= GRID_LIMIT
+        assert sums["splits"] <= 65535
+    assert extension.elementwise_config(count=2**44, dtype="float32", vectors=False)["grid"] == 16 * 132
+
+
+def test_the_machine(extension: Any) -> None:
+    """Elementwise: whole waves. LRN with max-pool: four blocks a multiprocessor, and more blocks for more of those."""
+    shape = {"images": 2, "height": 55, "width": 55, "channels": 96, "groups": 2, "size": 5}
+    options = {**shape, "pool_size": 3, "pool_stride": 2, "dtype": "bfloat16", "aligned": True}
+    grids = []
+    for multiprocessors, kibibytes in ((72, 100), (108, 164), (132, 228), (170, 100)):
+        machine = {"multiprocessors": multiprocessors}
+        elementwise = extension.elementwise_config(count=10**9, dtype="float32", vectors=True, **machine)
+        assert elementwise["grid"] == 16 * multiprocessors
+        config = extension.lrn_max_pool_fprop_config(**options, **machine, multiprocessor_bytes=kibibytes * 1024)
+        assert 4 * (config["shared_bytes"] + 1024) <= kibibytes * 1024
+        grids.append(config["grid"])
+    assert grids == sorted(set(grids))
+
+
 LRN_SHAPES = [(128, 55 * 55, 96, 2), (128, 27 * 27, 256, 1), (1, 1, 8, 1), (3, 7, 12, 2), (2, 5, 22, 2), (1, 9, 1, 1)]
 
 

@@ -144,8 +144,11 @@ def bprop_terms(x: Array, dy: Array, case: Case) -> Array:
 
 
 def relative_units(case: Case) -> float:
-    """Roundings of y relative to y: the sum's, which beta scales, 8 of the power, 2 of alpha and the quotient."""
-    return case.beta * (case.size + 3) + 10
+    """Roundings of y relative to y: the sum's, which beta scales, 9 of the power, 2 of alpha and the quotient.
+
+    CUDA's powf is within 4 units in the last place of the rounded result: 4.5 of 2^-23, 9 roundings.
+    """
+    return case.beta * (case.size + 3) + 11
 
 
 @pytest.mark.parametrize("channels", [6, 16])
