@@ -14,6 +14,10 @@ from collections.abc import Iterator
 import pytest
 
 os.environ.setdefault("ALEXNET_CUDA_SIMT_MMA", "truncated")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core: threads of their own would only wait for each other. Tests of threads name their number.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("ALEXNET_CUDA_SIMT_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -149,9 +149,11 @@ def test_dlpack(install_driver: Install) -> None:
 
 @pytest.mark.parametrize("place", ["one", "two"])
 def test_arrays_on_the_gpu_may_be_overwritten_at_once(install_driver: Install, place: str) -> None:
+    reference = tiny(devices=PLACES[place][1])
+    expected = [reference.train_step(IMAGES[::turn].copy(), LABELS[::turn]).loss for turn in (1, -1)]
     for order in (0, 1, 3, 5, 7, 9):
         driver = install_driver(order=order)
-        model, reference = (tiny(devices=PLACES[place][0]) for _ in range(2))
+        model = tiny(devices=PLACES[place][0])
         images, labels = on_gpu(IMAGES), on_gpu(LABELS.astype(np.int64))
         driver.default[0].synchronize()
         mine = Stream(non_blocking=True).use()
@@ -162,8 +164,7 @@ def test_arrays_on_the_gpu_may_be_overwritten_at_once(install_driver: Install, p
             for array, value in ((images, IMAGES[::-1]), (labels, LABELS[::-1])):
                 there = np.ndarray(array.shape, array.dtype, _memory(array))
                 mine.put(lambda there=there, value=value: np.copyto(there, value))
-        expected = [reference.train_step(IMAGES[::turn].copy(), LABELS[::turn]) for turn in (1, -1)]
-        assert [r.loss for r in results] == [r.loss for r in expected], order
+        assert [r.loss for r in results] == expected, order
 
 
 def test_arrays_on_the_gpu_that_are_not_contiguous(install_driver: Install) -> None:
@@ -183,14 +184,16 @@ def test_new_memory_for_what_arrives_is_not_the_receivers_own(
 ) -> None:
     """Larger batches make buffers anew, from memory that the receiver's kernels still work on."""
     monkeypatch.setattr(Model, "_rehearse", lambda *_: None)  # which would make them before the work begins
+
+    def losses(devices: tuple[str, str]) -> list[float]:
+        model = tiny(devices=devices)
+        steps = [model.train_step(IMAGES[:n], LABELS[:n]) for n in (2, 4, 4)]
+        return [step.loss for step in steps]
+
+    expected = losses(("simt", "simt"))
     for order in (0, 1, 3, 5, 9):
         install_driver(order=order)
-        seen = []
-        for devices in (("cuda:0", "cuda:1"), ("simt", "simt")):
-            model = tiny(devices=devices)
-            steps = [model.train_step(IMAGES[:n], LABELS[:n]) for n in (2, 4, 4)]
-            seen.append([step.loss for step in steps])
-        assert seen[0] == seen[1], order
+        assert losses(("cuda:0", "cuda:1")) == expected, order
 
 
 def test_an_error_while_recording_is_the_one_that_is_seen(install_driver: Install) -> None:
