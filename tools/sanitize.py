@@ -127,7 +127,7 @@ def run_tests(library: str, arguments: list[str]) -> int:
     assert spec.loader is not None
     sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules[name])
-    return int(pytest.main(["-n0", *arguments]))  # other processes would have the installed one
+    return int(pytest.main(arguments))
 
 
 def check(library: Path, sanitizers: Sequence[str], tests: Sequence[str]) -> int:

@@ -215,7 +215,7 @@ def judge_operations(setup: Setup, done: Done) -> Verdict:
 def tests_command(setup: Setup) -> list[str]:
     """All tests that the plugin leaves, those of the operations first; in one process, which the GPU is for."""
     tests = [str(machine.ROOT / "tests" / "ops"), str(machine.ROOT / "tests")]
-    options = ["-n0", "-p", "outcomes", "-p", "no:cacheprovider", "--tb=short"]
+    options = ["-p", "outcomes", "-p", "no:cacheprovider", "--tb=short"]
     return [setup.python, "-m", "pytest", "-q", *options, *tests]
 
 
