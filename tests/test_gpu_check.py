@@ -192,7 +192,7 @@ CHANGES: list[tuple[str, dict[str, Any], str, str]] = [
     ("two towers on one GPU", {"status": 1}, "failed", "exit status 1"),
     ("memcheck", {"status": 97, "tail": "========= ERROR SUMMARY: 3 errors"}, "failed", "3 errors"),
     ("racecheck", {"tail": "= RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)"}, "failed", "1 hazard"),
-    ("synccheck", {"tail": "killed"}, "failed", "of the driver's release: pip install"),
+    ("synccheck", {"tail": "killed"}, "failed", "or install its release's cuda-sanitizer-13-0"),
     ("initcheck", {"files": {"initcheck.jsonl": ""}}, "failed", "no summary of initcheck"),
     ("memcheck", {"status": 1}, "failed", "exit status 1"),
 ]
@@ -348,6 +348,8 @@ def test_gpus_are_read_from_nvidia_smi() -> None:
     assert first == {"name": "NVIDIA H100 80GB HBM3", "capability": "9.0", "driver": "580.65.06", "memory_mib": 81559}
     assert second["memory_mib"] is None
     assert machine.find_gpus(lambda command: None) == []
+    for visible, seen in {"1": [second], "1,0": [second, first], "0,7": [first], "": [], "GPU-8f": [first]}.items():
+        assert machine.find_gpus(lambda command: text, {"CUDA_VISIBLE_DEVICES": visible}) == seen
     assert gpu_check.default_output("NVIDIA H100 80GB HBM3").name.startswith("gpu-check-h100-80gb-hbm3-2")
 
 

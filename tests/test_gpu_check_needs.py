@@ -36,9 +36,11 @@ def test_the_extra_brings_what_the_check_asks_for_and_nothing_else() -> None:
         name, _, version = pin.partition("==")
         assert Requirement(brought[name]).specifier.contains(version), pin
     for name, line in brought.items():
-        if name.startswith("nvidia-"):
+        if name.startswith("nvidia-") and name != "nvidia-cuda-sanitizer-api":
             assert Requirement(line).specifier.contains("13.0.99"), line
             assert not Requirement(line).specifier.contains("13.1.48"), line
+    sanitizer = Requirement(machine.sanitizer_requirement()).specifier
+    assert [sanitizer.contains(v) for v in ("13.0.85", "13.3.75", "13.5.25", "14.0.1")] == [False, False, True, False]
 
 
 def test_what_the_machine_has_is_not_asked_for(tmp_path: Path) -> None:
@@ -55,8 +57,8 @@ def test_what_the_machine_has_is_not_asked_for(tmp_path: Path) -> None:
 def test_sanitizer_is_found_on_path_beside_nvcc_and_in_the_wheel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wheel = tmp_path / "site" / "nvidia" / "cu13" / "bin" / "compute-sanitizer"
-    others = ("a/compute-sanitizer", "b/bin/compute-sanitizer", "b/bin/nvcc")
+    wheel = tmp_path / "site" / "nvidia" / "cu13" / "compute-sanitizer" / "compute-sanitizer"
+    others = ("a/compute-sanitizer", "b/bin/compute-sanitizer", "b/bin/nvcc", "site/nvidia/cu13/bin/compute-sanitizer")
     for path in (wheel, *(tmp_path / name for name in others)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(0o755)
@@ -69,6 +71,8 @@ def test_sanitizer_is_found_on_path_beside_nvcc_and_in_the_wheel(
     assert machine.find_sanitizer(environment, run) == str(tmp_path / "b" / "bin" / "compute-sanitizer")
     monkeypatch.delitem(sys.modules, "nvidia", raising=False)
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    assert machine.find_sanitizer({"PATH": ""}, lambda command: None) is None, "it lacks what it starts"
+    wheel.with_name("TreeLauncherSubreaper").touch(0o755)
     assert machine.find_sanitizer({"PATH": ""}, lambda command: None) == str(wheel)
 
 

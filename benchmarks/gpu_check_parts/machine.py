@@ -34,8 +34,11 @@ __all__ = ["ROOT", "atomic_path", "toolkit"]
 Run = Callable[[list[str]], "str | None"]
 
 
-def find_gpus(run: Run = toolkit.run_command) -> list[dict[str, Any]]:
-    """Return name, compute capability, driver and memory in MiB of each GPU; none where there is no driver."""
+def find_gpus(run: Run = toolkit.run_command, environment: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
+    """Return name, compute capability, driver and memory in MiB of each GPU; none where there is no driver.
+
+    Those that CUDA_VISIBLE_DEVICES leaves, in its order; nvidia-smi itself does not look at it.
+    """
     query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version,memory.total", "--format=csv,noheader,nounits"]
     gpus = []
     for line in (run(query) or "").splitlines():
@@ -43,7 +46,13 @@ def find_gpus(run: Run = toolkit.run_command) -> list[dict[str, Any]]:
         if len(fields) == 4 and re.fullmatch(r"\d+\.\d+", fields[1]):
             memory = int(fields[3]) if fields[3].isdigit() else None
             gpus.append({"name": fields[0], "capability": fields[1], "driver": fields[2], "memory_mib": memory})
-    return gpus
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return gpus
+    names = [name.strip() for name in visible.split(",")]
+    if all(re.fullmatch(r"\d+", name) for name in names):
+        return [gpus[int(name)] for name in names if int(name) < len(gpus)]
+    return gpus[: sum(name.startswith(("GPU-", "MIG-")) for name in names)]  # by a name that the query has not
 
 
 def source_state(run: Run = toolkit.run_command) -> dict[str, Any]:
@@ -56,7 +65,7 @@ def source_state(run: Run = toolkit.run_command) -> dict[str, Any]:
 
 
 def find_sanitizer(environment: Mapping[str, str], run: Run = toolkit.run_command) -> str | None:
-    """Return compute-sanitizer: on PATH, beside nvcc, in its toolkit, or of the wheels."""
+    """Return compute-sanitizer: on PATH, beside nvcc, in its toolkit, or of a wheel that is whole."""
     candidates = [shutil.which("compute-sanitizer", path=environment.get("PATH", ""))]
     folders = [Path("/usr/local/cuda")]
     try:
@@ -65,10 +74,14 @@ def find_sanitizer(environment: Mapping[str, str], run: Run = toolkit.run_comman
             folders.insert(0, Path(choice.nvcc).resolve().parent.parent)
     except toolkit.ToolkitError:
         pass
-    spec = util.find_spec("nvidia")
-    folders += [Path(place) / "cu13" for place in (spec.submodule_search_locations or [] if spec else [])]
     for folder in folders:
         candidates += [str(folder / "bin" / "compute-sanitizer"), str(folder / "compute-sanitizer/compute-sanitizer")]
+    # Wheels that have it in bin lack what it starts; those that have it in a folder of its own are whole.
+    spec = util.find_spec("nvidia")
+    wheels = [
+        Path(place) / "cu13" / "compute-sanitizer" for place in (spec.submodule_search_locations or [] if spec else [])
+    ]
+    candidates += [str(wheel / "compute-sanitizer") for wheel in wheels if (wheel / "TreeLauncherSubreaper").exists()]
     return next((found for found in candidates if found and os.access(found, os.X_OK)), None)
 
 

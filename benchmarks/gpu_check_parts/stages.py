@@ -84,6 +84,7 @@ class Setup:
             "PYTHONPATH": os.pathsep.join(paths),
             "GPU_CHECK_PACKAGE": str(self.package) if self.build else "",
             "GPU_CHECK_OUTCOMES": str(self.work / "tests.jsonl"),
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
         }
@@ -295,13 +296,13 @@ def sanitizer_command(tool: str) -> Callable[[Setup], list[str]]:
 
 
 def release_hint(setup: Setup) -> str:
-    """Return which compute-sanitizer is of the driver's release, where an earlier stage has asked the driver."""
+    """Return what to do where the tool may be newer than the driver, which an earlier stage has asked."""
     facts = setup.work / "facts.json"
     release = json.loads(facts.read_text(encoding="utf-8"))["cuda"].get("driver_cuda") if facts.exists() else None
     if not release:
         return ""
-    wheel = f"nvidia-cuda-sanitizer-api=={release // 1000}.{release % 1000 // 10}.*"
-    return f"; the tool should be of the driver's release: pip install '{wheel}'"
+    version = f"{release // 1000}-{release % 1000 // 10}"
+    return f"; the tool may be newer than the driver: update that, or install its release's cuda-sanitizer-{version}"
 
 
 def judge_sanitizer(tool: str) -> Callable[[Setup, Done], Verdict]:

@@ -71,7 +71,7 @@ def default_device(precision: str) -> str:
 
     A GPU that is there but cannot be used is warned of.
     """
-    from .backends.cuda.runtime import process_problem
+    from .backends.cuda.runtime import check_process, process_problem
     from .precision import KERNEL_PRECISIONS
 
     if precision not in KERNEL_PRECISIONS:
@@ -81,6 +81,8 @@ def default_device(precision: str) -> str:
         module = importlib.import_module("alexnet_cuda._cuda")
         if not forked and module.device_count() == 0:
             return "cpu"
+        if not forked:
+            check_process()
     except (ImportError, RuntimeError):  # no kernels, no driver, no GPU
         return "cpu"
     if problem := forked or _problem(module):

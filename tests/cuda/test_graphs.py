@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -146,7 +147,7 @@ def test_a_missing_wait_shows(
         assert (losses(model, 3) == expected[0][:3]) != broken
 
 
-def test_streams_that_are_not_joined_are_an_error_and_the_next_step_goes_on(
+def test_what_cuda_does_not_record_is_said_once_and_done_without_a_graph(
     install_driver: Install, monkeypatch: pytest.MonkeyPatch, expected: tuple[list[float], Array]
 ) -> None:
     driver = install_driver()
@@ -154,11 +155,11 @@ def test_streams_that_are_not_joined_are_an_error_and_the_next_step_goes_on(
     seen = losses(model, 1)
     with monkeypatch.context() as patch:
         patch.setattr(CudaDevice, "marks", lambda self: [])
-        with pytest.raises(CudaError, match="cudaErrorStreamCaptureUnjoined"):
-            model.train_step(IMAGES, LABELS)
+        with pytest.warns(RuntimeWarning, match="no CUDA graph: cudaErrorStreamCaptureUnjoined"):
+            seen += losses(model, 1)
     assert not driver.recording()
-    assert model.step == 1
-    assert seen + losses(model, 3) == expected[0]
+    assert gc.isenabled()
+    assert seen + losses(model, 2) == expected[0]
 
 
 def test_an_error_in_a_recording_of_two_towers_is_the_one_that_is_seen(

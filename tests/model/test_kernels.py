@@ -15,7 +15,7 @@ from alexnet_cuda.config import PRESETS
 from alexnet_cuda.towers import Tower
 
 from ..ops.tolerance import TENSOR_CORES
-from .places import ALL, ONE, PLACES
+from .places import ALL, ONE, PLACES, apart
 from .tiny import Array, tiny
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 76, 76, 3), dtype=np.uint8)
@@ -105,12 +105,15 @@ def test_the_fused_update_is_the_gradient_then_the_update(precision: str, device
 
 @pytest.mark.parametrize("device", ALL.values(), ids=ALL)
 def test_runs_repeat_bit_for_bit_whatever_runs_first(device: Any) -> None:
+    """Whether a thread prepares the batches or not, and on two GPUs, where there are two, as on one of them."""
     models = []
     for seed in (0, 1, 2):
         _simt.set_seed(value=seed)
         devices.scheduler.reseed(seed)
-        model = tiny(devices=device, precision="bfloat16")
-        train(model)
+        model = tiny(devices=apart(device) if seed == 2 else device, precision="bfloat16")
+        batches = [(IMAGES, LABELS)] * 3
+        for images, labels in model.prefetch(batches) if seed else batches:
+            model.train_step(images, labels, learning_rate=0.02)
         models.append(model)
     assert_same(models[0], models[1])
     assert_same(models[0], models[2])

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ...precision import KERNEL_PRECISIONS
 from ..kernels._runtime import Array, DeviceMemoryError, PinnedArray, activated, active_runtime
 from .graphs import Graphs
-from .runtime import CudaRuntime, check_process, is_captured, process_problem
+from .runtime import CudaRuntime, check_process, is_captured
 
 # Copies to the device go by way of pinned memory in pieces of at most so much, which CuPy's pool keeps for the next.
 _PINNED_BYTES = 64 << 20
@@ -22,7 +22,7 @@ _PINNED_BYTES = 64 << 20
 _COPIES_UNDER_WAY = 64
 _AS_IT_IS = nullcontext()
 # Batches that may be on their way from pinned memory at once.
-_BATCHES_UNDER_WAY = 8
+_BATCHES_UNDER_WAY = 3
 
 
 class _Activated(activated):
@@ -35,14 +35,17 @@ class _Activated(activated):
     def __enter__(self) -> None:
         check_process()
         self._there.__enter__()
-        # Not `with stream`: leaving that, CuPy forgets a stream that the user chose with .use().
-        self._before = self._cuda.get_current_stream()
-        if active_runtime() is None and is_captured(self._before.ptr):
+        try:
+            # Not `with stream`: leaving that, CuPy forgets a stream that the user chose with .use().
+            self._before = self._cuda.get_current_stream()
+            if active_runtime() is None and is_captured(self._before.ptr):
+                raise RuntimeError(
+                    "CuPy's current stream is being captured, and what a model does cannot be part of another's graph: "
+                    "end the capture first; a model records its own graphs"
+                )
+        except BaseException:
             self._there.__exit__(None, None, None)
-            raise RuntimeError(
-                "CuPy's current stream is being captured, and what a model does cannot be part of another's graph: end "
-                "the capture first; a model records its own graphs"
-            )
+            raise
         self._stream.use()
         super().__enter__()
 
@@ -76,8 +79,7 @@ class CudaDevice(CudaRuntime):
 
     def __init__(self, number: int, graphs: bool = True) -> None:
         self.name, self.number, self.graphs = f"cuda:{number}", number, graphs
-        if problem := process_problem():
-            raise RuntimeError(problem)
+        check_process()
         count = self.module.device_count()
         try:
             import cupy
@@ -252,7 +254,8 @@ class CudaDevice(CudaRuntime):
         The work may not depend on anything but what `key` holds and what lies in the memory of this device and the
         others. Copies that go by way of the host are not recorded, and nothing with them.
         """
-        if not self.graphs or not all(other.number in self._direct for other in others):
+        direct = all(other.number in self._direct and self.number in other._direct for other in others)
+        if not self.graphs or not direct:
             body()
             return
         if others not in self._graphs:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
+import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -11,6 +14,8 @@ if TYPE_CHECKING:
 
 # Graphs that are kept: one for each kind of pass, size of batch and set of rates.
 _GRAPHS = 8
+# Of driver_types.h, cudaError: cudaErrorStreamCaptureUnsupported to cudaErrorCapturedEvent.
+_REFUSALS = range(900, 908)
 
 
 class Graphs:
@@ -25,21 +30,26 @@ class Graphs:
     """
 
     def __init__(self, devices: Sequence[CudaDevice]) -> None:
-        self._devices, self._first, self._others = devices, devices[0], devices[1:]
+        # The first device owns this object: without a cycle it goes when its model goes, and not when a collection
+        # of garbage finds it, which may be within another model's recording.
+        self._first, self._others = weakref.proxy(devices[0]), devices[1:]
+        self._devices = (self._first, *self._others)
+        self._refused = False
         self._kept: dict[tuple[Any, ...], Any] = {}  # None: done once without making arrays, so it can be recorded
         self._made: list[int] = []  # allocations that their addresses are good for
 
     def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
         """Do what `body` does; see `CudaDevice.run`."""
         self._forget_moved()
-        if key not in self._kept:
+        if self._refused or key not in self._kept:
             body()
             self._forget_moved()
             self._kept[key] = None
-        else:
-            graph = self._kept.pop(key) or self._record(body)
+        elif graph := self._kept.pop(key) or self._recorded(body):
             self._kept[key] = graph  # behind the others: those longest unused are given up first
             self._launch(graph)
+        else:
+            body()  # nothing of what was to be recorded has been done
         while len(self._kept) > _GRAPHS:
             del self._kept[next(iter(self._kept))]
 
@@ -59,6 +69,24 @@ class Graphs:
             done = self._first.record()
             for other in self._others:
                 other.wait(done)
+
+    def _recorded(self, body: Callable[[], None]) -> Any:
+        """The graph of what `body` does; None where CUDA cannot record it, which is said once."""
+        import cupy
+
+        collecting = gc.isenabled()
+        gc.disable()  # what it finds may be streams and memory of other models, and to give those back is refused here
+        try:
+            return self._record(body)
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            if error.status not in _REFUSALS:
+                raise
+            self._refused = True
+            warnings.warn(f"no CUDA graph: {error}; kernels are launched one by one", RuntimeWarning, stacklevel=2)
+            return None
+        finally:
+            if collecting:
+                gc.enable()
 
     def _record(self, body: Callable[[], None]) -> Any:
         import cupy
