@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model
+from alexnet_cuda.backends.locks import ForkLock, Level
 
 from .tiny import Array, batch, tiny
 
@@ -182,3 +183,11 @@ def test_models_of_two_threads_train_as_each_alone(devices: str) -> None:
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(losses, seed, True) for seed in (1, 2)]
         assert [future.result(timeout=60) for future in running] == expected
+
+
+def test_a_handler_of_signals_may_read_while_its_thread_waits_for_its_turn() -> None:
+    """The thread that waits is next in turn; a handler that runs in it may take the same lock."""
+    lock = ForkLock(Level.MODEL)
+    with lock._next:  # as a thread that waits holds it
+        assert lock._next.acquire(blocking=False), "a handler in the same thread would wait for itself"
+        lock._next.release()

@@ -316,7 +316,18 @@ def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     given = {"epochs": 3, "schedule": "step", "milestones": (1, 2), "config": {"fc_widths": [8, 8], "lrn": False}}
     options = TrainOptions(
-        "-photos", Path("a 'run'"), given, "../val", ("cpu", "cpu"), False, True, 5, 2.5, 3, checksum=True, max_broken=0.25
+        "-photos",
+        Path("a 'run'"),
+        given,
+        "../val",
+        ("cpu", "cpu"),
+        False,
+        True,
+        5,
+        2.5,
+        3,
+        checksum=True,
+        max_broken=0.25,
     )
     words = shlex.split(train_command(options))
     assert words[:5] == ["alexnet-cuda", "train", f"{tmp_path}/-photos", "--output", f"{tmp_path}/a 'run'"]

@@ -38,7 +38,7 @@ class ForkLock:
 
     def __init__(self, level: Level) -> None:
         self._lock: Any = threading.RLock()
-        self._next = threading.Lock()  # held by the thread whose turn it is after this one
+        self._next = threading.RLock()  # held by whose turn is next; its signal handlers may come here too
         _locks[level, next(_numbers)] = self
 
     def __enter__(self) -> None:
@@ -53,7 +53,7 @@ class ForkLock:
 
     def renew(self, held: bool) -> None:
         """Forget the threads that wait, and, where this one does not hold the lock, the one that does: in a child."""
-        self._next = threading.Lock()
+        self._next = threading.RLock()
         if not held:
             self._lock = threading.RLock()
 

@@ -224,8 +224,8 @@ class Loader:
                 f" {self.max_broken:g} that max_broken (--max-broken) allows; {source.names[index]}: {reason}"
             )
 
-    def _nothing_left(self) -> ValueError:
+    def _nothing_left(self) -> TooManyBroken:
         name, reason = next(iter(self.skipped.items()))
-        return ValueError(
+        return TooManyBroken(  # which a run that has done something ends with its checkpoint at
             f"none of the {len(self.source)} images of {self.source.name} can be decoded; the first, {name}: {reason}"
         )

@@ -126,7 +126,7 @@ class LiveReporter(PlainReporter):
     def message(self, line: str) -> None:
         """Show a line above the bar."""
         console = self._progress.console
-        self._show(lambda: console.print(shown(line), markup=False, highlight=False, soft_wrap=True))
+        self._show(lambda: console.print(shown(line), markup=False, emoji=False, highlight=False, soft_wrap=True))
 
 
 def make_reporter() -> PlainReporter:
