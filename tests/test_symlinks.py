@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -58,3 +60,14 @@ def test_a_checkpoint_is_saved_through_a_link_and_read_as_read_only(tmp_path: Pa
     tensors = load_checkpoint(tmp_path / "epoch1.safetensors").tensors
     with pytest.raises(ValueError, match="read-only"):
         tensors["t"][...] = 0
+
+
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+    """As root, a rename over /dev/null would take it from everybody."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(OSError, match="cannot replace a device, pipe or socket"), atomic_path(tmp_path / name):
+            pass
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+    assert stat.S_ISFIFO(os.stat(tmp_path / "pipe").st_mode)

@@ -82,13 +82,15 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     FileNotFoundError
         When the folder does not exist.
     OSError
-        When the folder cannot be written or the disk is full (``PermissionError``, ``IsADirectoryError``, ...).
+        When there is something else than a regular file, the folder cannot be written or the disk is full (``PermissionError``, ``IsADirectoryError``, ...).
     """
     target = _followed(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {target}: the folder {target.parent} does not exist")
     if target.is_dir():
         raise IsADirectoryError(f"cannot write {target}: it is a folder")
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "cannot replace a device, pipe or socket by a file", os.fspath(target))
     temporary = target.with_name(f".{target.name}.tmp")
     try:
         temporary.touch()

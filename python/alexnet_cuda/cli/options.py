@@ -28,7 +28,9 @@ def emit(text: str) -> None:
         Standard output does not take it.
     """
     with naming("standard output"):
-        print(text, flush=True)
+        print(text)
+        with contextlib.suppress(AttributeError):  # an object that stands in for a file need not have it
+            sys.stdout.flush()
 
 
 def complain(sentence: str) -> None:
