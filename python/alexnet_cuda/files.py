@@ -82,7 +82,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     FileNotFoundError
         When the folder does not exist.
     OSError
-        When there is something else than a regular file, the folder cannot be written or the disk is full (``PermissionError``, ``IsADirectoryError``, ...).
+        When there is something else than a regular file, the folder cannot be written or the disk is full
+        (``PermissionError``, ``IsADirectoryError``, ...).
     """
     target = _followed(path)
     if not target.parent.is_dir():
