@@ -144,6 +144,12 @@ def locate_wheels(toolkit: Toolkit, run: Run = run_command) -> Toolkit:
     )
 
 
+def find_toolkit(environment: Mapping[str, str], cmake_compiler: str = "") -> Toolkit:
+    """Return the chosen compiler, that of the installed wheels included; raises `ToolkitError`."""
+    toolkit = choose_toolkit(environment, cmake_compiler)
+    return locate_wheels(toolkit) if toolkit.source == "wheels" else toolkit
+
+
 def library_folder(nvcc: str) -> str:
     """Return the folder that nvcc's own profile misses (it looks in lib64, the wheels have lib), or nothing."""
     root = Path(nvcc).resolve().parent.parent
@@ -211,9 +217,7 @@ def code_flags(architectures: list[str]) -> list[str]:
 def main() -> int:
     """Print the choice as JSON for CMake; the compiler that the user gave CMake is the only argument."""
     try:
-        toolkit = choose_toolkit(os.environ, sys.argv[1] if len(sys.argv) > 1 else "")
-        if toolkit.source == "wheels":
-            toolkit = locate_wheels(toolkit)
+        toolkit = find_toolkit(os.environ, sys.argv[1] if len(sys.argv) > 1 else "")
         architectures, architectures_reason = choose_architectures(os.environ, toolkit.nvcc)
     except ToolkitError as error:
         print(error, file=sys.stderr)

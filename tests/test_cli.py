@@ -21,7 +21,7 @@ import pytest
 
 from alexnet_cuda import Model, __version__, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
-from alexnet_cuda.train import plots
+from alexnet_cuda.files import FILTERS_NAME
 
 # The device is named because some commands are processes of their own, which no fixture reaches.
 TINY = ["--devices", "cpu", "--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
@@ -132,7 +132,7 @@ def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
     code, output, _ = command("train", photographs, "--output", tmp_path / "run", *TINY, "--epochs", 1)
     assert code == 0
     assert "no plot of the run: curves.png needs matplotlib: pip install" in output
-    assert (tmp_path / "run" / plots.FILTERS_NAME).exists()
+    assert (tmp_path / "run" / FILTERS_NAME).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
+
+import alexnet_cuda
 
 # The forks are in processes of their own: what hangs there is ended by the alarm or the timeout, and fails.
 SCRIPT = """
@@ -101,3 +105,9 @@ def test_a_forked_child_works_whatever_its_parents_threads_were_at() -> None:
 
 def test_joblib() -> None:
     run(JOBLIB)
+
+
+def test_every_lock_is_one_that_a_fork_waits_for() -> None:
+    package = Path(alexnet_cuda.__file__).parent
+    made = re.compile(r"\b(R?Lock|Condition|Semaphore)\(\)")
+    assert [path.name for path in package.rglob("*.py") if made.search(path.read_text())] == ["locks.py"]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "cmake"))
-from toolkit import ToolkitError, choose_toolkit, code_flags, locate_wheels  # noqa: E402
+from toolkit import ToolkitError, code_flags, find_toolkit  # noqa: E402
 
 ARCHITECTURES = ["80-real", "86-real", "89-real", "90a-real", "100-real", "120-real"]
 REFERENCE = "sm_90a"  # an H200, for which the launch choice counts blocks
@@ -134,8 +134,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="print every kernel")
     arguments = parser.parse_args()
     try:
-        toolkit = choose_toolkit(os.environ)
-        nvcc = (locate_wheels(toolkit) if toolkit.source == "wheels" else toolkit).nvcc
+        nvcc = find_toolkit(os.environ).nvcc
     except ToolkitError as error:
         print(error, file=sys.stderr)
         return 1

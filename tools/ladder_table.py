@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 import check_kernel_resources as resources
-from toolkit import ToolkitError, choose_toolkit, locate_wheels
+from toolkit import ToolkitError, find_toolkit
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, PROGRAM = ROOT / "docs" / "ladder.md", ROOT / "examples" / "ladder" / "ladder.cu"
@@ -87,8 +87,7 @@ def table(kernels: dict[str, tuple[int, int, int, int]]) -> str:
 def main() -> int:
     """Write the table, or check that it is there; the exit code."""
     try:
-        toolkit = choose_toolkit(os.environ)
-        nvcc = (locate_wheels(toolkit) if toolkit.source == "wheels" else toolkit).nvcc
+        nvcc = find_toolkit(os.environ).nvcc
     except ToolkitError as error:
         print(error, file=sys.stderr)
         return 1

@@ -55,6 +55,7 @@ _P, _I, _Z, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_do
 _SIZE = ctypes.POINTER(ctypes.c_size_t)
 _OUT = ctypes.POINTER(ctypes.c_void_p)
 _SCALE = ctypes.POINTER(ctypes.c_float)  # of a result and of what it is added to, in host memory
+_CONVOLUTION = (_P, _SCALE, _P, _P, _P, _P, _P, _I, _P, _Z, _SCALE, _P, _P)
 
 # Function to the types of its arguments; all of them return a cudnnStatus_t.
 SIGNATURES: dict[str, Sequence[Any]] = {
@@ -73,31 +74,12 @@ SIGNATURES: dict[str, Sequence[Any]] = {
     "cudnnSetConvolutionMathType": (_P, _I),
     "cudnnSetConvolutionGroupCount": (_P, _I),
     "cudnnGetConvolutionForwardWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionForward": (_P, _SCALE, _P, _P, _P, _P, _P, _I, _P, _Z, _SCALE, _P, _P),
-    "cudnnConvolutionBiasActivationForward": (
-        _P,
-        _SCALE,
-        _P,
-        _P,
-        _P,
-        _P,
-        _P,
-        _I,
-        _P,
-        _Z,
-        _SCALE,
-        _P,
-        _P,
-        _P,
-        _P,
-        _P,
-        _P,
-        _P,
-    ),
+    "cudnnConvolutionForward": _CONVOLUTION,
+    "cudnnConvolutionBiasActivationForward": (*_CONVOLUTION, _P, _P, _P, _P, _P),
     "cudnnGetConvolutionBackwardDataWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionBackwardData": (_P, _SCALE, _P, _P, _P, _P, _P, _I, _P, _Z, _SCALE, _P, _P),
+    "cudnnConvolutionBackwardData": _CONVOLUTION,
     "cudnnGetConvolutionBackwardFilterWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionBackwardFilter": (_P, _SCALE, _P, _P, _P, _P, _P, _I, _P, _Z, _SCALE, _P, _P),
+    "cudnnConvolutionBackwardFilter": _CONVOLUTION,
     "cudnnCreateActivationDescriptor": (_OUT,),
     "cudnnDestroyActivationDescriptor": (_P,),
     "cudnnSetActivationDescriptor": (_P, _I, _I, _D),

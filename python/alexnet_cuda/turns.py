@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -19,6 +19,7 @@ class Turns:
     def __init__(self) -> None:
         self._lock = ForkLock(Level.MODEL)
         self._doing = ""  # what the thread that holds the lock is at
+        self._trainers: list[threading.Thread] = []  # who trains, and who has come to be told so
         self._began: int | None = None
 
     @contextmanager
@@ -28,15 +29,10 @@ class Turns:
         Raises
         ------
         RuntimeError
-            Another thread is training and this one wants to, or this thread is at something already, as where a
-            handler of signals comes in between; only reads may lie within each other.
+            Another thread trains, or waits to, and this one wants to; or this thread is at something already, as where
+            a handler of signals comes in between; only reads may lie within each other.
         """
-        if self._doing == doing == "train":
-            raise RuntimeError(
-                "this model is in the midst of a training step: it can be trained by one thread at a time, several "
-                "threads can train a model each (copy.deepcopy)"
-            )
-        with self._lock:
+        with self._training() if doing == "train" else nullcontext(), self._lock:
             before = self._doing
             if before and (before, doing) != ("read", "read"):
                 raise RuntimeError(f"this thread is in the midst of a call to {before} and cannot {doing} within it")
@@ -45,6 +41,21 @@ class Turns:
                 yield
             finally:
                 self._doing = before
+
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        me = threading.current_thread()
+        self._trainers.append(me)
+        try:
+            # In a forked child the parent's other threads are dead.
+            if next(filter(threading.Thread.is_alive, self._trainers)) is not me:
+                raise RuntimeError(
+                    "this model is in the midst of a training step: it can be trained by one thread at a time, several "
+                    "threads can train a model each (copy.deepcopy)"
+                )
+            yield
+        finally:
+            self._trainers.remove(me)
 
     def begin_step(self) -> None:
         """Note that a training step, of one call or several, begins in this thread."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -236,6 +237,26 @@ def test_an_epoch_cannot_go_on_in_a_forked_child_but_begin_there():
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
     assert len(list(batches)) == 9
+
+
+def test_a_fork_waits_until_a_broken_image_is_noted():
+    loader = Loader(Numbered(20), SIDE, 2, shuffle=False)
+    taken = threading.Event()
+
+    def hold():
+        with loader._lock:
+            taken.set()
+            time.sleep(0.2)  # a fork that does not wait is made by then
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait(60)
+    if (child := os.fork()) == 0:
+        signal.alarm(20)
+        with loader._lock:
+            os._exit(0)
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,8 @@ def test_a_file_that_the_system_cannot_read_is_not_called_broken(when, number, t
     with pytest.raises(OSError, match=rf"{os.strerror(number)}: '.*b/2\.png'") as caught:
         source.read(1)
     assert caught.value.errno == number
+    with pytest.raises(OSError, match=r"b/2\.png"):
+        source.contents(1)
     for shuffle in (True, False):
         with pytest.raises(ReadError, match=rf"cannot be read: {os.strerror(number)}: '.*b/2\.png'") as caught:
             list(Loader(source, 4, 1, shuffle=shuffle).epoch(0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -113,6 +114,25 @@ def test_two_threads_cannot_train_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert (result.loss, model.step) == (expected, 1)
     for name, value in alone.parameters.items():
         np.testing.assert_array_equal(model.parameters[name], value)
+
+
+def test_two_threads_cannot_both_wait_to_train() -> None:
+    model = tiny(**SMALL)
+    images, labels = batch(model)
+
+    def step() -> Any:
+        return model.train_step(images, labels)
+
+    with ThreadPoolExecutor(2) as pool:
+        with model._turns.take("predict"):
+            first = pool.submit(step)
+            while not model._turns._trainers:
+                time.sleep(0.001)
+            text = pool.submit(refused, step).result(timeout=60)
+        first.result(timeout=60)
+    assert "it can be trained by one thread at a time" in text
+    assert model.step == 1
+    model.train_step(images, labels)  # who came in vain is forgotten
 
 
 def test_a_step_in_three_calls_belongs_to_one_thread() -> None:

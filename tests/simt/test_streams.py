@@ -36,6 +36,31 @@ def test_a_stream_keeps_its_order_and_events_order_streams() -> None:
         assert log.index("one, first") < log.index("two")
 
 
+def test_what_fails_is_told_to_who_rests_on_it_and_nobody_else() -> None:
+    """Whoever's wait it was that ran it: the work of other models goes on."""
+    for seed in ORDERS:
+        scheduler, log = Scheduler(seed), []
+        failing, resting, other = (scheduler.stream(copies) for copies in (False, True, False))
+        failing.put(lambda: 1 // 0)
+        event = failing.record()
+        resting.put(lambda log=log: log.append("before"))
+        resting.wait(event)
+        resting.put(lambda log=log: log.append("never"))
+        other.put(lambda log=log: log.append("other"))
+        other.synchronize()
+        first, second = (failing, resting) if seed % 2 else (resting, failing)
+        with pytest.raises(ZeroDivisionError):
+            first.synchronize()
+        second.synchronize()  # it has been told
+        with pytest.raises(ZeroDivisionError):
+            failing.synchronize(event)  # but what was to be there at the mark is not
+        assert sorted(log) == ["before", "other"]
+        resting.wait(event)
+        resting.put(lambda log=log: log.append("later"))
+        resting.synchronize()
+        assert log[-1] == "later"
+
+
 def test_orders_differ_where_nothing_forbids_it() -> None:
     seen = set()
     for seed in range(12):

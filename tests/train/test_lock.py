@@ -27,6 +27,22 @@ def holder_elsewhere(folder: Path) -> int:
     return child
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EWOULDBLOCK, errno.EIO, errno.ESTALE])
+def test_only_where_there_are_no_locks_a_run_goes_on_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A network mount may answer EACCES where another one holds the file."""
+
+    def answer(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", answer)
+    held = number in (errno.EACCES, errno.EWOULDBLOCK)
+    kind, message = (FolderInUse, "in use by a run") if held else (OSError, r"run\.lock")
+    with pytest.raises(kind, match=message), locked_folder(tmp_path):
+        raise AssertionError("it went on")
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(
     make_options: Callable[..., TrainOptions], tmp_path: Path, resume: bool

@@ -118,6 +118,17 @@ def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_kno
         assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
+def test_metrics_that_find_no_room_name_their_file(tmp_path: Path) -> None:
+    metrics = MetricsWriter(tmp_path)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, metrics._file.fileno())
+    os.close(full)
+    for call in (lambda: metrics.write(step=1, epoch=1), lambda: metrics.__exit__(None, None, None)):
+        with pytest.raises(OSError, match="No space left") as failure:  # closing tries again what was not written
+            call()
+        assert failure.value.filename == str(tmp_path / "metrics.jsonl")
+
+
 def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "epoch": 1}\nhello\n')
@@ -267,15 +278,19 @@ class BrokenTerminal(Broken):
     def isatty(self) -> bool:
         return True
 
+    def fileno(self) -> int:
+        return os.open(os.devnull, os.O_WRONLY)  # Rich has another file take its place
+
 
 @pytest.mark.parametrize("kind", [Broken, BrokenTerminal])
-@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("closed"), KeyError("odd")])
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError(), KeyError("odd"), BrokenPipeError()])
 def test_a_reporter_that_cannot_write_is_silent(
     monkeypatch: pytest.MonkeyPatch, kind: type[Broken], error: Exception
 ) -> None:
     output = kind(error)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr("rich._console", None)  # which stays silent once its pipe is broken
     with make_reporter() as reporter:
         reporter.start(0, 10, 2)
         reporter.message("a")

@@ -7,10 +7,10 @@ until it holds all of these locks; parent and child then give them back.
 
 from __future__ import annotations
 
-import concurrent.futures.thread
+import concurrent.futures.thread  # noqa: F401 - see the end
 import enum
 import importlib
-import logging
+import logging  # noqa: F401 - see the end
 import os
 import threading
 import weakref
@@ -20,12 +20,13 @@ from typing import Any
 
 
 class Level(enum.IntEnum):
-    """Whose a lock is. A thread that holds one takes higher or younger ones only, so that none waits in a circle."""
+    """The order in which a thread may take several: by ascending level, and of one level the older first."""
 
     MODEL = 0
     EXECUTOR = 1
     BLAS = 2
     IMPORT = 3
+    LOADER = 4
 
 
 class ForkLock:
@@ -98,7 +99,6 @@ def _in_child() -> None:
     _in_parent()
 
 
-# Forks wait for locks of these two as well, for those first that were registered last. Who holds a lock of ours may
-# need theirs, so theirs have to be registered already.
-_REGISTERED_BEFORE = (concurrent.futures.thread, logging)
+# Handlers of forks run last-registered first, and concurrent.futures and logging have some that wait for their locks.
+# Who holds a lock of ours may need theirs, so these have to be waited for later: both are imported above.
 os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)

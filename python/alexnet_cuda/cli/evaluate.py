@@ -48,7 +48,7 @@ def evaluate(
     loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken)
     result = run(model, loader, views)
     assert result is not None
-    emit((_as_json if as_json else _as_text)(result, views, images.ignored))
+    emit(_as_json(result, views, images.ignored) if as_json else _as_text(result, images.ignored))
     return 0
 
 
@@ -80,7 +80,7 @@ def _with_classes_of(model: Model, images: ImageSource) -> ImageSource:
     return images
 
 
-def _as_text(result: Evaluation, _views: int, ignored: tuple[str, ...]) -> str:
+def _as_text(result: Evaluation, ignored: tuple[str, ...]) -> str:
     few = "not meaningful with five classes or fewer"
     lines = [
         f"images       {result.images}",

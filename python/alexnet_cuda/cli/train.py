@@ -129,16 +129,16 @@ def train(
         source,
         output or default_output(source),
         given,
-        validation,
-        devices,
-        resume,
-        overwrite,
-        checkpoint_steps,
-        checkpoint_minutes,
-        workers,
-        checksum,
-        accept_changes,
-        max_broken,
+        validation=validation,
+        devices=devices,
+        resume=resume,
+        overwrite=overwrite,
+        checkpoint_steps=checkpoint_steps,
+        checkpoint_minutes=checkpoint_minutes,
+        workers=workers,
+        checksum=checksum,
+        accept_changes=accept_changes,
+        max_broken=max_broken,
     )
     result = run(options)
     if result.signal is not None:
@@ -146,6 +146,6 @@ def train(
     end = f"done: {counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')}"
     if result.val_accuracy is not None:
         end += f", validation accuracy {result.val_accuracy:.2%}"
-    with contextlib.suppress(OSError):  # the run is done and kept
+    with contextlib.suppress(OSError, ValueError):  # the run is done and kept
         emit(f"{end}; {result.checkpoint}")
     return 0

@@ -135,15 +135,20 @@ def align(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     """
     if source.classes == tuple(classes):
         return source
-    position = {unicodedata.normalize("NFC", name): label for label, name in enumerate(classes)}
-    unknown = [name for name in source.classes if unicodedata.normalize("NFC", name) not in position]
+    position = {composed(name): label for label, name in enumerate(classes)}
+    unknown = [name for name in source.classes if composed(name) not in position]
     if unknown:
         raise ValueError(
             f"{source.name} has {len(unknown)} of its {len(source.classes)} classes outside the {len(position)} known"
             f" ones, the first is {unknown[0]!r}"
         )
-    table = np.array([position[unicodedata.normalize("NFC", name)] for name in source.classes], dtype=np.int64)
+    table = np.array([position[composed(name)] for name in source.classes], dtype=np.int64)
     return _View(source, np.arange(len(source)), classes, table[source.labels])
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form: macOS may hand the same letters over decomposed."""
+    return unicodedata.normalize("NFC", name)
 
 
 def printable(name: str) -> str:

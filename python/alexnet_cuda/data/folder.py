@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files import naming
 from .base import ImageSource, printable
 from .image import MAX_FILE_BYTES, load_image
 from .layout import MAX_DEPTH, Ignored, arrange, left_out
@@ -49,7 +50,8 @@ class FolderSource(ImageSource):
 
     def contents(self, index: int) -> bytes:
         """The bytes of image `index`'s file."""
-        with open(self._root / self._paths[index], "rb") as file:
+        path = self._root / self._paths[index]
+        with naming(path), open(path, "rb") as file:
             return file.read(MAX_FILE_BYTES)
 
     def size(self, index: int) -> int:

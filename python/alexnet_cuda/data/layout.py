@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, LOCK_NAME, METRICS_NAME
-from .base import printable
+from .base import composed, printable
 from .image import IMAGE_SUFFIXES
 
 Path = tuple[str, ...]  # the components of a path, relative to the source; of a folder's own path the last is ""
@@ -53,11 +52,6 @@ class Layout(NamedTuple):
     names: list[str]  # the paths as text that can be printed and compared
     labels: list[int]
     ignored: tuple[str, ...]
-
-
-def composed(name: str) -> str:
-    """A name in Unicode's composed form: macOS may hand the same letters over decomposed."""
-    return unicodedata.normalize("NFC", name)
 
 
 def left_out(name: str) -> str | None:

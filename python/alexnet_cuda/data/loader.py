@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..backends.locks import ForkLock, Level
 from ..philox import Purpose, permutation
 from .base import ImageSource, Int64Array
 from .image import DecodeError, ReadError, UInt8Array
@@ -102,7 +103,7 @@ class Loader:
         self._cache = np.empty((min(len(source), room // (side * side * 3)), side, side, 3), np.uint8)
         self._cached = np.zeros(len(self._cache), np.bool_)
         self._skipped: dict[int, str] = {}
-        self._lock = threading.Lock()  # of `_skipped` and `_left`
+        self._lock = ForkLock(Level.LOADER)  # of `_skipped` and `_left`
         self._left = np.bincount(source.labels, minlength=len(source.classes))  # images not known to be broken
 
     def __len__(self) -> int:

@@ -46,7 +46,15 @@ def fprop(
     """
     check("images", images, (None, None, None, 3), np.uint8)
     backend("augment", images, out)
-    _prepare(images.shape, views, mean, std, channel_order, out, folded, inside=True)(images)
+    run = prepare(images.shape, views, mean=mean, std=std, channel_order=channel_order, out=out, folded=folded)
+    n, height, width, _ = images.shape
+    size = _view_size(out, n, folded)
+    on_host = n and array_kind(views.top) == array_kind(views.left) == "cpu"
+    if on_host and (
+        min(views.top.min(), views.left.min()) < 0 or views.top.max() + size > height or views.left.max() + size > width
+    ):
+        raise ValueError(f"crops of {size} pixels reach outside the images, {height}x{width}")
+    run(images)
     return out
 
 
@@ -64,22 +72,8 @@ def prepare(
 
     It takes uint8 images of that shape, which it does not check, and views as they lie in these arrays then.
     """
-    return _prepare(shape, views, mean, std, channel_order, out, folded, inside=False)
-
-
-def _prepare(
-    shape: tuple[int, ...],
-    views: Views,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    channel_order: str,
-    out: Array,
-    folded: FoldedLayout | None,
-    inside: bool,
-) -> Callable[[Array], None]:
-    """`inside`: whether views on the host must lie inside of the images already."""
-    n, height, width, _ = shape
-    size = _view_size(out, n, folded)
+    n = shape[0]
+    _view_size(out, n, folded)
     for name, extents, dtype in (("top", (n,), np.int64), ("left", (n,), np.int64), ("mirrored", (n,), np.bool_)):
         check(f"views.{name}", getattr(views, name), extents, dtype)
     check("views.shift", views.shift, (n, 3), np.float32)
@@ -87,18 +81,6 @@ def _prepare(
         raise ValueError(f"mean must be 3 numbers and std 3 positive ones, got {mean} and {std}")
     if channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be 'RGB' or 'BGR', got {channel_order!r}")
-    if (
-        inside
-        and n
-        and array_kind(views.top) == array_kind(views.left) == "cpu"
-        and (
-            views.top.min() < 0
-            or views.left.min() < 0
-            or views.top.max() + size > height
-            or views.left.max() + size > width
-        )
-    ):
-        raise ValueError(f"crops of {size} pixels reach outside the images, {height}x{width}")
     module = backend("augment", out)
     arguments = (views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out, folded)
     run: Callable[[Array], None] = module.prepare(shape, *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -12,6 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..files import LOCK_NAME, check_output_folder, naming
+
+# What flock answers where another one holds the file, network mounts included, and where there are no locks.
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
+_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 class FolderInUse(RuntimeError):
@@ -77,12 +82,16 @@ def _is_at(path: Path, descriptor: int) -> bool:
 def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(descriptor, 1000, 0).decode("utf-8", "replace") or "another process"
-        raise FolderInUse(
-            f"{path.parent} is in use by a run ({holder}): wait until it ends, or give another --output"
-        ) from None
     except OSError as error:
+        if error.errno in _HELD:
+            with naming(path):
+                holder = os.pread(descriptor, 1000, 0).decode("utf-8", "replace") or "another process"
+            raise FolderInUse(
+                f"{path.parent} is in use by a run ({holder}): wait until it ends, or give another --output"
+            ) from None
+        if error.errno not in _UNSUPPORTED:
+            error.filename = os.fspath(path)
+            raise
         warnings.warn(
             f"{path.parent} is on a file system without locks ({error.strerror}): start no second run there",
             RuntimeWarning,

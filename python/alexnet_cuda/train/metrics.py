@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..files import METRICS_NAME as METRICS_NAME
-from ..files import atomic_path, naming
+from ..files import METRICS_NAME, atomic_path, naming
 
 
 def _encode(record: dict[str, Any]) -> str:
@@ -81,4 +80,5 @@ class MetricsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        with naming(self._file.name):  # which may still have to write
+            self._file.close()

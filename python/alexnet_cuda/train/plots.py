@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..files import CURVES_NAME as CURVES_NAME
-from ..files import FILTERS_NAME as FILTERS_NAME
-from ..files import atomic_path
-from .metrics import METRICS_NAME, is_epoch, read_metrics
+from ..files import CURVES_NAME, FILTERS_NAME, METRICS_NAME, atomic_path
+from .metrics import is_epoch, read_metrics
 
 _POINTS = 500
 _COLUMNS = 16

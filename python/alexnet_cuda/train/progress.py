@@ -66,7 +66,7 @@ class PlainReporter:
             return
         try:
             write()
-        except Exception:
+        except (Exception, SystemExit):  # Rich's console exits where nobody reads it any more
             self._failed = True
 
 

@@ -12,7 +12,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint, load_checkpoint
-from ..files import CHECKPOINT_NAME as CHECKPOINT_NAME
+from ..files import CHECKPOINT_NAME
 from ..wording import counted
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule

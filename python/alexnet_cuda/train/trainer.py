@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checkpoint import join_tensors, save_checkpoint
+from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
 from ..result import StepResult
 from ..wording import counted
 from . import plots
@@ -23,11 +24,11 @@ from .command import train_command
 from .evaluation import Evaluation, OutputsNotFinite, batch_loss, evaluate, not_finite
 from .interrupt import StopRequest
 from .lock import locked_folder
-from .metrics import METRICS_NAME, MetricsWriter
+from .metrics import MetricsWriter
 from .progress import PlainReporter, make_reporter
 from .recipe import CHANGEABLE, Recipe
 from .schedule import make_schedule, state_of
-from .setup import CHECKPOINT_NAME, Run, TrainOptions, describe, prepare
+from .setup import Run, TrainOptions, describe, prepare
 
 _PLOT_SECONDS = 60.0
 _STALL_EPOCHS = 2
@@ -145,7 +146,7 @@ class Trainer:
             self._saving_when_images_fail(reporter),
         ):
             # NumPy warns of overflow on the way to a loss or weights that are not finite, which end the run anyway.
-            warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
             run = self._run
             for line in describe(run.training, run.validation, self._model.devices, self._folder):
                 reporter.message(line)
@@ -203,7 +204,7 @@ class Trainer:
     def _begin(self) -> None:
         if not self._run.options.resume:
             # What an earlier run left here must not be taken for this one's.
-            for name in (CHECKPOINT_NAME, METRICS_NAME, plots.CURVES_NAME, plots.FILTERS_NAME):
+            for name in (CHECKPOINT_NAME, METRICS_NAME, CURVES_NAME, FILTERS_NAME):
                 (self._folder / name).unlink(missing_ok=True)
 
     def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
@@ -269,7 +270,6 @@ class Trainer:
     def _validate(self, stop: StopRequest) -> Evaluation | None:
         if self._val_loader is None:
             return None
-        self._check_weights()
         with self._finite_outputs():
             return evaluate(self._model, self._val_loader, stop=lambda: stop.signal is not None)
 
@@ -306,7 +306,9 @@ class Trainer:
 
     def _save(self, loss: float | None = None) -> None:
         """Write the checkpoint, if it is good; `loss` is its own on the validation images, where that is known."""
-        self._check_weights()
+        parameters = dict(self._model.parameters)  # one copy, from the device, to look at and to write
+        if name := not_finite(parameters):
+            raise self._diverged(f"{name} holds NaN or infinity after step {self._model.step}")
         self._check_loss(loss)
         self._state.skipped |= self._loader.skipped
         if self._val_loader is not None:
@@ -326,12 +328,8 @@ class Trainer:
             "step": model.step,
             "train": run,
         }
-        save_checkpoint(self._checkpoint, join_tensors(model.parameters, model.velocity), metadata)
+        save_checkpoint(self._checkpoint, join_tensors(parameters, model.velocity), metadata)
         self._last_save = time.monotonic()
-
-    def _check_weights(self) -> None:
-        if name := not_finite(self._model.parameters):
-            raise self._diverged(f"{name} holds NaN or infinity after step {self._model.step}")
 
     def _check_loss(self, loss: float | None) -> None:
         """Raise where the loss has exploded; that of the last step was of the weights before it, and says nothing."""

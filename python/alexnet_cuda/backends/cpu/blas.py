@@ -44,7 +44,7 @@ def one_blas_thread() -> Iterator[None]:
             for library in _libraries():
                 if (threads := library.num_threads) != 1:
                     _set(library, 1)
-                    (_before if _is_everybodys(library) else mine).setdefault(library, threads)
+                    (_before if _is_process_wide(library) else mine).setdefault(library, threads)
         yield
     finally:
         with _lock:
@@ -79,7 +79,7 @@ def _give_back(before: dict[Any, int]) -> None:
 
 
 @cache
-def _is_everybodys(library: Any) -> bool:
+def _is_process_wide(library: Any) -> bool:
     """Whether the limit of one that this thread has just set is found by another one too."""
     found: list[int] = []
     thread = threading.Thread(target=lambda: found.append(library.num_threads))

@@ -126,7 +126,7 @@ class SimtDevice(SimtRuntime):
         done = self.record()
 
         def result() -> list[npt.NDArray[Any]]:
-            scheduler.run_until(lambda: done.done)
+            self._kernels.synchronize(done)
             return copies
 
         return result

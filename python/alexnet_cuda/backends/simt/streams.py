@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from ..locks import ForkLock, Level
 
@@ -21,9 +22,10 @@ executor_lock = ForkLock(Level.EXECUTOR)
 
 @dataclass(eq=False)
 class Event:
-    """A mark in a stream."""
+    """A mark in a stream; `error` is what the work before it has raised."""
 
     done: bool = False
+    error: Exception | None = None
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Stream:
     copies: bool = False
     rank: float = 0.0
     queue: deque[_Work] = field(default_factory=deque)
+    error: Exception | None = None
 
     def put(self, do: Callable[[], object]) -> None:
         """Add work."""
@@ -56,9 +59,17 @@ class Stream:
         """Let what is added from now on begin only after the mark."""
         self.queue.append(_Work(wait=event))
 
-    def synchronize(self) -> None:
-        """Do all work of this stream, and of others what it waits for or what the order has before it."""
-        self.scheduler.run_until(lambda: not self.queue)
+    def synchronize(self, mark: Event | None = None) -> None:
+        """Do all work of this stream, or up to a mark, and of others what it waits for or what the order has before it.
+
+        Raises
+        ------
+        Exception
+            What work of this stream, or that it rests on, has raised: once, and of a mark each time.
+        """
+        self.scheduler.run_until(lambda: not self.queue if mark is None else mark.done)
+        if error := self.error if mark is None else mark.error:
+            self.scheduler.tell(error)
 
 
 class Scheduler:
@@ -93,16 +104,45 @@ class Scheduler:
             No stream can go on: they wait for marks that nobody will reach.
         """
         with executor_lock:
-            try:
-                while not done():
-                    ready = [stream for stream in self._live() if self._can_go_on(stream)]
-                    if not ready:
-                        raise RuntimeError("every stream waits for an event that no stream will record")
-                    self._step(self._choose(ready))
-            except BaseException:
-                for stream in self._live():  # what was to come rests on what failed
-                    stream.queue.clear()
-                raise
+            while not done():
+                ready = [stream for stream in self._live() if self._can_go_on(stream)]
+                if not ready:
+                    error = RuntimeError("every stream waits for an event that no stream will record")
+                    for stream in self._live():
+                        self._give_up(stream, 0, error)
+                    self.tell(error)
+                chosen = self._choose(ready)
+                try:
+                    self._step(chosen)
+                except Exception as failure:  # of whoever waits for that stream, which need not be this thread
+                    self._give_up(chosen, 0, failure)
+                except BaseException:
+                    self._give_up(chosen, 0, RuntimeError("the work before this was interrupted"))
+                    raise
+
+    def _give_up(self, stream: Stream, first: int, error: Exception) -> None:
+        """Drop a stream's work from `first` on, which rests on what failed, and all that waits for it elsewhere.
+
+        Its marks count as reached, for the work that comes later; other streams, of other models, go on.
+        """
+        stream.error = error
+        kept, lost = list(stream.queue)[:first], list(stream.queue)[first:]
+        stream.queue.clear()
+        stream.queue.extend(kept)
+        for mark in (work.mark for work in lost if work.mark is not None):
+            for other in self._live():
+                waits = [number for number, work in enumerate(other.queue) if work.wait is mark]
+                if waits:
+                    self._give_up(other, waits[0], error)
+            mark.done, mark.error = True, error
+
+    def tell(self, error: Exception) -> NoReturn:
+        """Raise what has failed; other streams that rested on it have no need to tell it again."""
+        with executor_lock:
+            for stream in self._live():
+                if stream.error is error:
+                    stream.error = None
+        raise error
 
     def _live(self) -> list[Stream]:
         self._streams = [r for r in self._streams if r() is not None]
