@@ -1,6 +1,6 @@
 #include "ops/bias.h"
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/bias.cuh"
@@ -15,11 +15,10 @@ void launch_column_sum(const ColumnSumConfig& config, DType dtype, const void* x
   dispatch_dtype(dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(column_sum_kernel<T, vector()>, grid, block, 0, stream, static_cast<const T*>(x), sums, rows, columns,
-             config.rows_per_split);
+      launch<column_sum_kernel<T, vector()>>(grid, block, 0, stream, static_cast<const T*>(x), sums, rows, columns,
+                                             config.rows_per_split);
     });
   });
-  check_launch("column_sum_kernel");
 }
 
 }  // namespace
@@ -33,11 +32,10 @@ void launch_bias_fprop(const BiasFpropParams& params, cudaStream_t stream) {
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(bias_fprop_kernel<T, vector()>, config.grid, config.block, 0, stream, static_cast<const T*>(params.x),
-             params.bias, static_cast<T*>(params.y), params.rows, params.columns);
+      launch<bias_fprop_kernel<T, vector()>>(config.grid, config.block, 0, stream, static_cast<const T*>(params.x),
+                                             params.bias, static_cast<T*>(params.y), params.rows, params.columns);
     });
   });
-  check_launch("bias_fprop_kernel");
 }
 
 void launch_bias_bprop(const BiasBpropParams& params, cudaStream_t stream) {
