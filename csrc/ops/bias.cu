@@ -24,22 +24,6 @@ void launch_column_sum(const ColumnSumConfig& config, DType dtype, const void* x
 
 }  // namespace
 
-void launch_bias_fprop(const BiasFpropParams& params, cudaStream_t stream) {
-  if (params.rows == 0 || params.columns == 0) return;
-  const int bytes = dtype_bytes(params.dtype);
-  const bool vectors = aligned16({params.x, params.bias, params.y}) && params.columns % (16 / bytes) == 0;
-  const ElementwiseConfig config =
-      elementwise_config({params.rows * params.columns, bytes, vectors}, current_machine());
-  dispatch_dtype(params.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(bias_fprop_kernel<T, vector()>, config.grid, config.block, 0, stream, static_cast<const T*>(params.x),
-             params.bias, static_cast<T*>(params.y), params.rows, params.columns);
-    });
-  });
-  check_launch("bias_fprop_kernel");
-}
-
 void launch_bias_bprop(const BiasBpropParams& params, cudaStream_t stream) {
   if (params.columns == 0) return;
   const ColumnSumConfig first = column_sum_config({params.rows, params.columns, dtype_bytes(params.dtype)});
