@@ -22,8 +22,6 @@ CALLS: dict[str, dict[str, Any]] = {
     "relu_bprop": {"y": ADDRESS, "dy": ADDRESS, "dx": ADDRESS, "count": 10},
     "tanh_fprop": {"x": ADDRESS, "y": ADDRESS, "count": 10},
     "tanh_bprop": {"y": ADDRESS, "dy": ADDRESS, "dx": ADDRESS, "count": 10},
-    "bias_fprop": {"x": ADDRESS, "bias": ADDRESS, "y": ADDRESS, "rows": 3, "columns": 5},
-    "bias_bprop": {"dy": ADDRESS, "dbias": ADDRESS, "workspace": ADDRESS, "rows": 30_000, "columns": 5},
     "dropout_apply": {
         "x": ADDRESS,
         "y": ADDRESS,
@@ -123,11 +121,6 @@ def test_value_out_of_range_is_named(op: str, name: str, value: Any) -> None:
         invoke(op, **{name: value})
 
 
-def test_matrix_beyond_any_memory() -> None:
-    with pytest.raises(ValueError, match=r"rows \* columns is"):
-        invoke("bias_fprop", rows=2**40, columns=2**20)
-
-
 @pytest.mark.parametrize("changes", [{"start": 2**34 - 14}, {"row_stride": 2**33}, {"start": 2**34, "row_stride": 0}])
 def test_dropout_beyond_its_stream_of_bits(changes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"start \+ \(rows - 1\) \* row_stride \+ columns is too large"):
@@ -137,7 +130,7 @@ def test_dropout_beyond_its_stream_of_bits(changes: dict[str, int]) -> None:
 @pytest.mark.parametrize("op", CALLS)
 def test_empty_input_returns_at_once(op: str) -> None:
     pointers = {name: 0 for call, name in POINTERS if call == op}
-    sizes = {"columns": 0} if op == "bias_bprop" else {("count" if "count" in CALLS[op] else "rows"): 0}
+    sizes = {("count" if "count" in CALLS[op] else "rows"): 0}
     invoke(op, **pointers, **sizes)
 
 

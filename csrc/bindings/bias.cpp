@@ -1,39 +1,25 @@
 #include "ops/bias.h"
 
+#include <pybind11/stl.h>
+
 #include "bindings/ops.h"
-#include "bindings/validate.h"
+#include "bindings/tensor.h"
 
 namespace py = pybind11;
+using namespace py::literals;
 
 namespace alexnet::bindings {
 namespace {
 
-void bias_fprop(uintptr_t x, uintptr_t bias, uintptr_t y, int64_t rows, int64_t columns, const std::string& dtype,
-                uintptr_t stream) {
-  BiasFpropParams params{};
-  params.dtype = parse_dtype(dtype);
-  const int64_t count = check_matrix(rows, "columns", columns);
-  params.rows = rows;
-  params.columns = columns;
-  const int bytes = dtype_bytes(params.dtype);
-  params.x = check_pointer<const void>("x", x, count, bytes);
-  params.bias = check_pointer<const float>("bias", bias, rows > 0 ? columns : 0, sizeof(float));
-  params.y = check_pointer<void>("y", y, count, bytes);
-  launch_bias_fprop(params, to_stream(stream));
-}
-
-void bias_bprop(uintptr_t dy, uintptr_t dbias, uintptr_t workspace, int64_t rows, int64_t columns,
-                const std::string& dtype, uintptr_t stream) {
+void bias_bprop(const Tensor& dy, const Tensor& dbias, const OptionalTensor& workspace, uintptr_t stream) {
   BiasBpropParams params{};
-  params.dtype = parse_dtype(dtype);
-  const int64_t count = check_matrix(rows, "columns", columns);
-  params.rows = rows;
-  params.columns = columns;
-  params.dy = check_pointer<const void>("dy", dy, count, dtype_bytes(params.dtype), 16);
-  params.dbias = check_pointer<float>("dbias", dbias, columns, sizeof(float));
-  const ColumnSumConfig config = column_sum_config({rows, columns, dtype_bytes(params.dtype)});
-  params.workspace =
-      check_pointer<float>("workspace", workspace, column_sum_workspace_floats(config, columns), sizeof(float), 16);
+  params.dtype = dy.floating();
+  params.rows = dy.rows();
+  params.columns = check_size("the columns of dy", dy.columns());
+  params.dy = dy.data<const void>(16);
+  params.dbias = dbias.of_shape({params.columns}).data<float>();
+  const ColumnSumConfig config = column_sum_config({params.rows, params.columns, dtype_bytes(params.dtype)});
+  params.workspace = check_workspace<float>(workspace, 4 * column_sum_workspace_floats(config, params.columns));
   launch_bias_bprop(params, to_stream(stream));
 }
 
@@ -54,15 +40,11 @@ py::dict column_sum_choice(int64_t rows, int64_t columns, const std::string& dty
 }  // namespace
 
 void bind_bias(py::module_& module) {
-  using Unlocked = py::call_guard<py::gil_scoped_release>;
-  module.def("bias_fprop", &bias_fprop, py::kw_only(), py::arg("x"), py::arg("bias"), py::arg("y"), py::arg("rows"),
-             py::arg("columns"), py::arg("dtype"), py::arg("stream"), Unlocked(),
-             "y = x + bias over the columns; bias is float32; y may be x.");
-  module.def("bias_bprop", &bias_bprop, py::kw_only(), py::arg("dy"), py::arg("dbias"), py::arg("workspace"),
-             py::arg("rows"), py::arg("columns"), py::arg("dtype"), py::arg("stream"), Unlocked(),
-             "dbias = column sums of dy, float32, in a fixed order; workspace holds workspace_floats floats.");
-  module.def("bias_bprop_config", &column_sum_choice, py::kw_only(), py::arg("rows"), py::arg("columns"),
-             py::arg("dtype"), "Launch choice of bias_bprop, and the floats of its workspace.");
+  bind_launch(module, "bias_bprop", &bias_bprop,
+              "dbias = column sums of dy, float32, in a fixed order; workspace holds workspace_floats floats.", "dy"_a,
+              "dbias"_a, "workspace"_a);
+  module.def("bias_bprop_config", &column_sum_choice, py::kw_only(), "rows"_a, "columns"_a, "dtype"_a,
+             "Launch choice of bias_bprop, and the floats of its workspace.");
 }
 
 }  // namespace alexnet::bindings

@@ -1,7 +1,6 @@
 #include "ops/bias.h"
 
 #include "common/dispatch.h"
-#include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/bias.cuh"
 
@@ -12,31 +11,13 @@ void launch_column_sum(const ColumnSumConfig& config, DType dtype, const void* x
                        int64_t columns, cudaStream_t stream) {
   const dim3 grid(config.grid, config.splits);
   const dim3 block(config.block_columns, config.block_rows);
-  dispatch_dtype(dtype, [&](auto type) {
+  dispatch(config.vector, dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch<column_sum_kernel<T, vector()>>(grid, block, 0, stream, static_cast<const T*>(x), sums, rows, columns,
-                                             config.rows_per_split);
-    });
+    launch<column_sum_kernel<T, vector()>>(grid, block, 0, stream, x, sums, rows, columns, config.rows_per_split);
   });
 }
 
 }  // namespace
-
-void launch_bias_fprop(const BiasFpropParams& params, cudaStream_t stream) {
-  if (params.rows == 0 || params.columns == 0) return;
-  const int bytes = dtype_bytes(params.dtype);
-  const bool vectors = aligned16({params.x, params.bias, params.y}) && params.columns % (16 / bytes) == 0;
-  const ElementwiseConfig config =
-      elementwise_config({params.rows * params.columns, bytes, vectors}, current_machine());
-  dispatch_dtype(params.dtype, [&](auto type) {
-    using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch<bias_fprop_kernel<T, vector()>>(config.grid, config.block, 0, stream, static_cast<const T*>(params.x),
-                                             params.bias, static_cast<T*>(params.y), params.rows, params.columns);
-    });
-  });
-}
 
 void launch_bias_bprop(const BiasBpropParams& params, cudaStream_t stream) {
   if (params.columns == 0) return;

@@ -1,4 +1,4 @@
-// Bias over the last dimension, and its gradient.
+// The gradient of a bias over the last dimension.
 #pragma once
 
 #include <cstdint>
@@ -7,28 +7,6 @@
 #include "ops/bias.h"
 
 namespace alexnet {
-
-// y[m, k] = x[m, k] + bias[k]
-//
-// x, y: [rows, columns] of T; bias: [columns] float32; y is overwritten and may be x. FP32 inside.
-// Grid and block: elementwise_config of rows * columns; no shared memory.
-// kVector > 1 needs x, y and bias on 16 bytes and columns a multiple of kVector.
-// Floor: 2 * rows * columns * sizeof(T) + 4 * columns bytes, rows * columns FLOPs. Deterministic.
-template <typename T, int kVector>
-__global__ void __launch_bounds__(256) bias_fprop_kernel(const T* x,         // [rows, columns]
-                                                         const float* bias,  // [columns]
-                                                         T* y,               // [rows, columns], may be x
-                                                         int64_t rows, int64_t columns) {
-  const int64_t step = grid_threads() * kVector;
-  for (MatrixWalk walk(grid_thread() * kVector, step, columns); walk.row < rows; walk.advance()) {
-    const int64_t element = walk.row * columns + walk.column;
-    Pack<T, kVector> pack = load_pack<kVector>(x + element);
-    const Pack<float, kVector> added = load_pack<kVector>(bias + walk.column);
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) pack.value[i] = from_float<T>(to_float(pack.value[i]) + added.value[i]);
-    store_pack(y + element, pack);
-  }
-}
 
 // sums[s, k] = sum of x[m, k] over the rows m of split s
 //

@@ -1,4 +1,4 @@
-// Bias: parameters, launch choice and launches. Kernels and their contracts: bias.cuh.
+// The gradient of a bias: parameters, launch choice and launches. Kernels and their contracts: bias.cuh.
 #pragma once
 
 #include <algorithm>
@@ -8,15 +8,6 @@
 #include "common/dtype.h"
 
 namespace alexnet {
-
-struct BiasFpropParams {
-  const void* x;      // [rows, columns]
-  const float* bias;  // [columns]
-  void* y;            // [rows, columns], may be x
-  int64_t rows;
-  int64_t columns;
-  DType dtype;
-};
 
 struct BiasBpropParams {
   const void* dy;    // [rows, columns], on 16 bytes
@@ -73,7 +64,6 @@ inline int64_t column_sum_workspace_floats(const ColumnSumConfig& config, int64_
   return config.splits > 1 ? config.splits * columns : 0;
 }
 
-void launch_bias_fprop(const BiasFpropParams& params, cudaStream_t stream);
 void launch_bias_bprop(const BiasBpropParams& params, cudaStream_t stream);
 
 }  // namespace alexnet

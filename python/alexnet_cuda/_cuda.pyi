@@ -7,6 +7,8 @@ Every function checks its arguments (ValueError, TypeError), launches and return
 from collections.abc import Sequence
 from typing import TypedDict
 
+from .backends.kernels._runtime import Tensor
+
 class ElementwiseConfig(TypedDict):
     vector: int
     block: int
@@ -110,8 +112,7 @@ def copy_config(
     y_dtype: str,
     aligned: bool,
 ) -> ElementwiseConfig: ...
-def bias_fprop(*, x: int, bias: int, y: int, rows: int, columns: int, dtype: str, stream: int) -> None: ...
-def bias_bprop(*, dy: int, dbias: int, workspace: int, rows: int, columns: int, dtype: str, stream: int) -> None: ...
+def bias_bprop(*, dy: Tensor, dbias: Tensor, workspace: Tensor | None, stream: int) -> None: ...
 def bias_bprop_config(*, rows: int, columns: int, dtype: str) -> ColumnSumConfig: ...
 def dropout_apply(
     *,

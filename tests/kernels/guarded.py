@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_cuda import _simt
+from alexnet_cuda.backends.kernels._runtime import Tensor, pitch_of
 
 Array = npt.NDArray[Any]
 DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
@@ -48,6 +49,14 @@ def device(values: npt.ArrayLike, dtype: Any = None) -> Array:
 def at(**arrays: Array | None) -> dict[str, int]:
     """The addresses of arrays, 0 of None."""
     return {name: 0 if array is None else array.ctypes.data for name, array in arrays.items()}
+
+
+def tensors(**arrays: Array | None) -> dict[str, Tensor | None]:
+    """Arrays as the extension takes them."""
+    return {
+        name: None if a is None else Tensor(name, a.ctypes.data if a.size else 0, a.dtype.name, a.shape, pitch_of(a))
+        for name, a in arrays.items()
+    }
 
 
 def assert_bits(actual: Array, expected: Array) -> None:

@@ -1,4 +1,4 @@
-"""The kernels of bias, which no operation of its own uses, run by the CPU executor.
+"""The kernel of the bias gradient, which no operation of its own uses, run by the CPU executor.
 
 Vectors and tails; the executor itself fails a kernel that touches a byte beyond a buffer.
 """
@@ -13,7 +13,7 @@ import pytest
 from alexnet_cuda import _simt
 
 from ..ops.tolerance import PRECISIONS, assert_close, assert_equal
-from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed
+from .guarded import DTYPES, Array, assert_bits, device, empty, executor_seed, tensors
 
 MATRICES = [(1, 1), (3, 5), (7, 96), (33, 100), (300, 10), (2500, 8), (1001, 48), (6, 1000), (20_000, 3)]
 
@@ -30,36 +30,31 @@ def normal(shape: tuple[int, ...] | int, dtype: str) -> Array:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("rows", "columns"), MATRICES)
-def test_fprop(dtype: str, rows: int, columns: int) -> None:
-    x, y, bias = normal((rows, columns), dtype), empty((rows, columns), DTYPES[dtype]), normal(columns, "float32")
-    _simt.bias_fprop(**at(x=x, bias=bias, y=y), rows=rows, columns=columns, dtype=dtype, stream=0)
-    assert_equal(y, (x.astype(np.float32) + bias).astype(x.dtype))
-
-
-def test_fprop_of_more_numbers_than_a_grid_has_threads() -> None:
-    rows, columns = (2 * 2112 * 256 + 5) // 7, 7  # 7 divides no grid, so that the columns wrap
-    x, bias = device(np.zeros((rows, columns), np.float32)), normal(columns, "float32")
-    _simt.bias_fprop(**at(x=x, bias=bias, y=x), rows=rows, columns=columns, dtype="float32", stream=0)
-    assert_equal(x, np.broadcast_to(bias, x.shape))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("rows", "columns"), MATRICES)
 def test_bprop(dtype: str, rows: int, columns: int) -> None:
     dy, dbias = normal((rows, columns), dtype), empty(columns, np.float32)
     shape = {"rows": rows, "columns": columns, "dtype": dtype}
-    workspace = empty(_simt.bias_bprop_config(**shape)["workspace_floats"], np.float32)
-    _simt.bias_bprop(**at(dy=dy, dbias=dbias, workspace=workspace), **shape, stream=0)
+    workspace = empty(4 * _simt.bias_bprop_config(**shape)["workspace_floats"], np.uint8)
+    arguments = tensors(dy=dy, dbias=dbias, workspace=workspace)
+    _simt.bias_bprop(**arguments, stream=0)
     wide = dy.astype(np.float64)
     precision = PRECISIONS[dtype].sums
     assert_close(dbias, wide.sum(0), precision.bound(wide.sum(0), precision.dot(rows, (wide**2).sum(0))), np.float32)
     first = dbias.copy()
     _simt.set_seed(value=_simt.seed() + 99)
-    _simt.bias_bprop(**at(dy=dy, dbias=dbias, workspace=workspace), **shape, stream=0)
+    _simt.bias_bprop(**arguments, stream=0)
     assert_bits(dbias, first)
+
+
+def test_workspace_that_is_missing_or_too_small_is_named() -> None:
+    arrays = {"dy": normal((2500, 8), "float32"), "dbias": empty(8, np.float32)}
+    small = empty(16, np.uint8)
+    with pytest.raises(ValueError, match=r"^workspace is None; expected \d+ bytes$"):
+        _simt.bias_bprop(**tensors(**arrays, workspace=None), stream=0)
+    with pytest.raises(ValueError, match=r"^workspace has 16 bytes; expected \d+ or more$"):
+        _simt.bias_bprop(**tensors(**arrays, workspace=small), stream=0)
 
 
 def test_gradient_of_no_rows_is_zero() -> None:
     dbias = empty(5, np.float32)
-    _simt.bias_bprop(**at(dy=None, dbias=dbias, workspace=None), rows=0, columns=5, dtype="float32", stream=0)
+    _simt.bias_bprop(**tensors(dy=empty((0, 5), np.float32), dbias=dbias, workspace=None), stream=0)
     assert_equal(dbias, np.zeros(5, np.float32))

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,28 @@ from ..locks import late_import
 
 Array = Any  # a CuPy array or a SimtArray
 Addresses = dict[str, int]
+
+
+class Tensor(NamedTuple):
+    """What an extension is told of an array: `Tensor` of ``csrc/bindings/tensor.h``.
+
+    Attributes
+    ----------
+    name : str
+        The parameter's, for errors.
+    address : int
+        0 for an empty array.
+    dtype : str
+    shape : tuple of int
+    pitch : int
+        Elements from one row of the last dimension to the next; 0 where the array is dense.
+    """
+
+    name: str
+    address: int
+    dtype: str
+    shape: tuple[int, ...]
+    pitch: int = 0
 
 
 class Runtime(ABC):
@@ -38,6 +60,14 @@ class Runtime(ABC):
     @abstractmethod
     def addresses(self, arrays: dict[str, Array | None]) -> Addresses:
         """The address of each array, 0 for None and for empty ones; ValueError for one that is elsewhere."""
+
+    def tensors(self, arrays: dict[str, Array | None]) -> dict[str, Tensor | None]:
+        """Each array as the extension takes it, None for None; errors as `addresses`."""
+        addresses = self.addresses(arrays)
+        return {
+            n: None if a is None else Tensor(n, addresses[n], _dtype_name(a.dtype), a.shape, pitch_of(a))
+            for n, a in arrays.items()
+        }
 
     @abstractmethod
     def empty(self, shape: tuple[int, ...] | int, dtype: Any) -> Array:
@@ -69,10 +99,11 @@ class Runtime(ABC):
     def prepare(self, name: str, arrays: dict[str, Array | None], **scalars: Any) -> Callable[..., None]:
         """An operation of the extension, to be submitted often: each call gives the arrays that are new, by name."""
         function = getattr(self.module, name)
-        arguments = {**self.addresses(arrays), **scalars}
+        convert = self.tensors if _takes_tensors(function) else self.addresses
+        arguments = {**convert(arrays), **scalars}
 
         def submit(**new: Array) -> None:
-            given = {**arguments, **self.addresses(new)} if new else arguments
+            given = {**arguments, **convert(new)} if new else arguments
 
             def work(stream: int) -> None:
                 function(**given, stream=stream)
@@ -139,6 +170,18 @@ class Runtime(ABC):
         if value.size != 1 or value.dtype.name != dtype:
             raise ValueError(f"{name} must be one {dtype}, got {value.dtype} of shape {list(value.shape)}")
         return value
+
+
+@cache
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    """NumPy composes the name anew each time."""
+    return str(dtype.name)
+
+
+@cache
+def _takes_tensors(function: Callable[..., object]) -> bool:
+    """Whether a function of the extension takes Tensors, not addresses yet."""
+    return "Tensor" in (function.__doc__ or "")
 
 
 _active = threading.local()
