@@ -6,9 +6,14 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
+
+from alexnet_cuda.backends.cpu.dropout import DropoutParams
+from alexnet_cuda.backends.cpu.sgd import SgdParams
+from alexnet_cuda.backends.kernels._runtime import Tensor
 
 _cuda = pytest.importorskip(
     "alexnet_cuda._cuda", exc_type=ModuleNotFoundError, reason="built with ALEXNET_CUDA_BUILD=cpu"
@@ -17,22 +22,24 @@ _cuda = pytest.importorskip(
 ADDRESS = 4096  # never read: each call below stops before the launch
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
+DROPOUT = DropoutParams(0.5, seed=1, purpose=2, step=0, start=0, row_stride=5)
+SGD = SgdParams(None, None, None)
+
+
+def tensor(name: str, *shape: int, dtype: str = "float32") -> Tensor:
+    return Tensor(name, ADDRESS, dtype, shape)
+
+
 CALLS: dict[str, dict[str, Any]] = {
     "relu_fprop": {"x": ADDRESS, "y": ADDRESS, "count": 10},
     "relu_bprop": {"y": ADDRESS, "dy": ADDRESS, "dx": ADDRESS, "count": 10},
     "tanh_fprop": {"x": ADDRESS, "y": ADDRESS, "count": 10},
     "tanh_bprop": {"y": ADDRESS, "dy": ADDRESS, "dx": ADDRESS, "count": 10},
     "dropout_apply": {
-        "x": ADDRESS,
-        "y": ADDRESS,
-        "rows": 3,
-        "columns": 5,
-        "start": 0,
-        "row_stride": 5,
-        "seed": 1,
-        "purpose": 2,
-        "step": ADDRESS,
-        "rate": 0.5,
+        "x": tensor("x", 3, 5),
+        "y": tensor("y", 3, 5),
+        "step": tensor("step", 1, dtype="uint64"),
+        "dropout": DROPOUT,
     },
     "softmax_cross_entropy": {
         "logits": ADDRESS,
@@ -45,35 +52,38 @@ CALLS: dict[str, dict[str, Any]] = {
         "scale": 1.0,
     },
     "sgd": {
-        "weights": ADDRESS,
-        "velocity": ADDRESS,
-        "gradient": ADDRESS,
-        "copy": ADDRESS,
-        "learning_rate": ADDRESS,
-        "count": 10,
-        "rate_factor": 1.0,
-        "momentum": 0.9,
-        "weight_decay": 5e-4,
-        "gradient_scale": 1.0,
-        "copy_dtype": "bfloat16",
+        **{name: tensor(name, 3, 5) for name in ("weights", "velocity", "gradient")},
+        "copy": tensor("copy", 3, 5, dtype="bfloat16"),
+        "learning_rate": tensor("learning_rate", 1),
+        "sgd": SGD,
     },
 }
-OPTIONAL = {("softmax_cross_entropy", "dlogits"), ("sgd", "copy")}
+OPTIONAL = {("softmax_cross_entropy", "dlogits")}
+TENSORS = [(op, name) for op, call in CALLS.items() for name, value in call.items() if isinstance(value, Tensor)]
 POINTERS = [(op, name) for op, call in CALLS.items() for name, value in call.items() if value == ADDRESS]
 SIZES = [(op, name) for op, call in CALLS.items() for name in ("count", "rows", "columns", "classes") if name in call]
 
 
 def invoke(op: str, **changes: Any) -> None:
-    getattr(_cuda, op)(**{"dtype": "float32", "stream": 0, **CALLS[op], **changes})
+    """Call with good arguments but for the changes; of a tensor those are its address or fields."""
+    call = {**CALLS[op], "stream": 0} if is_converted(op) else {"dtype": "float32", "stream": 0, **CALLS[op]}
+    for name, value in changes.items():
+        if isinstance(call.get(name), Tensor) and isinstance(value, int | dict):
+            changes[name] = call[name]._replace(**value if isinstance(value, dict) else {"address": value})
+    getattr(_cuda, op)(**call | changes)
 
 
-@pytest.mark.parametrize(("op", "name"), [pointer for pointer in POINTERS if pointer not in OPTIONAL])
+def is_converted(op: str) -> bool:
+    return any(op == each for each, _ in TENSORS)
+
+
+@pytest.mark.parametrize(("op", "name"), [pointer for pointer in POINTERS + TENSORS if pointer not in OPTIONAL])
 def test_null_pointer_is_named(op: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} is a null pointer; expected the address of [0-9]+ elements"):
         invoke(op, **{name: 0})
 
 
-@pytest.mark.parametrize(("op", "name"), [pointer for pointer in POINTERS if pointer[1] != "correct"])
+@pytest.mark.parametrize(("op", "name"), [pointer for pointer in POINTERS + TENSORS if pointer[1] != "correct"])
 def test_misaligned_pointer_is_named(op: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} is at address 4097; expected a multiple of"):
         invoke(op, **{name: 4097})
@@ -86,15 +96,17 @@ def test_impossible_size_is_named(op: str, name: str, value: int) -> None:
         invoke(op, **{name: value})
 
 
-@pytest.mark.parametrize("op", CALLS)
+@pytest.mark.parametrize("op", [op for op in CALLS if not is_converted(op)])
 def test_unknown_dtype_is_named(op: str) -> None:
     with pytest.raises(ValueError, match=r'^dtype is "float64"; expected float32, bfloat16 or float16$'):
         invoke(op, dtype="float64")
 
 
-@pytest.mark.parametrize(("op", "name"), [*SIZES, *POINTERS])
+@pytest.mark.parametrize(("op", "name"), [*SIZES, *POINTERS, *TENSORS])
 @pytest.mark.parametrize("value", [1.5, None, "1"])
 def test_wrong_type_is_a_type_error(op: str, name: str, value: object) -> None:
+    if value is None and (op, name) == ("sgd", "copy"):
+        return
     with pytest.raises(TypeError, match=name):
         invoke(op, **{name: value})
 
@@ -102,18 +114,8 @@ def test_wrong_type_is_a_type_error(op: str, name: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("op", "name", "value"),
     [
-        ("dropout_apply", "rate", 1.0),
-        ("dropout_apply", "rate", -0.1),
-        ("dropout_apply", "rate", math.nan),
-        ("dropout_apply", "start", -1),
-        ("dropout_apply", "row_stride", -1),
         ("softmax_cross_entropy", "scale", math.inf),
         ("softmax_cross_entropy", "classes", 0),
-        ("sgd", "momentum", -0.1),
-        ("sgd", "weight_decay", math.nan),
-        ("sgd", "rate_factor", 1e39),
-        ("sgd", "gradient_scale", math.inf),
-        ("sgd", "copy_dtype", "float32"),
     ],
 )
 def test_value_out_of_range_is_named(op: str, name: str, value: Any) -> None:
@@ -121,14 +123,50 @@ def test_value_out_of_range_is_named(op: str, name: str, value: Any) -> None:
         invoke(op, **{name: value})
 
 
-@pytest.mark.parametrize("changes", [{"start": 2**34 - 14}, {"row_stride": 2**33}, {"start": 2**34, "row_stride": 0}])
-def test_dropout_beyond_its_stream_of_bits(changes: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=r"start \+ \(rows - 1\) \* row_stride \+ columns is too large"):
-        invoke("dropout_apply", **changes)
+@pytest.mark.parametrize(
+    ("op", "options", "error"),
+    [
+        ("dropout_apply", {"rate": 1.0}, "rate is 1.0"),
+        ("dropout_apply", {"rate": -0.1}, "rate is -0.1"),
+        ("dropout_apply", {"rate": math.nan}, "rate is nan"),
+        ("dropout_apply", {"start": -1}, "start is -1"),
+        ("dropout_apply", {"row_stride": -1}, "row_stride is -1"),
+        ("dropout_apply", {"start": 2**34 - 14}, r"start \+ \(rows - 1\) \* row_stride \+ columns is too large"),
+        ("dropout_apply", {"row_stride": 2**33}, r"start \+ \(rows - 1\) \* row_stride \+ columns is too large"),
+        ("dropout_apply", {"start": 2**34, "row_stride": 0}, r"start \+ .* is too large"),
+        ("sgd", {"momentum": -0.1}, "momentum is -0.1"),
+        ("sgd", {"weight_decay": math.nan}, "weight_decay is nan"),
+        ("sgd", {"rate_factor": 1e39}, "rate_factor is"),
+        ("sgd", {"gradient_scale": math.inf}, "gradient_scale is inf"),
+    ],
+)
+def test_option_out_of_range_is_named(op: str, options: dict[str, Any], error: str) -> None:
+    name = op.removesuffix("_apply")
+    with pytest.raises(ValueError, match=f"^{error}.*expected"):
+        invoke(op, **{name: replace(CALLS[op][name], **options)})
+
+
+@pytest.mark.parametrize(("op", "option"), [("dropout_apply", "dropout"), ("sgd", "sgd")])
+def test_option_of_another_type_is_a_type_error(op: str, option: str) -> None:
+    with pytest.raises(TypeError, match=r"DropoutParams|SgdParams"):
+        invoke(op, **{option: object()})
+
+
+def test_copy_of_the_master_weights_own_type_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^copy is of float32 .*; expected bfloat16 or float16, or None"):
+        invoke("sgd", copy={"dtype": "float32"})
 
 
 @pytest.mark.parametrize("op", CALLS)
 def test_empty_input_returns_at_once(op: str) -> None:
+    if is_converted(op):
+        invoke(
+            op,
+            **{
+                n: {"address": 0, "shape": (0, 5)} for o, n in TENSORS if o == op and n not in ("step", "learning_rate")
+            },
+        )
+        return
     pointers = {name: 0 for call, name in POINTERS if call == op}
     sizes = {("count" if "count" in CALLS[op] else "rows"): 0}
     invoke(op, **pointers, **sizes)

@@ -16,6 +16,65 @@
 
 namespace alexnet::bindings {
 
+inline double check_rate(const std::string& name, double rate) {
+  if (!(rate >= 0.0 && rate < 1.0)) {
+    throw std::invalid_argument(name + " is " + std::to_string(rate) + "; expected a probability in [0, 1)");
+  }
+  return rate;
+}
+
+// As Python passes it; `step` is an address.
+struct DropoutArguments {
+  double rate;
+  uint64_t seed;
+  uint32_t purpose;
+  uintptr_t step;
+  int64_t start, row_stride;
+};
+
+// Of a matrix [rows, columns]. The parameters' names begin with `prefix`.
+inline Dropout check_dropout(const std::string& prefix, const DropoutArguments& given, int64_t rows, int64_t columns) {
+  const auto size = [&](const char* name, int64_t value) {
+    return check_size((prefix + name).c_str(), value, 0, kMaxDropoutElements);
+  };
+  Dropout dropout{};
+  dropout.rate = check_rate(prefix + "rate", given.rate);
+  dropout.seed = given.seed;
+  dropout.purpose = given.purpose;
+  dropout.start = size("start", given.start);
+  dropout.row_stride = size("row_stride", given.row_stride);
+  const int64_t room = kMaxDropoutElements - given.start - columns;
+  if (rows > 0 && columns > 0 && (room < 0 || (given.row_stride > 0 && rows - 1 > room / given.row_stride))) {
+    throw std::invalid_argument(
+        prefix + "start + (rows - 1) * " + prefix + "row_stride + columns is too large; expected at most " +
+        std::to_string(kMaxDropoutElements) + ", all that one step's stream of random bits holds");
+  }
+  dropout.step = check_optional<const uint64_t>((prefix + "step").c_str(), given.step, 1, sizeof(uint64_t));
+  return dropout;
+}
+
+// As Python passes it; the first four are addresses.
+struct SgdArguments {
+  uintptr_t weights, velocity, copy, learning_rate;
+  double rate_factor, momentum, weight_decay, gradient_scale;
+};
+
+// The tensors span `count` elements, those of the copy of copy_bytes. The parameters' names begin with `prefix`.
+inline Sgd check_sgd(const std::string& prefix, const SgdArguments& given, int64_t count, int copy_bytes) {
+  const auto name = [&](const char* end) { return prefix + end; };
+  Sgd sgd{};
+  sgd.rate_factor = check_finite(name("rate_factor").c_str(), given.rate_factor);
+  sgd.momentum = check_finite(name("momentum").c_str(), given.momentum, 0.0);
+  sgd.weight_decay = check_finite(name("weight_decay").c_str(), given.weight_decay, 0.0);
+  sgd.gradient_scale = check_finite(name("gradient_scale").c_str(), given.gradient_scale);
+  sgd.weights = check_pointer<float>(name("weights").c_str(), given.weights, count, sizeof(float));
+  sgd.velocity = check_pointer<float>(name("velocity").c_str(), given.velocity, count, sizeof(float));
+  sgd.copy = check_optional<void>(name("copy").c_str(), given.copy, count, copy_bytes);
+  sgd.learning_rate =
+      check_pointer<const float>(name("learning_rate").c_str(), given.learning_rate, count > 0 ? 1 : 0, sizeof(float));
+  return sgd;
+}
+
 using Pitches = std::array<int64_t, 3>;  // of x, y and weight; 0: dense
 
 inline Direction parse_direction(const std::string& name) {

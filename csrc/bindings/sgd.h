@@ -1,33 +1,39 @@
-// Checks of the weights that a gradient moves, as validate.h: of sgd and of the layers whose wgrad does it.
+// Checks of the weights that a gradient moves: of sgd and of the layers whose wgrad does it.
 #pragma once
 
-#include <cstdint>
-#include <string>
-
-#include "bindings/validate.h"
+#include "bindings/options.h"
+#include "bindings/tensor.h"
 #include "ops/sgd.h"
 
 namespace alexnet::bindings {
 
-// As Python passes it; the first four are addresses.
-struct SgdArguments {
-  uintptr_t weights, velocity, copy, learning_rate;
+struct SgdOptions {
+  static constexpr char kDataclass[] = "SgdParams";
   double rate_factor, momentum, weight_decay, gradient_scale;
+
+  bool read(pybind11::handle p) {
+    return read_field(p, "rate_factor", rate_factor) && read_field(p, "momentum", momentum) &&
+           read_field(p, "weight_decay", weight_decay) && read_field(p, "gradient_scale", gradient_scale);
+  }
 };
 
-// The tensors span `count` elements, those of the copy of copy_bytes. The parameters' names begin with `prefix`.
-inline Sgd check_sgd(const std::string& prefix, const SgdArguments& given, int64_t count, int copy_bytes) {
-  const auto name = [&](const char* end) { return prefix + end; };
+// The weights may have a pitch, which velocity and copy share; the copy is of a 16-bit type.
+inline Sgd check_sgd(const SgdOptions& given, const Tensor& weights, const Tensor& velocity, const OptionalTensor& copy,
+                     const Tensor& learning_rate) {
   Sgd sgd{};
-  sgd.rate_factor = check_finite(name("rate_factor").c_str(), given.rate_factor);
-  sgd.momentum = check_finite(name("momentum").c_str(), given.momentum, 0.0);
-  sgd.weight_decay = check_finite(name("weight_decay").c_str(), given.weight_decay, 0.0);
-  sgd.gradient_scale = check_finite(name("gradient_scale").c_str(), given.gradient_scale);
-  sgd.weights = check_pointer<float>(name("weights").c_str(), given.weights, count, sizeof(float));
-  sgd.velocity = check_pointer<float>(name("velocity").c_str(), given.velocity, count, sizeof(float));
-  sgd.copy = check_optional<void>(name("copy").c_str(), given.copy, count, copy_bytes);
-  sgd.learning_rate =
-      check_pointer<const float>(name("learning_rate").c_str(), given.learning_rate, count > 0 ? 1 : 0, sizeof(float));
+  sgd.rate_factor = check_finite("rate_factor", given.rate_factor);
+  sgd.momentum = check_finite("momentum", given.momentum, 0.0);
+  sgd.weight_decay = check_finite("weight_decay", given.weight_decay, 0.0);
+  sgd.gradient_scale = check_finite("gradient_scale", given.gradient_scale);
+  sgd.weights = weights.strided<float>();
+  sgd.velocity = velocity.of_shape(weights.shape).of_pitch(weights.pitch).strided<float>();
+  sgd.learning_rate = learning_rate.of_count(1).data<const float>();
+  if (copy) {
+    if (copy->floating() == DType::kFloat32) {
+      copy->fail("is of float32 as the master weights are", "bfloat16 or float16, or None for no copy");
+    }
+    sgd.copy = copy->of_shape(weights.shape).of_pitch(weights.pitch).strided<void>();
+  }
   return sgd;
 }
 

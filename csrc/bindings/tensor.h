@@ -63,13 +63,21 @@ struct Tensor {
     return dtype_bytes(floating());
   }
 
-  // These two return the tensor, to go on with.
+  // These return the tensor, to go on with.
   const Tensor& of_dtype(const char* expected) const {
     if (dtype != expected) fail("is of " + dtype, expected);
     return *this;
   }
   const Tensor& of_shape(const std::vector<int64_t>& expected) const {
     if (shape != expected) fail("has the shape " + text(shape), text(expected));
+    return *this;
+  }
+  const Tensor& of_count(int64_t expected) const {
+    if (count() != expected) fail("has the shape " + text(shape), std::to_string(expected) + " in all");
+    return *this;
+  }
+  const Tensor& of_pitch(int64_t expected) const {
+    if (pitch != expected) fail("has a pitch of " + std::to_string(pitch), std::to_string(expected) + " (0: dense)");
     return *this;
   }
   // With the shape and type of another one.

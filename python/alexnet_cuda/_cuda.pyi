@@ -7,6 +7,8 @@ Every function checks its arguments (ValueError, TypeError), launches and return
 from collections.abc import Sequence
 from typing import TypedDict
 
+from .backends.cpu.dropout import DropoutParams
+from .backends.cpu.sgd import SgdParams
 from .backends.kernels._runtime import Tensor
 
 class ElementwiseConfig(TypedDict):
@@ -114,21 +116,7 @@ def copy_config(
 ) -> ElementwiseConfig: ...
 def bias_bprop(*, dy: Tensor, dbias: Tensor, workspace: Tensor | None, stream: int) -> None: ...
 def bias_bprop_config(*, rows: int, columns: int, dtype: str) -> ColumnSumConfig: ...
-def dropout_apply(
-    *,
-    x: int,
-    y: int,
-    rows: int,
-    columns: int,
-    start: int,
-    row_stride: int,
-    seed: int,
-    purpose: int,
-    step: int,
-    rate: float,
-    dtype: str,
-    stream: int,
-) -> None: ...
+def dropout_apply(*, dropout: DropoutParams, x: Tensor, y: Tensor, step: Tensor, stream: int) -> None: ...
 def dropout_threshold(*, rate: float) -> int: ...
 def philox4x32(*, counter: Sequence[int], key: Sequence[int]) -> list[int]: ...
 def softmax_cross_entropy(
@@ -150,18 +138,12 @@ def softmax_cross_entropy(
 def softmax_cross_entropy_config(*, rows: int, classes: int) -> SoftmaxConfig: ...
 def sgd(
     *,
-    weights: int,
-    velocity: int,
-    gradient: int,
-    copy: int,
-    learning_rate: int,
-    count: int,
-    rate_factor: float,
-    momentum: float,
-    weight_decay: float,
-    gradient_scale: float,
-    dtype: str,
-    copy_dtype: str,
+    sgd: SgdParams,
+    weights: Tensor,
+    velocity: Tensor,
+    copy: Tensor | None,
+    learning_rate: Tensor,
+    gradient: Tensor,
     stream: int,
 ) -> None: ...
 def lrn_fprop(

@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import devices
+from alexnet_cuda.backends.kernels._runtime import Tensor
 from alexnet_cuda.backends.simt.memory import extension
 from alexnet_cuda.backends.simt.streams import Scheduler
 
@@ -291,7 +292,8 @@ class Driver:
         """Have a graph that is being recorded remember which device memory it works on."""
         if stream.recording is not None:
             starts = sorted(self.blocks)
-            for address in addresses:
+            for given in addresses:
+                address = given.address if isinstance(given, Tensor) else given
                 at = bisect.bisect(starts, address) - 1 if isinstance(address, int) else -1
                 if at >= 0 and address < starts[at] + self.blocks[starts[at]][0]:
                     stream.recording.blocks.add((starts[at], self.blocks[starts[at]][1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..cpu.dropout import DropoutParams
-from ._runtime import Array, runtime_of
+from ._runtime import Array, Runtime, runtime_of
 
 
 def apply(x: Array, p: DropoutParams, out: Array) -> None:
@@ -12,16 +12,9 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
     ``p.step`` is a number, or a uint64 array of one element that is read when the kernel runs.
     """
     runtime = runtime_of(x)
-    rows, columns = x.shape
-    runtime.call(
-        "dropout_apply",
-        {"x": x, "y": out, "step": runtime.in_device_memory("step", p.step, "uint64")},
-        rows=rows,
-        columns=columns,
-        start=p.start,
-        row_stride=p.row_stride,
-        seed=p.seed,
-        purpose=p.purpose,
-        rate=p.rate,
-        dtype=x.dtype.name,
-    )
+    runtime.call("dropout_apply", {"x": x, "y": out, "step": step(runtime, p)}, dropout=p)
+
+
+def step(runtime: Runtime, p: DropoutParams) -> Array:
+    """``p.step`` in device memory."""
+    return runtime.in_device_memory("dropout.step", p.step, "uint64")
