@@ -1,180 +1,153 @@
 #include "ops/conv2d.h"
 
 #include "bindings/convolution.h"
-#include "bindings/fold.h"
+#include "bindings/dropout.h"
 #include "bindings/ops.h"
+#include "bindings/sgd.h"
 
 namespace py = pybind11;
+using namespace py::literals;
 
 namespace alexnet::bindings {
 namespace {
 
-using Conv2dSizes = std::array<int64_t, 7>;  // N, H, W, C, K, R, S
-
-Conv2dProblem to_conv2d_problem(const Conv2dSizes& shape, const Pair& stride, const Pair& padding, int64_t groups,
-                                const Pitches& pitch, const std::string& precision, bool x_folded = false) {
-  Conv2dProblem problem{};
-  problem.N = to_int("N", shape[0], 0);
-  problem.H = to_int("H", shape[1], 1);
-  problem.W = to_int("W", shape[2], 1);
-  problem.C = to_int("C", shape[3], 1);
-  problem.K = to_int("K", shape[4], 1);
-  problem.R = to_int("R", shape[5], 1);
-  problem.S = to_int("S", shape[6], 1);
-  problem.stride_h = to_int("stride", stride[0], 1);
-  problem.stride_w = to_int("stride", stride[1], 1);
-  problem.padding_h = to_int("padding", padding[0], 0);
-  problem.padding_w = to_int("padding", padding[1], 0);
-  problem.groups = to_int("groups", groups, 1);
-  problem.x_pitch = to_int("x_pitch", pitch[0], 0);
-  problem.y_pitch = to_int("y_pitch", pitch[1], 0);
-  problem.weight_pitch = to_int("weight_pitch", pitch[2], 0);
-  problem.precision = parse_precision(precision);
-  problem.x_folded = x_folded;
-  check_conv2d(problem);
-  return problem;
-}
-
-void conv2d_fold(uintptr_t x, uintptr_t folded, const std::array<int64_t, 4>& shape, const Pair& stride,
-                 const Pair& padding, const FoldExtents& fold_shape, const std::string& dtype, uintptr_t stream) {
-  const auto [n, h, w, c] = shape;
+void conv2d_fold(const FoldOptions& layout, const Tensor& x, const Tensor& folded, uintptr_t stream) {
   Conv2dFoldParams params{};
-  params.dtype = parse_dtype(dtype);
-  params.shape = check_fold(n, h, w, c, stride, padding, fold_shape, params.dtype);
-  const int bytes = dtype_bytes(params.dtype);
-  const int64_t count = n * h * w * c, folded_count = params.shape.folded_count();
-  params.tensor = check_pointer<const void>("x", x, count, bytes);
-  params.folded = check_pointer<void>("folded", folded, folded_count, bytes, 16);
-  check_disjoint("folded", params.folded, folded_count * bytes, "x", params.tensor, count * bytes);
+  params.dtype = x.floating();
+  const auto [h, w, c] = layout.unfolded;
+  const auto [folded_h, folded_w, folded_c] = layout.shape;
+  const int64_t n = x.shape.empty() ? 0 : x.shape[0];
+  params.shape = check_fold(n, h, w, c, layout.stride, layout.padding, layout.shape, params.dtype);
+  params.tensor = x.of_shape({n, h, w, c}).data<const void>();
+  params.folded = folded.of_dtype(x.dtype.c_str()).of_shape({n, folded_h, folded_w, folded_c}).data<void>(16);
+  check_disjoint(folded, x);
   launch_conv2d_fold(params, to_stream(stream));
 }
 
-void conv2d_fprop(uintptr_t x, uintptr_t weight, uintptr_t bias, uintptr_t addend, uintptr_t y, bool y_float,
-                  const std::string& activation, uintptr_t workspace, int64_t workspace_bytes, const Conv2dSizes& shape,
-                  const Pair& stride, const Pair& padding, int64_t groups, const Pitches& pitch,
-                  const std::string& precision, uintptr_t stream, double dropout_rate, uint64_t dropout_seed,
-                  uint32_t dropout_purpose, uintptr_t dropout_step, int64_t dropout_start, int64_t dropout_row_stride,
-                  bool x_folded) {
+void conv2d_fprop(const Conv2dOptions& problem, const Tensor& x, const Tensor& weight, const OptionalTensor& bias,
+                  const OptionalTensor& addend, const Tensor& y, const std::string& activation,
+                  const std::optional<DropoutOptions>& dropout, const OptionalTensor& dropout_step,
+                  const OptionalTensor& workspace, uintptr_t stream) {
   Conv2dFpropParams params{};
-  params.problem = to_conv2d_problem(shape, stride, padding, groups, pitch, precision, x_folded);
-  const Conv2dArguments checked(params.problem);
-  params.x = checked.input(x);
-  params.weight = checked.weight("weight", weight);
-  params.bias = checked.bias("bias", bias);
-  params.addend = checked.y_addend(addend);
-  params.y = checked.y("y", y, y_float);
-  params.y_float = y_float;
+  params.problem = problem.checked();
+  const Conv2dTensors tensors(params.problem);
+  params.x = tensors.input(x);
+  params.weight = tensors.operand(tensors.weight(weight));
+  if (bias) params.bias = tensors.bias(*bias).data<const float>();
+  if (addend) params.addend = tensors.y(*addend).strided<const float>();
+  params.y = tensors.output(tensors.y(y));
+  params.y_float = y.dtype == "float32";
   params.activation = parse_activation(activation);
-  params.dropout =
-      checked.dropout({dropout_rate, dropout_seed, dropout_purpose, dropout_step, dropout_start, dropout_row_stride});
-  params.workspace = checked.workspace(Direction::kFprop, workspace, workspace_bytes);
+  if (dropout) {
+    params.dropout = check_dropout(*dropout, required("dropout_step", dropout_step), params.problem.output_positions(),
+                                   params.problem.K);
+  }
+  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(params.problem, Direction::kFprop));
   launch_conv2d_fprop(params, to_stream(stream));
 }
 
-void conv2d_dgrad(uintptr_t dy, uintptr_t weight, uintptr_t mask, uintptr_t addend, uintptr_t dx, bool dx_float,
-                  uintptr_t workspace, int64_t workspace_bytes, const Conv2dSizes& shape, const Pair& stride,
-                  const Pair& padding, int64_t groups, const Pitches& pitch, const std::string& precision,
-                  uintptr_t stream, double mask_scale) {
+void conv2d_dgrad(const Conv2dOptions& problem, const Tensor& dy, const Tensor& weight, const OptionalTensor& mask,
+                  double mask_scale, const OptionalTensor& addend, const Tensor& dx, const OptionalTensor& workspace,
+                  uintptr_t stream) {
+  if (!mask && mask_scale != 1.0) {
+    throw std::invalid_argument("mask_scale is " + std::to_string(mask_scale) + "; expected 1 without a mask");
+  }
   Conv2dDgradParams params{};
-  params.problem = to_conv2d_problem(shape, stride, padding, groups, pitch, precision);
-  const Conv2dArguments checked(params.problem);
-  params.dy = checked.y("dy", dy);
-  params.weight = checked.weight("weight", weight);
-  if (mask != 0) params.mask = checked.x("mask", mask);
-  params.mask_scale = checked.mask_scale(mask_scale, mask);
-  params.addend = checked.x_addend(addend);
-  params.dx = checked.x("dx", dx, dx_float);
-  params.dx_float = dx_float;
-  params.workspace = checked.workspace(Direction::kDgrad, workspace, workspace_bytes);
+  params.problem = problem.checked();
+  const Conv2dTensors tensors(params.problem);
+  params.dy = tensors.operand(tensors.y(dy));
+  params.weight = tensors.operand(tensors.weight(weight));
+  if (mask) params.mask = tensors.operand(tensors.x(*mask));
+  params.mask_scale = check_finite("mask_scale", mask_scale);
+  if (addend) params.addend = tensors.x(*addend).strided<const float>();
+  params.dx = tensors.output(tensors.x(dx));
+  params.dx_float = dx.dtype == "float32";
+  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(params.problem, Direction::kDgrad));
   launch_conv2d_dgrad(params, to_stream(stream));
 }
 
-void conv2d_wgrad(uintptr_t x, uintptr_t dy, uintptr_t dweight, uintptr_t dbias, bool accumulate, uintptr_t workspace,
-                  int64_t workspace_bytes, const Conv2dSizes& shape, const Pair& stride, const Pair& padding,
-                  int64_t groups, const Pitches& pitch, const std::string& precision, uintptr_t stream,
-                  uintptr_t sgd_weights, uintptr_t sgd_velocity, uintptr_t sgd_copy, uintptr_t sgd_learning_rate,
-                  double sgd_rate_factor, double sgd_momentum, double sgd_weight_decay, double sgd_gradient_scale,
-                  bool x_folded) {
+void conv2d_wgrad(const Conv2dOptions& problem, const Tensor& x, const Tensor& dy, const OptionalTensor& dweight,
+                  const OptionalTensor& dbias, bool accumulate, const std::optional<SgdOptions>& sgd,
+                  const OptionalTensor& sgd_weights, const OptionalTensor& sgd_velocity, const OptionalTensor& sgd_copy,
+                  const OptionalTensor& sgd_learning_rate, const OptionalTensor& workspace, uintptr_t stream) {
   Conv2dWgradParams params{};
-  params.problem = to_conv2d_problem(shape, stride, padding, groups, pitch, precision, x_folded);
-  const Conv2dArguments checked(params.problem);
-  params.x = checked.input(x);
-  params.dy = checked.y("dy", dy);
-  params.sgd = checked.sgd({sgd_weights, sgd_velocity, sgd_copy, sgd_learning_rate, sgd_rate_factor, sgd_momentum,
-                            sgd_weight_decay, sgd_gradient_scale},
-                           accumulate);
-  if (dweight != 0 || sgd_weights == 0) {
-    params.dweight = static_cast<float*>(checked.weight("dweight", dweight, true));
+  params.problem = problem.checked();
+  const Conv2dTensors tensors(params.problem);
+  params.x = tensors.input(x);
+  params.dy = tensors.operand(tensors.y(dy));
+  if (sgd) {
+    if (accumulate) throw std::invalid_argument("accumulate is True; expected False with sgd");
+    const Tensor& weights = tensors.weight(required("sgd_weights", sgd_weights));
+    params.sgd = check_sgd(*sgd, weights, required("sgd_velocity", sgd_velocity), sgd_copy,
+                           required("sgd_learning_rate", sgd_learning_rate));
+    if (sgd_copy) tensors.operand(*sgd_copy);
   }
-  params.dbias = checked.bias("dbias", dbias);
-  checked.check_bias_gradient(params.dbias, dy);
+  if (dweight || !sgd) params.dweight = tensors.weight(required("dweight", dweight)).strided<float>();
+  if (dbias) {
+    params.dbias = tensors.bias(*dbias).data<float>();
+    static_cast<void>(dy.data<const void>(16));  // what the kernel of the column sums takes
+  }
   params.accumulate = accumulate;
-  params.workspace = checked.workspace(Direction::kWgrad, workspace, workspace_bytes);
+  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(params.problem, Direction::kWgrad));
   launch_conv2d_wgrad(params, to_stream(stream));
 }
 
-py::dict conv2d_config(const std::string& direction, bool aligned, const std::string& force, const Conv2dSizes& shape,
-                       const Pair& stride, const Pair& padding, int64_t groups, const Pitches& pitch,
-                       const std::string& precision, bool x_folded, int64_t multiprocessors,
-                       int64_t multiprocessor_bytes) {
-  return describe_choice(to_conv2d_problem(shape, stride, padding, groups, pitch, precision, x_folded),
-                         parse_direction(direction), aligned, force,
-                         check_machine(multiprocessors, multiprocessor_bytes));
+// What a direction of a problem runs with, for people and tests; `force` as in ALEXNET_CUDA_FORCE.
+py::dict conv2d_config(const Conv2dOptions& problem, const std::string& direction, bool aligned,
+                       const std::string& force, int64_t multiprocessors, int64_t multiprocessor_bytes) {
+  const Machine machine = check_machine(multiprocessors, multiprocessor_bytes);
+  const GemmForce pins = parse_gemm_force(force);
+  const Conv2dPlan plan = conv2d_plan(problem.checked(), parse_direction(direction), aligned, machine, pins);
+  py::dict result;
+  result["m"] = plan.gemm.m;
+  result["n"] = plan.gemm.n;
+  result["k"] = plan.gemm.k;
+  result["groups"] = plan.gemm.groups;
+  result["fold"] = plan.fold;
+  result["vector"] = plan.config.vector;
+  result["tile"] = py::make_tuple(plan.config.tile_m, plan.config.tile_n, plan.config.tile_k);
+  result["splits"] = plan.config.splits;
+  result["blocks"] = plan.config.blocks(plan.gemm);
+  result["resident_blocks"] = plan.config.resident_blocks;
+  result["x_shape"] = py::make_tuple(plan.problem.N, plan.problem.H, plan.problem.W, plan.problem.C);
+  result["workspace_bytes"] = plan.workspace_bytes;
+  result["microseconds"] = plan.config.microseconds;
+  result["reason"] = gemm_reason(plan.gemm, plan.config, machine, pins);
+  return result;
 }
 
-int64_t conv2d_workspace(const std::string& direction, const Conv2dSizes& shape, const Pair& stride,
-                         const Pair& padding, int64_t groups, const Pitches& pitch, const std::string& precision,
-                         bool x_folded) {
-  return conv2d_workspace_bytes(to_conv2d_problem(shape, stride, padding, groups, pitch, precision, x_folded),
-                                parse_direction(direction));
+int64_t conv2d_workspace(const Conv2dOptions& problem, const std::string& direction) {
+  return conv2d_workspace_bytes(problem.checked(), parse_direction(direction));
 }
 
 }  // namespace
 
 void bind_conv2d(py::module_& module) {
-  using Unlocked = py::call_guard<py::gil_scoped_release>;
-  module.def("conv2d_fold", &conv2d_fold, py::kw_only(), py::arg("x"), py::arg("folded"), py::arg("shape"),
-             py::arg("stride"), py::arg("padding"), py::arg("fold_shape"), py::arg("dtype"), py::arg("stream"),
-             Unlocked(),
-             "Space to depth: cells of stride x stride positions, padding included, of x become the channels of one; "
-             "shape is N, H, W, C; fold_shape height, width and channels of folded, which is on 16 bytes.");
-  module.def(
-      "conv2d_fprop", &conv2d_fprop, py::kw_only(), py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("addend"),
-      py::arg("y"), py::arg("y_float"), py::arg("activation"), py::arg("workspace"), py::arg("workspace_bytes"),
-      py::arg("shape"), py::arg("stride"), py::arg("padding"), py::arg("groups"), py::arg("pitch"),
-      py::arg("precision"), py::arg("stream"), py::arg("dropout_rate") = 0.0, py::arg("dropout_seed") = 0,
-      py::arg("dropout_purpose") = 0, py::arg("dropout_step") = 0, py::arg("dropout_start") = 0,
-      py::arg("dropout_row_stride") = 0, py::arg("x_folded") = false, Unlocked(),
-      "y = dropout(activation(addend + bias + x * weight)). shape is N, H, W, C, K, R, S; pitch is that of x, y and "
-      "weight, 0 for dense; bias and addend are float32 and may be 0 for none; y is float32 where y_float. Dropout as "
-      "dropout_apply of the matrix [N * P * Q, K], before y is rounded; dropout_step 0: none. "
-      "With x_folded x is what conv2d_fold makes of it, on 16 bytes; shape is still that of the convolution.");
-  module.def(
-      "conv2d_dgrad", &conv2d_dgrad, py::kw_only(), py::arg("dy"), py::arg("weight"), py::arg("mask"),
-      py::arg("addend"), py::arg("dx"), py::arg("dx_float"), py::arg("workspace"), py::arg("workspace_bytes"),
-      py::arg("shape"), py::arg("stride"), py::arg("padding"), py::arg("groups"), py::arg("pitch"),
-      py::arg("precision"), py::arg("stream"), py::arg("mask_scale") = 1.0, Unlocked(),
-      "dx = mask_scale * (addend + dy * weight^T) where mask is positive, else 0; mask and addend may be 0 for none.");
-  module.def("conv2d_wgrad", &conv2d_wgrad, py::kw_only(), py::arg("x"), py::arg("dy"), py::arg("dweight"),
-             py::arg("dbias"), py::arg("accumulate"), py::arg("workspace"), py::arg("workspace_bytes"),
-             py::arg("shape"), py::arg("stride"), py::arg("padding"), py::arg("groups"), py::arg("pitch"),
-             py::arg("precision"), py::arg("stream"), py::arg("sgd_weights") = 0, py::arg("sgd_velocity") = 0,
-             py::arg("sgd_copy") = 0, py::arg("sgd_learning_rate") = 0, py::arg("sgd_rate_factor") = 1.0,
-             py::arg("sgd_momentum") = 0.0, py::arg("sgd_weight_decay") = 0.0, py::arg("sgd_gradient_scale") = 1.0,
-             py::arg("x_folded") = false, Unlocked(),
-             "dweight (+)= dy^T * x and dbias = column sums of dy, both float32; dbias may be 0 for not wanted. With "
-             "sgd_weights also what sgd does with dweight, which may then be 0; sgd_copy is of the precision's 16-bit "
-             "type; x_folded as in conv2d_fprop.");
-  module.def("conv2d_workspace_bytes", &conv2d_workspace, py::kw_only(), py::arg("direction"), py::arg("shape"),
-             py::arg("stride"), py::arg("padding"), py::arg("groups"), py::arg("pitch"), py::arg("precision"),
-             py::arg("x_folded") = false, "Bytes of workspace that a direction (fprop, dgrad, wgrad) needs.");
-  module.def(
-      "conv2d_config", &conv2d_config, py::kw_only(), py::arg("direction"), py::arg("aligned"), py::arg("force"),
-      py::arg("shape"), py::arg("stride"), py::arg("padding"), py::arg("groups"), py::arg("pitch"),
-      py::arg("precision"), py::arg("x_folded") = false, py::arg("multiprocessors") = kReferenceMachine.multiprocessors,
-      py::arg("multiprocessor_bytes") = kReferenceMachine.shared_bytes,
-      "Launch choice of a direction, with the reason; force is what ALEXNET_CUDA_FORCE would hold. Of the GPU, an "
-      "H200 by default, the tile may depend, nothing else.");
+  bind_launch(module, "conv2d_fold", &conv2d_fold,
+              "Space to depth: cells of stride x stride positions, padding included, of x become the channels of one.",
+              "layout"_a, "x"_a, "folded"_a);
+  bind_launch(module, "conv2d_fprop", &conv2d_fprop,
+              "y = dropout(activation(addend + bias + x * weight)); bias and addend are float32, y of the operands' "
+              "type or float32. Dropout as dropout_apply of the matrix [N * P * Q, K], before y is rounded.",
+              "problem"_a, "x"_a, "weight"_a, "bias"_a, "addend"_a, "y"_a, "activation"_a, "dropout"_a,
+              "dropout_step"_a, "workspace"_a);
+  bind_launch(module, "conv2d_dgrad", &conv2d_dgrad,
+              "dx = mask_scale * (addend + dy * weight^T) where mask is positive, else 0; addend is float32.",
+              "problem"_a, "dy"_a, "weight"_a, "mask"_a, "mask_scale"_a, "addend"_a, "dx"_a, "workspace"_a);
+  bind_launch(module, "conv2d_wgrad", &conv2d_wgrad,
+              "dweight (+)= dy^T * x and dbias = column sums of dy, both float32. With sgd also what sgd does with "
+              "dweight, which may then be None; sgd_copy is of the operands' 16-bit type.",
+              "problem"_a, "x"_a, "dy"_a, "dweight"_a, "dbias"_a, "accumulate"_a, "sgd"_a, "sgd_weights"_a,
+              "sgd_velocity"_a, "sgd_copy"_a, "sgd_learning_rate"_a, "workspace"_a);
+  module.def("conv2d_workspace_bytes", &conv2d_workspace, py::kw_only(), "problem"_a, "direction"_a,
+             "Bytes of workspace that a direction (fprop, dgrad, wgrad) needs.");
+  module.def("conv2d_plan_count", &conv2d_plan_count,
+             "Launch choices made so far: one for each new problem, direction, GPU, alignment and ALEXNET_CUDA_FORCE.");
+  module.def("conv2d_config", &conv2d_config, py::kw_only(), "problem"_a, "direction"_a, "aligned"_a, "force"_a,
+             "multiprocessors"_a = kReferenceMachine.multiprocessors,
+             "multiprocessor_bytes"_a = kReferenceMachine.shared_bytes,
+             "Launch choice of a direction, with the reason; force is what ALEXNET_CUDA_FORCE would hold. Of the GPU, "
+             "an H200 by default, the tile may depend, nothing else.");
 }
 
 }  // namespace alexnet::bindings

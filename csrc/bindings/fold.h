@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bindings/images.h"
+#include "bindings/options.h"
 #include "common/dtype.h"
 #include "ops/conv2d_fold.h"
 
@@ -14,6 +15,18 @@ namespace alexnet::bindings {
 
 using Pair = std::array<int64_t, 2>;         // vertical, horizontal
 using FoldExtents = std::array<int64_t, 3>;  // folded height, width and channels
+
+struct FoldOptions {
+  static constexpr char kDataclass[] = "FoldedLayout";
+  FoldExtents unfolded;  // H, W, C
+  Pair stride, padding;
+  FoldExtents shape;
+
+  bool read(pybind11::handle p) {
+    return read_field(p, "unfolded", unfolded) && read_field(p, "stride", stride) &&
+           read_field(p, "padding", padding) && read_field(p, "shape", shape);
+  }
+};
 
 inline FoldShape check_fold(int64_t n, int64_t h, int64_t w, int64_t c, const Pair& stride, const Pair& padding,
                             const FoldExtents& extents, DType dtype) {

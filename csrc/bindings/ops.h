@@ -18,7 +18,6 @@ void bind_avg_pool(pybind11::module_& module);
 void bind_lrn_max_pool(pybind11::module_& module);
 void bind_augment(pybind11::module_& module);
 void bind_conv2d(pybind11::module_& module);
-void bind_linear(pybind11::module_& module);
 
 inline void bind_ops(pybind11::module_& module) {
   bind_elementwise(module);
@@ -34,7 +33,6 @@ inline void bind_ops(pybind11::module_& module) {
   bind_lrn_max_pool(module);
   bind_augment(module);
   bind_conv2d(module);
-  bind_linear(module);
 }
 
 }  // namespace alexnet::bindings

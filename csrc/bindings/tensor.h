@@ -17,6 +17,10 @@
 
 namespace alexnet::bindings {
 
+inline const char* dtype_name(DType dtype) {
+  return dtype == DType::kBFloat16 ? "bfloat16" : dtype == DType::kFloat16 ? "float16" : "float32";
+}
+
 // What backends/kernels/_runtime.py knows of an array. It throws std::invalid_argument, which begins with the name.
 struct Tensor {
   const char* name;   // of the parameter
@@ -96,7 +100,7 @@ struct Tensor {
     if constexpr (std::is_same_v<Element, void>) {
       static_cast<void>(floating());
     } else if (!(std::is_same_v<Element, uint8_t> && dtype == "bool")) {
-      of_dtype(dtype_name<Element>());
+      of_dtype(name_of<Element>());
     }
     return check_pointer<T>(name, address, span(), element_bytes(), alignment);
   }
@@ -107,7 +111,7 @@ struct Tensor {
 
  private:
   template <typename Element>
-  static constexpr const char* dtype_name() {
+  static constexpr const char* name_of() {
     if constexpr (std::is_same_v<Element, float>) return "float32";
     if constexpr (std::is_same_v<Element, uint8_t>) return "uint8";
     if constexpr (std::is_same_v<Element, int64_t>) return "int64";
@@ -121,6 +125,12 @@ struct Tensor {
 };
 
 using OptionalTensor = std::optional<Tensor>;  // None in Python; needs pybind11/stl.h
+
+// One that is optional on its own, but not with what else is given.
+inline const Tensor& required(const char* name, const OptionalTensor& tensor) {
+  if (!tensor) throw std::invalid_argument(std::string(name) + " is None; expected a tensor");
+  return *tensor;
+}
 
 // A kernel that reads its neighbours' input cannot write over it.
 inline void check_disjoint(const Tensor& output, const Tensor& input) {

@@ -85,7 +85,6 @@ struct GemmConfig {
   bool vector;
   int resident_blocks;  // at once on a multiprocessor
   double microseconds;  // as modelled
-  std::string reason;
 
   int64_t tiles_m(const GemmProblem& problem) const { return (problem.m + tile_m - 1) / tile_m; }
   int64_t tiles_n(const GemmProblem& problem) const { return (problem.n + tile_n - 1) / tile_n; }
@@ -209,6 +208,7 @@ inline GemmConfig best_tile(const GemmProblem& problem, int splits, const Machin
   return best;
 }
 
+// Why gemm_config made a choice, for people.
 inline std::string gemm_reason(const GemmProblem& problem, const GemmConfig& config, const Machine& machine,
                                const GemmForce& force) {
   const std::string text = !problem.vector ? "the only tile whose operands need not be 16-byte chunks"
@@ -243,9 +243,7 @@ inline GemmConfig gemm_config(const GemmProblem& problem, const Machine& machine
         (force.splits > 0 ? " in " + std::to_string(force.splits) + " splits (ALEXNET_CUDA_FORCE)" : "") +
         " needs too many blocks; expected at most 2147483647 tiles, and 65535 groups times splits");
   }
-  GemmConfig best = best_tile(problem, reference.splits, machine, force);
-  best.reason = gemm_reason(problem, best, machine, force);
-  return best;
+  return best_tile(problem, reference.splits, machine, force);
 }
 
 }  // namespace alexnet

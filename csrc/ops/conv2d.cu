@@ -1,8 +1,13 @@
 #include "ops/conv2d.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
+#include <string>
+#include <string_view>
 
 #include "common/dispatch.h"
 #include "common/elementwise.h"
@@ -18,19 +23,66 @@ const char* name_of(Direction direction) {
   return direction == Direction::kFprop ? "fprop" : direction == Direction::kDgrad ? "dgrad" : "wgrad";
 }
 
-GemmForce environment_force() {
-  const char* const text = std::getenv("ALEXNET_CUDA_FORCE");
-  return parse_gemm_force(text == nullptr ? "" : text);
+const char* environment(const char* name) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? "" : text;
 }
 
-// The plan with the pins of ALEXNET_CUDA_FORCE; shown where ALEXNET_CUDA_LOG asks for it.
-Conv2dPlan environment_plan(const Conv2dProblem& problem, Direction direction, bool aligned) {
-  const Conv2dPlan plan = conv2d_plan(problem, direction, aligned, current_machine(), environment_force());
-  const char* const log = std::getenv("ALEXNET_CUDA_LOG");
-  if (log != nullptr && std::string(log) == "config") {
+struct Plans {
+  Conv2dPlan plan[2];  // by whether the operands lie on 16 bytes
+};
+
+std::atomic<int64_t> plan_count{0};
+
+// The plans of a direction of a problem on this thread's GPU, with the pins of ALEXNET_CUDA_FORCE. They are made once:
+// a step plans nothing. Each thread has its own, so that nothing is locked, also not in a process forked meanwhile.
+const Plans& known_plans(const Conv2dProblem& problem, Direction direction) {
+  thread_local std::map<std::array<int, 20>, Plans> known;
+  thread_local std::string known_force;
+  const char* const force = environment("ALEXNET_CUDA_FORCE");
+  const Machine machine = current_machine();
+  constexpr size_t kMost = 4096;  // so that batches of ever new sizes do not add up
+  if (known_force != force || known.size() > kMost) known.clear();
+  known_force = force;
+  const Conv2dProblem& p = problem;
+  const std::array<int, 20> key{p.N,
+                                p.H,
+                                p.W,
+                                p.C,
+                                p.K,
+                                p.R,
+                                p.S,
+                                p.stride_h,
+                                p.stride_w,
+                                p.padding_h,
+                                p.padding_w,
+                                p.groups,
+                                p.x_pitch,
+                                p.y_pitch,
+                                p.weight_pitch,
+                                static_cast<int>(p.precision),
+                                p.x_folded,
+                                static_cast<int>(direction),
+                                machine.multiprocessors,
+                                machine.shared_bytes};
+  const auto found = known.find(key);
+  if (found != known.end()) return found->second;
+  const GemmForce pins = parse_gemm_force(force);
+  plan_count += 2;
+  return known
+      .emplace(key, Plans{{conv2d_plan(problem, direction, false, machine, pins),
+                           conv2d_plan(problem, direction, true, machine, pins)}})
+      .first->second;
+}
+
+// Shown where ALEXNET_CUDA_LOG asks for it.
+const Conv2dPlan& known_plan(const Conv2dProblem& problem, Direction direction, bool aligned) {
+  const Conv2dPlan& plan = known_plans(problem, direction).plan[aligned];
+  if (std::string_view(environment("ALEXNET_CUDA_LOG")) == "config") {
+    const GemmForce pins = parse_gemm_force(environment("ALEXNET_CUDA_FORCE"));
     std::fprintf(stderr, "alexnet_cuda: conv2d %s, %d x %d x %d x %d to %d by %d x %d: %s\n", name_of(direction),
                  problem.N, problem.H, problem.W, problem.C, problem.K, problem.R, problem.S,
-                 describe_plan(plan).c_str());
+                 describe_plan(plan, current_machine(), pins).c_str());
   }
   return plan;
 }
@@ -71,9 +123,12 @@ void dispatch_precision(Precision precision, Function&& function) {
 }  // namespace
 
 int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction) {
-  const GemmForce force = environment_force();
-  return std::max(conv2d_plan(problem, direction, true, kReferenceMachine, force).workspace_bytes,
-                  conv2d_plan(problem, direction, false, kReferenceMachine, force).workspace_bytes);
+  const Plans& plans = known_plans(problem, direction);
+  return std::max(plans.plan[false].workspace_bytes, plans.plan[true].workspace_bytes);
+}
+
+int64_t conv2d_plan_count() {
+  return plan_count;
 }
 
 void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream) {
@@ -93,7 +148,7 @@ void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream) {
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
   const Conv2dProblem& problem = params.problem;
   if (problem.N == 0) return;
-  const Conv2dPlan plan = environment_plan(problem, Direction::kFprop, aligned16({params.x, params.weight}));
+  const Conv2dPlan& plan = known_plan(problem, Direction::kFprop, aligned16({params.x, params.weight}));
   Conv2dFpropParams product = params;
   if (plan.fold) {
     void* const weight = at_offset<void>(params.workspace, plan.weight_offset);
@@ -106,13 +161,13 @@ void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {
 
 void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream) {
   if (params.problem.N == 0) return;
-  const Conv2dPlan plan = environment_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
+  const Conv2dPlan& plan = known_plan(params.problem, Direction::kDgrad, aligned16({params.dy, params.weight}));
   dispatch_precision(params.problem.precision, [&](auto gemm) { gemm.dgrad(plan, params, stream); });
 }
 
 void launch_conv2d_wgrad(const Conv2dWgradParams& params, cudaStream_t stream) {
   const Conv2dProblem& problem = params.problem;
-  const Conv2dPlan plan = environment_plan(problem, Direction::kWgrad, aligned16({params.x, params.dy}));
+  const Conv2dPlan& plan = known_plan(problem, Direction::kWgrad, aligned16({params.x, params.dy}));
   Conv2dWgradParams product = params;
   if (plan.fold) {
     product.x = folded_x(plan, problem, params.x, params.workspace, stream);

@@ -68,6 +68,9 @@ struct Conv2dWgradParams {
 // For every alignment of the tensors.
 int64_t conv2d_workspace_bytes(const Conv2dProblem& problem, Direction direction);
 
+// Plans that this process has made.
+int64_t conv2d_plan_count();
+
 void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream);
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream);
 void launch_conv2d_dgrad(const Conv2dDgradParams& params, cudaStream_t stream);

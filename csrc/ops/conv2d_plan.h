@@ -24,7 +24,7 @@ struct Conv2dProblem {
   int groups;
   int x_pitch, y_pitch, weight_pitch;
   Precision precision;
-  bool x_folded;  // whether x is given as x_fold_shape has it; of no account to dgrad
+  bool x_folded;  // whether x is given as x_fold_shape has it; ignored by dgrad
 
   int P() const { return (H + 2 * padding_h - R) / stride_h + 1; }
   int Q() const { return (W + 2 * padding_w - S) / stride_w + 1; }
@@ -199,12 +199,13 @@ inline Conv2dPlan conv2d_plan(const Conv2dProblem& problem, Direction direction,
 }
 
 // One line: "folded, tile 128x96 ..., 1 split: reason".
-inline std::string describe_plan(const Conv2dPlan& plan) {
+inline std::string describe_plan(const Conv2dPlan& plan, const Machine& machine, const GemmForce& force) {
   const GemmConfig& config = plan.config;
   return std::string(plan.fold ? "folded, " : "") + std::to_string(plan.gemm.groups) + " times " +
          std::to_string(plan.gemm.m) + " x " + std::to_string(plan.gemm.n) + " x " + std::to_string(plan.gemm.k) +
          ", tile " + std::to_string(config.tile_m) + "x" + std::to_string(config.tile_n) + "x" +
-         std::to_string(config.tile_k) + (config.vector ? "" : " by number") + ": " + config.reason;
+         std::to_string(config.tile_k) + (config.vector ? "" : " by scalar loads") + ": " +
+         gemm_reason(plan.gemm, config, machine, force);
 }
 
 }  // namespace alexnet

@@ -1,56 +1,34 @@
-"""Fully connected layer: ``y = activation(x w^T + b)``; x [N, in], w [out, in], on convolution's kernels."""
+"""Fully connected layer: ``y = activation(x w^T + b)``; x [N, in], w [out, in].
+
+It is the convolution of 1 x 1 images with 1 x 1 filters; for few rows the splits of the reduction fill a GPU.
+"""
 
 from __future__ import annotations
 
-from ..cpu.dropout import DropoutParams
-from ..cpu.sgd import SgdParams
-from . import _gemm
+from functools import lru_cache
+from typing import Any
+
+from ..cpu.conv2d import Conv2dShape
+from . import conv2d
 from ._runtime import Array
 
 
-def fprop(
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    activation: str,
-    out: Array,
-    *,
-    addend: Array | None = None,
-    dropout: DropoutParams | None = None,
-    precision: str | None = None,
-) -> None:
+def fprop(x: Array, weight: Array, bias: Array | None, activation: str, out: Array, **options: Any) -> None:
     """Write the product, plus addend and bias, through activation and dropout, to `out` [N, out]."""
-    _gemm.fprop("linear", _sizes(x, weight), x, weight, bias, activation, out, addend, dropout, precision)
+    conv2d.fprop(x, weight, bias, as_conv2d(*x.shape, weight.shape[0]), activation, out, **options)
 
 
-def dgrad(
-    dy: Array,
-    weight: Array,
-    out: Array,
-    *,
-    mask: Array | None = None,
-    mask_scale: float = 1.0,
-    addend: Array | None = None,
-    precision: str | None = None,
-) -> None:
+def dgrad(dy: Array, weight: Array, out: Array, **options: Any) -> None:
     """Write the gradient by the input, ``dy w`` plus addend, through the mask, to `out` [N, in]."""
-    _gemm.dgrad("linear", _sizes(out, weight), dy, weight, out, mask, mask_scale, addend, precision)
+    conv2d.dgrad(dy, weight, as_conv2d(*out.shape, weight.shape[0]), out, **options)
 
 
-def wgrad(
-    x: Array,
-    dy: Array,
-    dweight: Array | None,
-    dbias: Array | None,
-    *,
-    accumulate: bool = False,
-    sgd: SgdParams | None = None,
-    precision: str | None = None,
-) -> None:
+def wgrad(x: Array, dy: Array, dweight: Array | None, dbias: Array | None, **options: Any) -> None:
     """Write the gradients by weights, ``dy^T x`` [out, in], and bias [out], or update the weights by the former."""
-    sizes = {"shape": (x.shape[0], x.shape[1], dy.shape[1])}
-    _gemm.wgrad("linear", sizes, x, dy, dweight, dbias, accumulate, sgd, precision)
+    conv2d.wgrad(x, dy, as_conv2d(*x.shape, dy.shape[1]), dweight, dbias, **options)
 
 
-def _sizes(x: Array, weight: Array) -> _gemm.Problem:
-    return {"shape": (x.shape[0], weight.shape[1], weight.shape[0])}
+@lru_cache
+def as_conv2d(rows: int, inputs: int, outputs: int) -> Conv2dShape:
+    """The sizes of a layer as those of a convolution."""
+    return Conv2dShape(rows, 1, 1, inputs, outputs, 1, 1, 1, 1, (1, 1), (0, 0), 1)

@@ -6,6 +6,9 @@ from ..cpu.sgd import SgdParams
 from ._runtime import Array, Runtime, runtime_of
 
 
+ARRAYS = ("weights", "velocity", "copy", "learning_rate")
+
+
 def update(p: SgdParams, gradient: Array) -> None:
     """``v <- momentum v - weight_decay lr w - lr g; w <- w + v``, in place; see `SgdParams`."""
     runtime = runtime_of(p.weight)
@@ -14,9 +17,5 @@ def update(p: SgdParams, gradient: Array) -> None:
 
 def arrays(runtime: Runtime, p: SgdParams) -> dict[str, Array | None]:
     """What the kernels read and write beside the gradient, by the extension's names."""
-    return {
-        "weights": p.weight,
-        "velocity": p.velocity,
-        "copy": p.copy,
-        "learning_rate": runtime.in_device_memory("sgd.learning_rate", p.learning_rate, "float32"),
-    }
+    rate = runtime.in_device_memory("sgd.learning_rate", p.learning_rate, "float32")
+    return dict(zip(ARRAYS, (p.weight, p.velocity, p.copy, rate), strict=True))
