@@ -28,11 +28,12 @@ inline bool is_of_a_kernel(cudaError_t error) {
 }
 #endif
 
-// `place`: of the call in the sources, where `what` does not say it.
-[[noreturn]] inline void throw_cuda_error(cudaError_t error, const std::string& what, const std::string& place = "") {
-  std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ")";
-  const size_t folder = place.rfind("csrc/");
-  if (!place.empty()) text += " at " + (folder == std::string::npos ? place : place.substr(folder));
+[[noreturn]] inline void throw_cuda_error(cudaError_t error, const std::string& what, const std::string& file,
+                                          int line) {
+  const size_t start = file.rfind("csrc/");
+  const std::string place = start == std::string::npos ? file : file.substr(start);
+  std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ") at " + place + ":" +
+                     std::to_string(line);
   // How to fix it, which the user needs before where it showed.
   std::string advice;
 #ifndef ALEXNET_CUDA_SIMT
@@ -58,10 +59,10 @@ inline bool is_of_a_kernel(cudaError_t error) {
 
 }  // namespace alexnet
 
-#define ALEXNET_CUDA_CHECK(call)                                                                  \
-  do {                                                                                            \
-    const cudaError_t alexnet_error = (call);                                                     \
-    if (alexnet_error != cudaSuccess) {                                                           \
-      ::alexnet::throw_cuda_error(alexnet_error, #call, __FILE__ ":" + std::to_string(__LINE__)); \
-    }                                                                                             \
+#define ALEXNET_CUDA_CHECK(call)                                             \
+  do {                                                                       \
+    const cudaError_t alexnet_error = (call);                                \
+    if (alexnet_error != cudaSuccess) {                                      \
+      ::alexnet::throw_cuda_error(alexnet_error, #call, __FILE__, __LINE__); \
+    }                                                                        \
   } while (false)

@@ -27,6 +27,16 @@ std::string kernel_name() {
   return std::string(name.substr(name.find_last_of(":& ") + 1));
 }
 
+// A stream, and where in the sources a kernel is put on it: what converts it at the call knows.
+struct StreamAt {
+  cudaStream_t stream;
+  const char* file;
+  int line;
+
+  StreamAt(cudaStream_t stream_, const char* file_ = __builtin_FILE(), int line_ = __builtin_LINE())
+      : stream(stream_), file(file_), line(line_) {}
+};
+
 #ifdef ALEXNET_CUDA_SIMT
 
 inline Machine current_machine() {
@@ -34,8 +44,8 @@ inline Machine current_machine() {
 }
 
 template <auto kKernel, typename... Arguments>
-void launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Arguments... arguments) {
-  launch(kKernel, grid, block, shared_bytes, stream, arguments...);
+void launch(dim3 grid, dim3 block, size_t shared_bytes, StreamAt at, Arguments... arguments) {
+  launch(kKernel, grid, block, shared_bytes, at.stream, arguments...);
 }
 
 #else
@@ -77,11 +87,11 @@ cudaError_t start(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t s
 // Launches kKernel(arguments...) and throws where that is refused. It does not wait for the kernel, whose own errors
 // show at a later call of the runtime.
 template <auto kKernel, typename... Arguments>
-void launch(dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream, Arguments... arguments) {
+void launch(dim3 grid, dim3 block, size_t shared_bytes, StreamAt at, Arguments... arguments) {
   // What another call left; whoever made it was told. An error of a kernel that ran before comes back at every call.
   static_cast<void>(cudaGetLastError());
-  const cudaError_t error = start(kKernel, grid, block, shared_bytes, stream, arguments...);
-  if (error != cudaSuccess) throw_cuda_error(error, "launching " + kernel_name<kKernel>());
+  const cudaError_t error = start(kKernel, grid, block, shared_bytes, at.stream, arguments...);
+  if (error != cudaSuccess) throw_cuda_error(error, "launching " + kernel_name<kKernel>(), at.file, at.line);
 }
 
 #endif
