@@ -160,8 +160,8 @@ def test_launch_without_a_gpu_is_a_runtime_error_that_says_so() -> None:
     code = (
         "from alexnet_cuda import _cuda\n"
         "from alexnet_cuda.ops.lrn import parameters\n"
-        "x, y = (('x y'[i], 4096 + i, 'float32', (1, 1, 1, 5), 0) for i in (0, 2))\n"
-        "try: _cuda.lrn_fprop(window=parameters(5), x=x, y=(*y[:1], 8192, *y[2:]), stream=0)\n"
+        "x, y = (('x', 4096, 'float32', (1, 1, 1, 5), 0), ('y', 8192, 'float32', (1, 1, 1, 5), 0))\n"
+        "try: _cuda.lrn_fprop(window=parameters(5), x=x, y=y, stream=0)\n"
         "except RuntimeError as error: print(error)"
     )
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
