@@ -13,7 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_cuda import _simt
+from alexnet_cuda.backends.cpu.conv2d import Conv2dShape
 from alexnet_cuda.backends.kernels._runtime import Tensor, pitch_of
+from alexnet_cuda.backends.kernels.conv2d import Problem
+from alexnet_cuda.backends.kernels.linear import as_conv2d
 
 Array = npt.NDArray[Any]
 DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
@@ -57,6 +60,44 @@ def tensors(**arrays: Array | None) -> dict[str, Tensor | None]:
         name: None if a is None else Tensor(name, a.ctypes.data if a.size else 0, a.dtype.name, a.shape, pitch_of(a))
         for name, a in arrays.items()
     }
+
+
+def problem(
+    shape: tuple[int, ...],
+    precision: str,
+    *,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+    groups: int = 1,
+    pitch: tuple[int, int, int] = (0, 0, 0),
+    x_folded: bool = False,
+) -> Problem:
+    """A convolution of N, H, W, C, K, R, S, or a fully connected layer of rows, inputs, outputs."""
+    if len(shape) == 3:
+        return Problem(as_conv2d(*shape), precision, pitch)
+    n, h, w, c, k, r, s = shape
+    p, q = (
+        ((h + 2 * padding[0] - r) // stride[0] + 1, (w + 2 * padding[1] - s) // stride[1] + 1)
+        if min(stride)
+        else (0, 0)
+    )
+    return Problem(Conv2dShape(n, h, w, c, k, r, s, p, q, stride, padding, groups), precision, pitch, x_folded)
+
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "fprop": {"bias": None, "addend": None, "activation": "none", "dropout": None, "dropout_step": None},
+    "dgrad": {"mask": None, "mask_scale": 1.0, "addend": None},
+    "wgrad": {"dweight": None, "dbias": None, "accumulate": False, "sgd": None}
+    | dict.fromkeys(("sgd_weights", "sgd_velocity", "sgd_copy", "sgd_learning_rate")),
+}
+
+
+def run_product(direction: str, problem: Problem, **arguments: Any) -> None:
+    """``conv2d_<direction>`` with these arrays, Tensors and options; those not given are none."""
+    room = empty(_simt.conv2d_workspace_bytes(problem=problem, direction=direction), np.uint8)
+    given = {**_OPTIONS[direction], **arguments, "workspace": room}
+    arrays = {name: value for name, value in given.items() if isinstance(value, np.ndarray)}
+    getattr(_simt, f"conv2d_{direction}")(**given | tensors(**arrays), problem=problem, stream=0)
 
 
 def assert_bits(actual: Array, expected: Array) -> None:

@@ -14,8 +14,12 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import _simt
+from alexnet_cuda.backends.cpu.dropout import DropoutParams
+from alexnet_cuda.backends.cpu.sgd import SgdParams
+from alexnet_cuda.backends.kernels._runtime import Tensor
+from alexnet_cuda.backends.kernels.conv2d import Problem
 
-from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed
+from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed, problem, run_product, tensors
 
 PRECISIONS: dict[str, Any] = {**DTYPES, "tf32": np.float32}
 
@@ -30,11 +34,6 @@ def seed(request: pytest.FixtureRequest) -> Iterator[None]:
 def splits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     monkeypatch.setenv("ALEXNET_CUDA_FORCE", request.param)
     return bool(request.param)
-
-
-def addresses(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with the address of each array, and 0 for None; whoever calls keeps the arrays."""
-    return arguments | at(**{k: v for k, v in arguments.items() if v is None or isinstance(v, np.ndarray)})
 
 
 @dataclass(frozen=True)
@@ -75,25 +74,28 @@ class Layer:
             assert (wide[:, :side] == 0xFF).all()
             assert (wide[:, wide.shape[1] - side :] == 0xFF).all()
 
-    def problem(self, precision: str) -> dict[str, Any]:
-        pitch = [self.sizes[name][1] + 2 * self.margin if self.margin else 0 for name in ("x", "y", "weight")]
-        problem: dict[str, Any] = {"shape": self.shape, "pitch": pitch, "precision": precision}
-        if len(self.shape) == 7:
-            problem |= {"stride": self.stride, "padding": self.padding, "groups": self.groups}
-        return problem
+    def problem(self, precision: str) -> Problem:
+        x, y, weight = (self.sizes[n][1] + 2 * self.margin if self.margin else 0 for n in ("x", "y", "weight"))
+        options = {"stride": self.stride, "padding": self.padding, "groups": self.groups, "pitch": (x, y, weight)}
+        return problem(self.shape, precision, **options)
 
     def config(self, direction: str, precision: str, force: str = "") -> Any:
-        op = "conv2d" if len(self.shape) == 7 else "linear"
         aligned = self.margin % 8 == 0
-        problem = self.problem(precision)
-        return getattr(_simt, f"{op}_config")(direction=direction, aligned=aligned, force=force, **problem)
+        return _simt.conv2d_config(direction=direction, aligned=aligned, force=force, problem=self.problem(precision))
+
+    def shaped(self, name: str, array: Array) -> Array:
+        """A range of the rows of x, y or weight, or another array that lies like it, with its four dimensions."""
+        s = self.problem("float32").shape
+        if array.ndim != 2 or len(self.shape) == 3:
+            return array
+        shapes = {"x": (s.N, s.H, s.W, s.C), "y": (s.N, s.P, s.Q, s.K), "weight": (s.K, s.R, s.S, s.C // s.groups)}
+        return array.reshape(shapes[name])
 
     def run(self, direction: str, precision: str, **arguments: Any) -> None:
-        op = "conv2d" if len(self.shape) == 7 else "linear"
-        problem = self.problem(precision)
-        room = empty(getattr(_simt, f"{op}_workspace_bytes")(direction=direction, **problem), np.uint8)
-        given = addresses(arguments) | at(workspace=room) | {"workspace_bytes": room.size, "stream": 0}
-        getattr(_simt, f"{op}_{direction}")(**problem, **given)
+        """Arrays are as `tensor` makes them."""
+        like = {"x": "x", "dx": "x", "mask": "x", "y": "y", "dy": "y", "addend": "x" if direction == "dgrad" else "y"}
+        arrays = {n: self.shaped(like.get(n, "weight"), a) for n, a in arguments.items() if isinstance(a, np.ndarray)}
+        run_product(direction, self.problem(precision), **arguments | arrays)
 
 
 LAYERS = {
@@ -123,17 +125,13 @@ RATE = 0.3
 DRAWS = {"whole blocks": (2**33 + 8, 96), "odd start": (7, 96), "odd stride": (4, 77)}
 
 
-def dropout(step: Array | None, start: int, row_stride: int, rate: float = RATE) -> dict[str, Any]:
-    draw = {"rate": rate, "seed": 0x0123456789ABCDEF, "purpose": 9, "start": start, "row_stride": row_stride}
-    return {**{f"dropout_{name}": value for name, value in draw.items()}, "dropout_step": step}
+def dropout(step: Array, start: int, row_stride: int, rate: float = RATE) -> dict[str, Any]:
+    return {"dropout": DropoutParams(rate, 0x0123456789ABCDEF, 9, 0, start, row_stride), "dropout_step": step}
 
 
-def apply_dropout(x: Array, **draw: Any) -> Array:
+def apply_dropout(x: Array, dropout: DropoutParams, dropout_step: Array) -> Array:
     y = device(x)
-    draw = {name.removeprefix("dropout_"): value for name, value in draw.items()}
-    rows, columns = x.shape
-    sizes = {"rows": rows, "columns": columns, "dtype": x.dtype.name, "stream": 0}
-    _simt.dropout_apply(**addresses({"x": y, "y": y, **draw}), **sizes)
+    _simt.dropout_apply(dropout=dropout, **tensors(x=y, y=y, step=dropout_step), stream=0)
     return y
 
 
@@ -146,26 +144,24 @@ def test_fprop_with_dropout(layer: Layer, precision: str, draw: tuple[int, int],
     bias = device(np.linspace(-1, 2, layer.sizes["y"][1]), np.float32)
     tensors = {name: layer.tensor(name, dtype, name) for name in ("x", "weight")} | {"bias": bias, "addend": None}
     activation = "relu" if draw[0] == 7 else "tanh"
-    layer.run("fprop", precision, **tensors, y=whole, y_float=True, activation=activation)
+    layer.run("fprop", precision, **tensors, y=whole, activation=activation)
     expected = apply_dropout(whole, **dropout(step, *draw))
     dropped = (expected == 0) & (whole != 0)
     assert 0.1 < dropped.mean() < 2 * RATE
     for y_float in (False, True):
         y = layer.tensor("y", np.float32 if y_float else dtype)
         given = tensors | dropout(step, *draw)
-        layer.run("fprop", precision, **given, y=y, y_float=y_float, activation=activation)
+        layer.run("fprop", precision, **given, y=y, activation=activation)
         assert_bits(y, expected.astype(y.dtype))
         layer.assert_margin_untouched(y)
 
 
-def test_fprop_without_a_step_drops_nothing() -> None:
+def test_fprop_at_a_rate_of_0_drops_nothing() -> None:
     layer = LAYERS["conv2d"]
     tensors = {name: layer.tensor(name, np.float32, name) for name in ("x", "weight")} | {"bias": None, "addend": None}
-    results = [layer.tensor("y", np.float32) for _ in range(3)]
-    for y, draw in zip(
-        results, ({}, dropout(None, 0, 64), dropout(device([STEP], np.uint64), 0, 64, 0.0)), strict=True
-    ):
-        layer.run("fprop", "float32", **tensors, y=y, y_float=False, activation="none", **draw)
+    results = [layer.tensor("y", np.float32) for _ in range(2)]
+    for y, draw in zip(results, ({}, dropout(device([STEP], np.uint64), 0, 64, 0.0)), strict=True):
+        layer.run("fprop", "float32", **tensors, y=y, activation="none", **draw)
         assert_bits(y, results[0])
     assert np.isfinite(results[0]).all()
 
@@ -178,7 +174,7 @@ def test_dgrad_through_relu_and_dropout(layer: Layer, precision: str, splits: bo
     tensors = {"dy": layer.tensor("y", dtype, "dy"), "weight": layer.tensor("weight", dtype, "weight")}
     tensors["addend"] = layer.tensor("x", np.float32, "addend")
     plain = layer.tensor("x", np.float32)
-    layer.run("dgrad", precision, **tensors, mask=None, dx=plain, dx_float=True)
+    layer.run("dgrad", precision, **tensors, mask=None, dx=plain)
     before = layer.tensor("x", np.float32, "before")
     expected = np.where(before > 0, apply_dropout(plain, **draw), np.float32(0))
     # What the layer before wrote: positive where ReLU and dropout both let it pass.
@@ -186,12 +182,12 @@ def test_dgrad_through_relu_and_dropout(layer: Layer, precision: str, splits: bo
     mask[...] = apply_dropout(np.maximum(before, np.float32(0)), **draw)
     for dx_float in (False, True):
         dx = layer.tensor("x", np.float32 if dx_float else dtype)
-        layer.run("dgrad", precision, **tensors, mask=mask, dx=dx, dx_float=dx_float, mask_scale=scale)
+        layer.run("dgrad", precision, **tensors, mask=mask, dx=dx, mask_scale=scale)
         assert_bits(dx, expected.astype(dx.dtype) + dx.dtype.type(0))  # the pair has zeros of both signs
         layer.assert_margin_untouched(dx)
 
 
-RATES = {"rate_factor": 2.0, "momentum": 0.9, "weight_decay": 0.05, "gradient_scale": 0.25}
+SGD = SgdParams(None, None, None, rate_factor=2.0, momentum=0.9, weight_decay=0.05, gradient_scale=0.25)
 
 
 def sgd_in_one(layer: Layer, precision: str, tensors: dict[str, Array], keep_gradient: bool) -> dict[str, Array]:
@@ -202,10 +198,9 @@ def sgd_in_one(layer: Layer, precision: str, tensors: dict[str, Array], keep_gra
         state["copy"] = layer.tensor("weight", dtype)
     if keep_gradient:
         state["dweight"] = layer.tensor("weight", np.float32)
-    sgd: dict[str, Any] = {**state, **RATES, "learning_rate": device([0.01], np.float32)}
-    dweight = sgd.pop("dweight", None)
-    sgd = {f"sgd_{name}": value for name, value in sgd.items()}
-    layer.run("wgrad", precision, **tensors, dweight=dweight, dbias=None, accumulate=False, **sgd)
+    given = {f"sgd_{name}": value for name, value in state.items() if name != "dweight"}
+    given |= {"sgd": SGD, "sgd_learning_rate": device([0.01], np.float32), "dweight": state.get("dweight")}
+    layer.run("wgrad", precision, **tensors, **given)
     return state
 
 
@@ -213,18 +208,11 @@ def sgd_in_two(layer: Layer, precision: str, tensors: dict[str, Array], keep_gra
     """The same by wgrad and then sgd, which takes dense tensors alone."""
     dweight = layer.tensor("weight", np.float32)
     layer.run("wgrad", precision, **tensors, dweight=dweight, dbias=None, accumulate=False)
-    dtype = "bfloat16" if precision == "tf32" else precision
     weights, velocity = (device(layer.tensor("weight", np.float32, name)) for name in ("w", "v"))
-    copy = None if PRECISIONS[precision] == np.float32 else empty(weights.shape, DTYPES[dtype])
+    copy = None if PRECISIONS[precision] == np.float32 else empty(weights.shape, DTYPES[precision])
     gradient, learning_rate = device(dweight), device([0.01], np.float32)
-    _simt.sgd(
-        **at(weights=weights, velocity=velocity, gradient=gradient, copy=copy, learning_rate=learning_rate),
-        **RATES,
-        count=weights.size,
-        dtype="float32",
-        copy_dtype="float16" if dtype == "float32" else dtype,
-        stream=0,
-    )
+    arrays = {"weights": weights, "velocity": velocity, "copy": copy, "gradient": gradient}
+    _simt.sgd(sgd=SGD, **tensors(**arrays, learning_rate=learning_rate), stream=0)
     state = {"weights": weights, "velocity": velocity, "copy": copy, "dweight": gradient if keep_gradient else None}
     return {name: array for name, array in state.items() if array is not None}
 
@@ -248,8 +236,8 @@ def test_wgrad_with_sgd(layer: Layer, precision: str, keep_gradient: bool, split
 def test_wgrad_with_sgd_has_the_same_bias_gradient() -> None:
     layer = LAYERS["conv2d"]
     tensors = {"x": layer.tensor("x", np.float32, "x"), "dy": layer.tensor("y", np.float32, "dy"), "accumulate": False}
-    sgd = {f"sgd_{name}": layer.tensor("weight", np.float32, name) for name in ("weights", "velocity")}
-    sgd["sgd_learning_rate"] = device([1.0], np.float32)
+    sgd: dict[str, Any] = {f"sgd_{n}": layer.tensor("weight", np.float32, n) for n in ("weights", "velocity")}
+    sgd |= {"sgd_learning_rate": device([1.0], np.float32), "sgd": SGD}
     fused, alone = empty(layer.sizes["y"][1], np.float32), empty(layer.sizes["y"][1], np.float32)
     layer.run("wgrad", "float32", **tensors, dweight=None, dbias=fused, **sgd)
     layer.run("wgrad", "float32", **tensors, dweight=layer.tensor("weight", np.float32), dbias=alone)
@@ -452,62 +440,51 @@ def linear(direction: str, precision: str = "bfloat16", **changes: Any) -> None:
     dtype = PRECISIONS[precision]
     x, y, weight = (FLAT.tensor(name, dtype, name) for name in ("x", "y", "weight"))
     arguments: dict[str, Any] = {
-        "fprop": {
-            "x": x,
-            "weight": weight,
-            "bias": None,
-            "addend": None,
-            "y": y,
-            "y_float": False,
-            "activation": "relu",
+        "fprop": {"x": x, "weight": weight, "y": y, **dropout(device([STEP], np.uint64), 0, 24)},
+        "dgrad": {"dy": y, "weight": weight, "mask": x, "dx": device(x)},
+        "wgrad": {
+            **{"x": x, "dy": y, "sgd": SGD, "sgd_learning_rate": empty(1, np.float32)},
+            **{f"sgd_{name}": empty((24, 16), np.float32) for name in ("weights", "velocity")},
+            "sgd_copy": empty((24, 16), dtype) if dtype != np.float32 else None,
         },
-        "dgrad": {"dy": y, "weight": weight, "mask": x, "addend": None, "dx": device(x), "dx_float": False},
-        "wgrad": {"x": x, "dy": y, "dweight": empty((24, 16), np.float32), "dbias": None, "accumulate": False},
     }[direction]
     FLAT.run(direction, precision, **arguments | changes)
 
 
-def sgd_arrays(**changes: Any) -> dict[str, Any]:
-    arrays = {f"sgd_{name}": empty((24, 16), np.float32) for name in ("weights", "velocity", "copy")}
-    return {**arrays, "sgd_learning_rate": empty(1, np.float32), **changes}
+WIDE = empty((24, 32), np.float32)[:, :16]
 
 
 @pytest.mark.parametrize(
     ("direction", "changes", "message"),
     [
-        ("fprop", {"dropout_rate": 1.0}, "^dropout_rate is 1.0.*; expected a probability"),
-        ("fprop", {"dropout_rate": math.nan}, "^dropout_rate is nan"),
-        ("fprop", {"dropout_start": -1}, "^dropout_start is -1; expected 0 to"),
-        ("fprop", {"dropout_row_stride": 2**35}, "^dropout_row_stride is"),
-        ("fprop", {"dropout_start": 2**34 - 8}, r"^dropout_start \+ \(rows - 1\) \* dropout_row_stride \+"),
-        ("fprop", {"dropout_step": np.zeros(2, np.uint64)}, "^dropout_step is at address .*from allocate"),
+        ("fprop", {"dropout_step": None}, "^dropout_step is None; expected a tensor"),
+        ("fprop", {"dropout_step": empty(2, np.uint64)}, r"^dropout_step has the shape \[2\]; expected 1 in all"),
+        ("fprop", {"x": empty((3, 17), DTYPES["bfloat16"])}, r"^x has the shape \[3, 17\]; expected \[3, 16\]"),
+        ("fprop", {"weight": empty((24, 16), np.float32)}, "^weight is of float32; expected bfloat16"),
+        ("fprop", {"y": empty((3, 24), np.float16)}, "^y is of float16; expected bfloat16"),
+        ("fprop", {"bias": empty(16, np.float32)}, r"^bias has the shape \[16\]; expected \[24\]"),
+        ("fprop", {"addend": empty((3, 32), np.float32)[:, :24]}, "^addend has a pitch of 32; expected 0"),
+        ("fprop", {"activation": "gelu"}, '^activation is "gelu"; expected none, relu or tanh'),
         ("dgrad", {"mask_scale": math.inf}, "^mask_scale is inf; expected"),
-        ("dgrad", {"mask_scale": 2.0, "mask": 0}, "^mask_scale is 2.*expected 1 without a mask"),
-        ("wgrad", {"accumulate": True}, "^accumulate is True; expected False with sgd_weights"),
-        ("wgrad", {"sgd_velocity": 0}, "^sgd_velocity is a null pointer; expected the address of 384 elements"),
-        ("wgrad", {"sgd_learning_rate": 0}, "^sgd_learning_rate is a null pointer"),
-        ("wgrad", {"sgd_weights": 0}, "^sgd_weights is a null pointer; expected the address of the weights"),
-        ("wgrad", {"sgd_momentum": -0.1}, "^sgd_momentum is -0.1"),
-        ("wgrad", {"sgd_weight_decay": math.nan}, "^sgd_weight_decay is nan"),
-        ("wgrad", {"sgd_rate_factor": 1e39}, "^sgd_rate_factor is"),
-        ("wgrad", {"sgd_gradient_scale": math.inf}, "^sgd_gradient_scale is inf"),
-        ("wgrad", {"precision": "tf32"}, "^sgd_copy is an address, but .*expected 0"),
-        ("wgrad", {"sgd_copy": np.zeros(384, np.float16)}, "^sgd_copy is at address .*expected memory from allocate"),
+        ("dgrad", {"mask_scale": 2.0, "mask": None}, "^mask_scale is 2.*expected 1 without a mask"),
+        ("wgrad", {"accumulate": True}, "^accumulate is True; expected False with sgd"),
+        ("wgrad", {"sgd_velocity": None}, "^sgd_velocity is None; expected a tensor"),
+        ("wgrad", {"sgd_velocity": WIDE}, "^sgd_velocity has a pitch of 32; expected 0"),
+        ("wgrad", {"sgd_learning_rate": None}, "^sgd_learning_rate is None"),
+        ("wgrad", {"sgd_weights": None}, "^sgd_weights is None"),
+        ("wgrad", {"sgd_copy": empty((24, 16), np.float16)}, "^sgd_copy is of float16; expected bfloat16"),
+        ("wgrad", {"sgd_copy": empty((24, 16), np.float32)}, "^sgd_copy is of float32 as the master weights are"),
+        ("wgrad", {"sgd": None}, "^dweight is None; expected a tensor"),
+        (
+            "wgrad",
+            {"dbias": empty(24, np.float32), "dy": empty((3, 32), DTYPES["bfloat16"])[:, :24]},
+            "^dy has a pitch",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_argument_is_named(direction: str, changes: dict[str, Any], message: str) -> None:
-    precision = changes.get("precision", "bfloat16")
-    given = {name: value for name, value in changes.items() if name != "precision"}
-    if direction == "wgrad":
-        given = sgd_arrays(**given)
     with pytest.raises(ValueError, match=message):
-        linear(direction, precision, **given)
-
-
-def test_dweight_may_be_null_with_sgd_alone() -> None:
-    linear("wgrad", dweight=0, **sgd_arrays())
-    with pytest.raises(ValueError, match=r"^dweight is a null pointer; expected the address of 384 elements"):
-        linear("wgrad", dweight=0)
+        linear(direction, **changes)
 
 
 def test_softmax_refuses_what_it_cannot_do() -> None:
@@ -548,16 +525,15 @@ def test_copy_refuses_what_it_cannot_do() -> None:
 @pytest.mark.parametrize("name", ["x", "weight", "y"])
 def test_a_tensor_one_element_short_is_named(name: str) -> None:
     layer = Layer((3, 16, 24), margin=8)
-    tensors = {each: layer.tensor(each, DTYPES["bfloat16"], each) for each in ("x", "weight", "y")}
+    arrays = {each: layer.tensor(each, DTYPES["bfloat16"], each) for each in ("x", "weight", "y")}
     # The last row of a range ends before its pitch does: dense to its end it has to pass.
     rows, columns = layer.sizes[name]
-    pitch = columns + 16
     for missing in (0, 1):
-        exact = empty((rows - 1) * pitch + columns - missing, DTYPES["bfloat16"])
+        exact = empty((rows - 1) * (columns + 16) + columns - missing, DTYPES["bfloat16"])
         exact[...] = 1
-        arguments = {**tensors, name: exact, "bias": None, "addend": None}
+        tensor = Tensor(name, exact.ctypes.data, "bfloat16", (rows, columns), columns + 16)
         if missing:
             with pytest.raises(ValueError, match=f"^{name} is at address [0-9]+, from which [0-9]+ bytes are not"):
-                layer.run("fprop", "bfloat16", **arguments, y_float=False, activation="relu")
+                layer.run("fprop", "bfloat16", **arrays | {name: tensor})
         else:
-            layer.run("fprop", "bfloat16", **arguments, y_float=False, activation="relu")
+            layer.run("fprop", "bfloat16", **arrays | {name: tensor})

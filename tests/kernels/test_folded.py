@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ import pytest
 from alexnet_cuda import _simt
 from alexnet_cuda.backends.cpu import fold as reference
 from alexnet_cuda.backends.cpu.fold import FoldedLayout
+from alexnet_cuda.backends.kernels._runtime import Tensor
+from alexnet_cuda.backends.kernels.conv2d import Problem
 from alexnet_cuda.ops import conv2d
 
-from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed
+from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed, problem, run_product, tensors
 
 PRECISIONS = {"float32": "float32", "tf32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 
@@ -38,9 +40,8 @@ class Case:
         assert layout is not None
         return layout
 
-    def problem(self, precision: str, **options: Any) -> dict[str, Any]:
-        problem = {"shape": self.shape, "stride": self.stride, "padding": self.padding, "groups": 1}
-        return {**problem, "pitch": (0, 0, 0), "precision": precision, **options}
+    def problem(self, precision: str, x_folded: bool = False) -> Problem:
+        return problem(self.shape, precision, stride=self.stride, padding=self.padding, x_folded=x_folded)
 
     def tensors(self, dtype: Any, whole: bool = False) -> dict[str, Array]:
         """x, weight, bias and dy, normal; with `whole` small integers, of which any order of additions is exact."""
@@ -73,7 +74,7 @@ every_precision = pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
 @every_case
 def test_python_and_kernels_agree_on_the_layout(case: Case, direction: str, precision: str) -> None:
-    choice = _simt.conv2d_config(direction=direction, aligned=True, force="", **case.problem(precision))
+    choice = _simt.conv2d_config(direction=direction, aligned=True, force="", problem=case.problem(precision))
     assert choice["fold"]
     assert choice["x_shape"] == (case.shape[0], *case.layout(DTYPES[PRECISIONS[precision]]).shape)
 
@@ -82,37 +83,18 @@ def test_python_and_kernels_agree_on_the_layout(case: Case, direction: str, prec
 @every_dtype
 def test_python_and_kernels_agree_on_what_is_not_folded(channels: int, groups: int, dtype: str) -> None:
     shape, options = (2, 9, 8, channels, 6, 3, 2), {"stride": (2, 1), "padding": (1, 0), "groups": groups}
-    pitch = (0, 0, 0)
-    choice = _simt.conv2d_config(
-        direction="fprop", aligned=True, force="", shape=shape, pitch=pitch, precision=dtype, **options
-    )
+    ask = {"direction": "fprop", "aligned": True, "force": ""}
+    choice = _simt.conv2d_config(**ask, problem=problem(shape, dtype, **options))
     layout = conv2d.folded_layout(shape[1:4], shape[5:], dtype=DTYPES[dtype], **options)
     assert (layout is not None) == choice["fold"]
     if layout is None:
         with pytest.raises(ValueError, match=r"x is folded, of \d groups and \d+ channels; expected one dense group"):
-            _simt.conv2d_config(
-                direction="fprop",
-                aligned=True,
-                force="",
-                shape=shape,
-                pitch=pitch,
-                precision=dtype,
-                x_folded=True,
-                **options,
-            )
+            _simt.conv2d_config(**ask, problem=problem(shape, dtype, **options, x_folded=True))
 
 
 def run_fold(x: Array, layout: FoldedLayout) -> Array:
     folded = empty((x.shape[0], *layout.shape), x.dtype)
-    _simt.conv2d_fold(
-        **at(x=x, folded=folded),
-        shape=x.shape,
-        stride=layout.stride,
-        padding=layout.padding,
-        fold_shape=layout.shape,
-        dtype=x.dtype.name,
-        stream=0,
-    )
+    _simt.conv2d_fold(layout=layout, **tensors(x=x, folded=folded), stream=0)
     return folded
 
 
@@ -131,23 +113,18 @@ def test_fold(case: Case, shift: int, dtype: str) -> None:
             assert_bits(run_fold(x, layout), expected)
 
 
-def run_product(
-    case: Case, direction: str, precision: str, t: dict[str, Array], x_folded: bool, shift: int = 0
-) -> list[Array]:
+def run(case: Case, direction: str, precision: str, t: dict[str, Array], x_folded: bool, shift: int = 0) -> list[Array]:
     """Give y of fprop, or dweight and dbias of wgrad, of an x that begins so many bytes later."""
-    problem = case.problem(precision, x_folded=x_folded)
-    room = empty(_simt.conv2d_workspace_bytes(direction=direction, **problem), np.uint8)
-    x = run_fold(t["x"], case.layout(t["x"].dtype)) if x_folded else t["x"]
-    common = {**at(x=x, workspace=room), **problem, "workspace_bytes": room.size, "stream": 0}
-    common["x"] += shift
+    array = run_fold(t["x"], case.layout(t["x"].dtype)) if x_folded else t["x"]
+    x = tensors(x=array)["x"]
+    assert x is not None
+    x, given = x._replace(address=x.address + shift), case.problem(precision, x_folded)
     if direction == "fprop":
-        y = empty(t["dy"].shape, x.dtype)
-        _simt.conv2d_fprop(
-            **at(weight=t["weight"], bias=t["bias"], addend=None, y=y), y_float=False, activation="relu", **common
-        )
+        y = empty(t["dy"].shape, array.dtype)
+        run_product("fprop", given, x=x, weight=t["weight"], bias=t["bias"], y=y, activation="relu")
         return [y]
     dweight, dbias = device(np.ones(t["weight"].shape), np.float32), empty(t["bias"].shape, np.float32)
-    _simt.conv2d_wgrad(**at(dy=t["dy"], dweight=dweight, dbias=dbias), accumulate=True, **common)
+    run_product("wgrad", given, x=x, dy=t["dy"], dweight=dweight, dbias=dbias, accumulate=True)
     return [dweight, dbias]
 
 
@@ -157,12 +134,12 @@ def run_product(
 def test_a_product_of_a_folded_input_has_the_bits_of_one_that_folds(
     case: Case, direction: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tensors = case.tensors(DTYPES[PRECISIONS[precision]])
+    arrays = case.tensors(DTYPES[PRECISIONS[precision]])
     for force in ("", "splits=3"):
         monkeypatch.setenv("ALEXNET_CUDA_FORCE", force)
         for seed in (0, 1):
             with executor_seed(seed):
-                folds, folded = (run_product(case, direction, precision, tensors, flag) for flag in (False, True))
+                folds, folded = (run(case, direction, precision, arrays, flag) for flag in (False, True))
             for actual, expected in zip(folded, folds, strict=True):
                 assert_bits(actual, expected)
 
@@ -171,8 +148,8 @@ def test_a_product_of_a_folded_input_has_the_bits_of_one_that_folds(
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
 def test_so_has_conv1(direction: str, precision: str) -> None:
     case = Case((1, 227, 227, 3, 96, 11, 11), (4, 4))
-    tensors = case.tensors(DTYPES[precision])
-    folds, folded = (run_product(case, direction, precision, tensors, flag) for flag in (False, True))
+    arrays = case.tensors(DTYPES[precision])
+    folds, folded = (run(case, direction, precision, arrays, flag) for flag in (False, True))
     for actual, expected in zip(folded, folds, strict=True):
         assert_bits(actual, expected)
 
@@ -182,13 +159,13 @@ def test_wgrad_of_odd_filters_takes_a_folded_input_too(precision: str) -> None:
     case = Case((2, 21, 18, 3, 13, 7, 6), (4, 3), (2, 1))
     choices = [
         _simt.conv2d_config(
-            direction="wgrad", aligned=True, force="", **case.problem(precision, x_folded=flag)
+            direction="wgrad", aligned=True, force="", problem=case.problem(precision, flag)
         )  # what would be folded for fprop alone
         for flag in (False, True)
     ]
     assert [(choice["fold"], choice["vector"]) for choice in choices] == [(False, False), (True, False)]
-    tensors = case.tensors(DTYPES[PRECISIONS[precision]], whole=True)
-    folds, folded = (run_product(case, "wgrad", precision, tensors, flag) for flag in (False, True))
+    arrays = case.tensors(DTYPES[PRECISIONS[precision]], whole=True)
+    folds, folded = (run(case, "wgrad", precision, arrays, flag) for flag in (False, True))
     for actual, expected in zip(folded, folds, strict=True):
         assert_bits(actual, expected)
 
@@ -196,9 +173,10 @@ def test_wgrad_of_odd_filters_takes_a_folded_input_too(precision: str) -> None:
 @every_precision
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
 def test_a_folded_input_needs_no_room_to_fold(direction: str, precision: str) -> None:
-    problem = CASES["conv1"].problem(precision)
     plain, folded = (
-        _simt.conv2d_config(direction=direction, aligned=True, force="", **problem, x_folded=flag)
+        _simt.conv2d_config(
+            direction=direction, aligned=True, force="", problem=CASES["conv1"].problem(precision, flag)
+        )
         for flag in (False, True)
     )
     size = 2 * 57 * 57 * 48 * np.dtype(DTYPES[PRECISIONS[precision]]).itemsize
@@ -271,49 +249,43 @@ def test_augment_of_no_images(dtype: str) -> None:
     assert augment(21, 0, DTYPES[dtype], reverse=False, layout=layout).size == 0
 
 
-FOLD = {"shape": (2, 9, 8, 3), "stride": (2, 2), "padding": (1, 0), "fold_shape": (5, 4, 12), "dtype": "float32"}
+FOLD = FoldedLayout((9, 8, 3), (2, 2), (1, 0), (5, 4, 12))
+FOLD_TENSORS = {"x": Tensor("x", 0, "float32", (0, 9, 8, 3)), "folded": Tensor("folded", 0, "float32", (0, 5, 4, 12))}
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"shape": (-1, 9, 8, 3)}, "^N is -1"),
-        ({"shape": (2, 9, 8, 0)}, "^C is 0; expected 1 to"),
-        ({"shape": (2, 2**20, 2**20, 3)}, r"^H \* W is more than"),
+        ({"unfolded": (9, 8, 0)}, "^C is 0; expected 1 to"),
+        ({"unfolded": (2**20, 2**20, 3)}, r"^H \* W is more than"),
         ({"stride": (0, 2)}, "^stride is 0; expected 1 to"),
         ({"padding": (0, -1)}, "^padding is -1; expected 0 to"),
         ({"padding": (0, 2**29)}, "^padding is 536870912; expected 0 to 357913941"),
-        (
-            {"fold_shape": (5, 4, 8)},
-            r"^the folded extents are 5 x 4 x 8; expected .* C = 12 and whole 16 bytes, 4 each",
-        ),
-        ({"fold_shape": (5, 4, 13)}, "^the folded extents are 5 x 4 x 13; expected"),
-        ({"dtype": "bfloat16"}, "^the folded extents are 5 x 4 x 12; expected .* 8 each"),
-        ({"fold_shape": (0, 4, 12)}, "^the folded extents are 0 x 4 x 12; expected"),
-        ({"fold_shape": (5, -4, 12)}, "^folded width is -4"),
-        ({"stride": (2**15, 2**15), "fold_shape": (1, 1, 12)}, r"^stride \* stride \* C is more than"),
-        ({"shape": (2**28, 9, 8, 3)}, r"^N \* folded height \* folded width is 5368709120; expected"),
-        ({"dtype": "float64"}, "^dtype is"),
-        ({"folded": 0}, "^folded is a null pointer"),
-        ({"folded": 4}, "^folded is at address .*; expected a multiple of 16"),
-        ({"x": 0}, "^x is a null pointer"),
+        ({"shape": (5, 4, 8)}, r"^the folded extents are 5 x 4 x 8; expected .* C = 12 and whole 16 bytes, 4 each"),
+        ({"shape": (5, 4, 13)}, "^the folded extents are 5 x 4 x 13; expected"),
+        ({"shape": (0, 4, 12)}, "^the folded extents are 0 x 4 x 12; expected"),
+        ({"shape": (5, -4, 12)}, "^folded width is -4"),
+        ({"stride": (2**15, 2**15), "shape": (1, 1, 12)}, r"^stride \* stride \* C is more than"),
+        ({"x": {"dtype": "bfloat16"}}, "^the folded extents are 5 x 4 x 12; expected .* 8 each"),
+        ({"x": {"shape": (2**28, 9, 8, 3)}}, r"^N \* folded height \* folded width is 5368709120; expected"),
+        ({"x": {"dtype": "float64"}}, "^x is of float64"),
+        ({"x": {"shape": (0, 9, 8, 4)}}, r"^x has the shape \[0, 9, 8, 4\]; expected \[0, 9, 8, 3\]"),
+        ({"folded": {"shape": (0, 5, 4, 8)}}, r"^folded has the shape \[0, 5, 4, 8\]; expected \[0, 5, 4, 12\]"),
+        ({"folded": {"address": 4}}, "^folded is at address 4; expected a multiple of 16"),
     ],
     ids=str,
 )
 def test_fold_names_what_it_refuses(change: dict[str, Any], words: str) -> None:
-    x, folded = empty(2 * 9 * 8 * 3, np.float32), empty(2 * 5 * 4 * 12 + 4, np.float32)
-    addresses = at(x=x, folded=folded)
-    for name in ("x", "folded"):
-        if name in change:
-            addresses[name] = change[name] and addresses[name] + change[name]
+    given = {name: tensor._replace(**change.pop(name, {})) for name, tensor in FOLD_TENSORS.items()}
     with pytest.raises(ValueError, match=words):
-        _simt.conv2d_fold(**{**FOLD, **change, **addresses}, stream=0)
+        _simt.conv2d_fold(layout=replace(FOLD, **change), **given, stream=0)
 
 
 def test_fold_refuses_to_write_over_its_input() -> None:
-    room = empty(2 * 5 * 4 * 12, np.float32)
+    room = empty((2, 5, 4, 12), np.float32)
+    given = tensors(x=room.reshape(-1)[: 2 * 9 * 8 * 3].reshape(2, 9, 8, 3), folded=room)
     with pytest.raises(ValueError, match=r"^folded overlaps x; expected memory of its own"):
-        _simt.conv2d_fold(**FOLD, **at(x=room, folded=room), stream=0)
+        _simt.conv2d_fold(layout=FOLD, **given, stream=0)
 
 
 @pytest.mark.parametrize(
@@ -344,4 +316,4 @@ def test_augment_names_what_it_refuses(change: dict[str, Any], words: str) -> No
 def test_a_folded_input_lies_on_16_bytes(direction: str) -> None:
     case = Case((2, 9, 8, 3, 8, 3, 3), (2, 2))
     with pytest.raises(ValueError, match=r"^x is at address \d+; expected a multiple of 16"):
-        run_product(case, direction, "float32", case.tensors(np.float32), True, shift=4)
+        run(case, direction, "float32", case.tensors(np.float32), True, shift=4)

@@ -10,7 +10,7 @@ import pytest
 
 from alexnet_cuda import _simt
 
-from .guarded import DTYPES, assert_bits, at, device, empty
+from .guarded import DTYPES, assert_bits, device, empty, problem, run_product
 
 DIRECTIONS = ("fprop", "dgrad", "wgrad")
 PRECISIONS = {"float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}
@@ -32,22 +32,21 @@ MACHINES = [(132, 228), (108, 164), (72, 100), (128, 100), (148, 228)]
 
 
 def conv2d(
-    direction: str, shape: tuple[int, ...], stride: int = 1, padding: int = 0, groups: int = 1, **options: Any
+    direction: str,
+    shape: tuple[int, ...],
+    stride: int = 1,
+    padding: int = 0,
+    groups: int = 1,
+    *,
+    precision: str = "bfloat16",
+    pitch: tuple[int, int, int] = (0, 0, 0),
+    **options: Any,
 ) -> Any:
-    defaults = {"precision": "bfloat16", "aligned": True, "force": "", "pitch": (0, 0, 0)}
-    return _simt.conv2d_config(
-        direction=direction,
-        shape=shape,
-        stride=(stride, stride),
-        padding=(padding, padding),
-        groups=groups,
-        **{**defaults, **options},
-    )
+    given = problem(shape, precision, stride=(stride, stride), padding=(padding, padding), groups=groups, pitch=pitch)
+    return _simt.conv2d_config(**{"direction": direction, "problem": given, "aligned": True, "force": "", **options})
 
 
-def linear(direction: str, shape: tuple[int, ...], **options: Any) -> Any:
-    defaults = {"precision": "bfloat16", "aligned": True, "force": "", "pitch": (0, 0, 0)}
-    return _simt.linear_config(direction=direction, shape=shape, **{**defaults, **options})
+linear = conv2d  # with three sizes
 
 
 def check_choice(choice: Any) -> None:
@@ -231,7 +230,6 @@ def test_every_tile_gives_the_same_bits(direction: str, precision: str, monkeypa
     sizes = {"x": (rows, inputs), "y": (rows, outputs), "weight": (outputs, inputs)}
     given = {name: device(rng.standard_normal(size), dtype) for name, size in sizes.items()}
     x, y, weight = given.values()
-    problem = {"shape": (rows, inputs, outputs), "pitch": (0, 0, 0), "precision": precision}
     for splits in (1, 2):
         results = {}
         for tile in ("128x128", "128x96", "192x48", "64x64", "16x128"):
@@ -239,18 +237,13 @@ def test_every_tile_gives_the_same_bits(direction: str, precision: str, monkeypa
             choice = linear(direction, (rows, inputs, outputs), precision=precision, force=force)
             assert choice["splits"] == splits
             monkeypatch.setenv("ALEXNET_CUDA_FORCE", force)
-            workspace = empty(choice["workspace_bytes"], np.uint8)
             out = empty(sizes[{"fprop": "y", "dgrad": "x", "wgrad": "weight"}[direction]], np.float32)
-            arguments = {**problem, "workspace_bytes": workspace.size, "stream": 0, **at(workspace=workspace)}
-            if direction == "fprop":
-                arrays = at(x=x, weight=weight, bias=None, addend=None, y=out)
-                _simt.linear_fprop(**arrays, **arguments, y_float=True, activation="none")
-            elif direction == "dgrad":
-                _simt.linear_dgrad(
-                    **at(dy=y, weight=weight, mask=None, addend=None, dx=out), **arguments, dx_float=True
-                )
-            else:
-                _simt.linear_wgrad(**at(x=x, dy=y, dweight=out, dbias=None), **arguments, accumulate=False)
+            arrays = {
+                "fprop": {"x": x, "weight": weight, "y": out},
+                "dgrad": {"dy": y, "weight": weight, "dx": out},
+                "wgrad": {"x": x, "dy": y, "dweight": out},
+            }[direction]
+            run_product(direction, problem((rows, inputs, outputs), precision), **arrays)
             results[choice["tile"]] = out
         assert len(results) == (3 if direction == "wgrad" else 5)
         first, *others = results.values()
@@ -295,15 +288,8 @@ def test_workspace_serves_every_alignment() -> None:
     for direction in DIRECTIONS:
         for layer in CONV2D.values():
             shape, stride, padding, groups = layer
-            needed = _simt.conv2d_workspace_bytes(
-                direction=direction,
-                shape=shape,
-                stride=(stride, stride),
-                padding=(padding, padding),
-                groups=groups,
-                pitch=(0, 0, 0),
-                precision="bfloat16",
-            )
+            options = {"stride": (stride, stride), "padding": (padding, padding), "groups": groups}
+            needed = _simt.conv2d_workspace_bytes(direction=direction, problem=problem(shape, "bfloat16", **options))
             assert needed == max(conv2d(direction, *layer, aligned=a)["workspace_bytes"] for a in (True, False))
 
 
