@@ -15,11 +15,12 @@ import pytest
 
 from alexnet_cuda import _simt
 from alexnet_cuda.backends.cpu.dropout import DropoutParams
+from alexnet_cuda.backends.cpu.lrn import LrnParams
 from alexnet_cuda.backends.cpu.sgd import SgdParams
 from alexnet_cuda.backends.kernels._runtime import Tensor
 from alexnet_cuda.backends.kernels.conv2d import Problem
 
-from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed, problem, run_product, tensors
+from .guarded import DTYPES, Array, assert_bits, device, empty, executor_seed, problem, run_product, tensors
 
 PRECISIONS: dict[str, Any] = {**DTYPES, "tf32": np.float32}
 
@@ -489,35 +490,32 @@ def test_bad_argument_is_named(direction: str, changes: dict[str, Any], message:
 
 def test_softmax_refuses_what_it_cannot_do() -> None:
     logits = normal((4, CLASSES), "float32", "logits")
-    for arguments, message in (
-        ({"columns": 71}, "^columns is 71; expected 0 to 70"),
-        ({"columns": -2}, "^columns is -2"),
-        ({"first_column": 71}, "^first_column is 71"),
-        ({"first_column": 30, "columns": 41}, "^columns is 41; expected 0 to 40"),
-        ({"dlogits_dtype": "int8"}, '^dlogits_dtype is "int8"; expected float32, bfloat16 or float16'),
-        ({"dlogits_dtype": "bfloat16"}, "^dlogits overlaps logits"),
-        ({"columns": 35}, "^dlogits overlaps logits"),
+    for dlogits, first_column, message in (
+        (empty((4, 71), np.float32), 0, "^the columns of dlogits is 71; expected 0 to 70"),
+        (empty((4, 41), np.float32), 30, "^the columns of dlogits is 41; expected 0 to 40"),
+        (empty((3, 5), np.float32), 0, r"^dlogits has the shape \[3, 5\]; expected \[4, 5\]"),
+        (logits, 71, "^first_column is 71"),
+        (logits.view(np.float16)[:, :CLASSES], 0, "^dlogits has a pitch of 140"),
+        (logits.reshape(-1)[: 4 * 35].reshape(4, 35), 0, "^dlogits overlaps logits"),
+        (logits.reshape(-1).view(np.float16)[: 4 * CLASSES].reshape(4, CLASSES), 0, "^dlogits overlaps logits"),
     ):
         with pytest.raises(ValueError, match=message):
-            cross_entropy(logits, logits, **arguments)
+            cross_entropy(logits, dlogits, first_column)
 
 
 def test_copy_refuses_what_it_cannot_do() -> None:
     x, y = empty((4, 8), np.float32), empty((4, 8), np.float32)
     halves = y.view(np.float16)[:, :8]
-    for a, b, arguments, message in (
-        (x, y, {"x_dtype": "int8"}, '^x_dtype is "int8"; expected'),
-        (x, y, {"y_dtype": "int8"}, '^y_dtype is "int8"; expected'),
-        (x, y, {"x_pitch": 7}, "^x_pitch is 7; expected 8 to"),
-        (x, y, {"rows": -1}, "^rows is -1"),
-        (x, y, {"columns": 2**40}, "^columns is"),
-        (x, y, {"rows": 5}, "^x is at address .*expected memory from allocate"),
-        (y, halves, {}, "^y overlaps x"),
-        (y[:3], y[1:], {}, "^y overlaps x"),
-        (y[:, :5], y[:, 3:], {"columns": 5}, "^y overlaps x"),
+    for a, b, message in (
+        (x.view(np.int32), y, "^x is of int32; expected float32, bfloat16 or float16"),
+        (x, y.view(np.int32), "^y is of int32; expected"),
+        (x, y[:, :7], r"^y has the shape \[4, 7\]; expected \[4, 8\]"),
+        (y, halves, "^y overlaps x"),
+        (y[:3], y[1:], "^y overlaps x"),
+        (y[:, :5], y[:, 3:], "^y overlaps x"),
     ):
         with pytest.raises(ValueError, match=message):
-            copy_columns(a, None, b, **arguments)
+            copy_columns(a, None, b)
     with pytest.raises(ValueError, match=r"^y overlaps addend"):
         copy_columns(x[:3], y[:3], y[1:])
 
