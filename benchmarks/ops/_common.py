@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alexnet_cuda.backends.cpu.conv2d import Conv2dShape
+
 from ..harness.cases import Case, Tensor
 from ..harness.check import Sample
 from ..harness.values import Values
@@ -31,6 +33,15 @@ def multiply_precision(case: Case) -> str | None:
 def operand(case: Case, shape: tuple[int, ...], scale: int = 0) -> Tensor:
     """What a matrix product multiplies: of the network's type, and for TF32 of numbers that it does not round."""
     return Tensor(shape, case.dtype, scale, rounded="tf32" if case.precision == "tf32" else "")
+
+
+def product_config(case: Case, shape: Conv2dShape) -> dict[str, Any]:
+    """Tile, splits and modelled time of our kernel for a convolution."""
+    from alexnet_cuda import _simt
+    from alexnet_cuda.backends.kernels.conv2d import Problem
+
+    problem, direction = Problem(shape, case.precision), case.direction.partition("_")[0]
+    return dict(_simt.conv2d_config(direction=direction, problem=problem, aligned=True, force=""))
 
 
 def bias(case: Case, length: int) -> Tensor:

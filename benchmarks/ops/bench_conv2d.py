@@ -17,6 +17,7 @@ from ._common import (
     cross,
     multiply_precision,
     operand,
+    product_config,
     sgd_parameters,
     update_samples,
     updated_tensors,
@@ -59,22 +60,10 @@ def flops(case: Case) -> int:
 
 def launch(case: Case) -> dict[str, Any]:
     """Tile, splits and modelled time of our kernel."""
-    from alexnet_cuda import _simt
+    from alexnet_cuda.ops.conv2d import problem
 
     s = conv(case)
-    return dict(
-        _simt.conv2d_config(
-            direction=case.direction.partition("_")[0],
-            aligned=True,
-            force="",
-            shape=(s.N, s.H, s.W, s.C, s.K, s.R, s.S),
-            stride=(s.stride, s.stride),
-            padding=(s.padding, s.padding),
-            groups=s.groups,
-            pitch=(0, 0, 0),
-            precision=case.precision,
-        )
-    )
+    return product_config(case, problem((s.N, s.H, s.W, s.C), s.K, (s.R, s.S), s.stride, s.padding, s.groups))
 
 
 def prepare(case: Case, a: Any) -> None:

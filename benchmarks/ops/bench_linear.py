@@ -17,6 +17,7 @@ from ._common import (
     cross,
     multiply_precision,
     operand,
+    product_config,
     sgd_parameters,
     update_samples,
     updated_tensors,
@@ -60,18 +61,9 @@ def flops(case: Case) -> int:
 
 def launch(case: Case) -> dict[str, Any]:
     """Tile, splits and modelled time of our kernel."""
-    from alexnet_cuda import _simt
+    from alexnet_cuda.backends.kernels.linear import as_conv2d
 
-    return dict(
-        _simt.linear_config(
-            direction=case.direction.partition("_")[0],
-            aligned=True,
-            force="",
-            shape=sizes(case),
-            pitch=(0, 0, 0),
-            precision=case.precision,
-        )
-    )
+    return product_config(case, as_conv2d(*sizes(case)))
 
 
 def prepare(case: Case, a: Any) -> None:

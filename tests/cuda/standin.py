@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import bisect
 import ctypes
+import dataclasses
 import inspect
 import types
 import weakref
@@ -217,6 +218,14 @@ class Pinned(bytearray):
     """As cupy.cuda.PinnedMemoryPointer."""
 
 
+def without_arrays(value: Any) -> Any:
+    """Options as the extension reads them, of which what is put on a stream keeps no memory alive."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    arrays = [f.name for f in dataclasses.fields(value) if hasattr(getattr(value, f.name), "dtype")]
+    return dataclasses.replace(value, **dict.fromkeys(arrays))
+
+
 class Extension:
     """`_cuda`: the launches of `_simt` put on streams, its pure functions as they are."""
 
@@ -239,8 +248,10 @@ class Extension:
             assert there.device == self._driver.device, "a launch on a stream of another device"
             self._driver.launches.append(name)
             self._driver.note(there, *arguments.values())
-            there.put(lambda: (function(**arguments, stream=0), self._driver.ran.append(name)))
+            plain = {name: without_arrays(value) for name, value in arguments.items()}
+            there.put(lambda: (function(**plain, stream=0), self._driver.ran.append(name)))
 
+        launch.__doc__ = function.__doc__  # by which it is known to take Tensors
         return launch
 
 

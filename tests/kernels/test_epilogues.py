@@ -191,7 +191,7 @@ def test_dgrad_through_relu_and_dropout(layer: Layer, precision: str, splits: bo
 SGD = SgdParams(None, None, None, rate_factor=2.0, momentum=0.9, weight_decay=0.05, gradient_scale=0.25)
 
 
-def sgd_in_one(layer: Layer, precision: str, tensors: dict[str, Array], keep_gradient: bool) -> dict[str, Array]:
+def sgd_in_one(layer: Layer, precision: str, operands: dict[str, Array], keep_gradient: bool) -> dict[str, Array]:
     """Weights, velocity, their copy and the gradient after a wgrad that does the step."""
     dtype = PRECISIONS[precision]
     state = {"weights": layer.tensor("weight", np.float32, "w"), "velocity": layer.tensor("weight", np.float32, "v")}
@@ -201,14 +201,14 @@ def sgd_in_one(layer: Layer, precision: str, tensors: dict[str, Array], keep_gra
         state["dweight"] = layer.tensor("weight", np.float32)
     given = {f"sgd_{name}": value for name, value in state.items() if name != "dweight"}
     given |= {"sgd": SGD, "sgd_learning_rate": device([0.01], np.float32), "dweight": state.get("dweight")}
-    layer.run("wgrad", precision, **tensors, **given)
+    layer.run("wgrad", precision, **operands, **given)
     return state
 
 
-def sgd_in_two(layer: Layer, precision: str, tensors: dict[str, Array], keep_gradient: bool) -> dict[str, Array]:
+def sgd_in_two(layer: Layer, precision: str, operands: dict[str, Array], keep_gradient: bool) -> dict[str, Array]:
     """The same by wgrad and then sgd, which takes dense tensors alone."""
     dweight = layer.tensor("weight", np.float32)
-    layer.run("wgrad", precision, **tensors, dweight=dweight, dbias=None, accumulate=False)
+    layer.run("wgrad", precision, **operands, dweight=dweight, dbias=None, accumulate=False)
     weights, velocity = (device(layer.tensor("weight", np.float32, name)) for name in ("w", "v"))
     copy = None if PRECISIONS[precision] == np.float32 else empty(weights.shape, DTYPES[precision])
     gradient, learning_rate = device(dweight), device([0.01], np.float32)

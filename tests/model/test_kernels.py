@@ -42,6 +42,15 @@ def train(model: Model, steps: int = 3) -> list[float]:
     return [model.train_step(IMAGES, LABELS, learning_rate=0.02).loss for _ in range(steps)]
 
 
+@pytest.mark.parametrize("device", [ONE, TWO], ids=["one", "two"])
+def test_a_step_after_the_first_plans_nothing(device: Any) -> None:
+    model = tiny(devices=device)
+    train(model, 1)
+    first = _simt.conv2d_plan_count()
+    train(model, 2)
+    assert _simt.conv2d_plan_count() == first > 0
+
+
 def distance(actual: Array, expected: Array) -> float:
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 

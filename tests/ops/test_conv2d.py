@@ -13,6 +13,7 @@ from alexnet_cuda.backends.cpu import conv2d as implementation
 from alexnet_cuda.ops import conv2d
 from alexnet_cuda.ops.sgd import SgdParams
 
+from ..kernels.guarded import problem
 from .backends import Backend, ChannelRange, assert_alignment_changes_nothing, assert_repeats
 from .conv2d_cases import (
     ALEXNET,
@@ -150,14 +151,9 @@ def test_every_tile(kernels: Backend, product: Precision, direction: str, pins: 
     if direction == "wgrad" and tile in ((16, 128), (192, 48)):
         tile = (64, 64)  # where none fits the pin is passed over, and the choice is free
         pins = "tile=64x64,splits=1"
+    shape = (LARGE.n, *LARGE.hw, LARGE.c, LARGE.k, *LARGE.rs)
     chosen = kernels.extension.conv2d_config(
-        direction=direction,
-        shape=(LARGE.n, *LARGE.hw, LARGE.c, LARGE.k, *LARGE.rs),
-        **LARGE.options,
-        precision=product.name,
-        aligned=True,
-        force=pins,
-        pitch=(0, 0, 0),
+        direction=direction, problem=problem(shape, product.name, **LARGE.options), aligned=True, force=pins
     )
     assert (chosen["tile"][:2], chosen["vector"]) == (tile, True)
     with pinned(pins):
@@ -379,7 +375,7 @@ def test_an_addend_or_mask_that_lies_otherwise_than_out_is_added_or_refused(
 
     for name, call in (("addend", fprop), ("mask", dgrad)):
         if backend.kernels:
-            with pytest.raises(ValueError, match=f"{name} must lie as out does"):
+            with pytest.raises(ValueError, match=f"^{name} has a pitch of"):
                 call()
         else:
             call()

@@ -53,7 +53,7 @@ def fprop(
     """Write the convolution, plus addend and bias, through activation and dropout, to `out` [N, P, Q, K]."""
     runtime = runtime_of(x)
     arrays = {"x": x, "weight": weight, "bias": bias, "addend": addend, "y": out}
-    arrays["dropout_step"] = None if dropout is None else dropouts.step(runtime, dropout)
+    arrays["dropout_step"] = None if dropout is None else dropouts.step(runtime, dropout, "dropout.step")
     problem = _problem(s, precision, x, out, weight, folded)
     _call(runtime, "fprop", problem, arrays, activation=activation, dropout=dropout)
 
@@ -89,7 +89,7 @@ def wgrad(
 ) -> None:
     """Write the gradients by weights [K, R, S, C / groups] and bias [K], or update the weights by the former."""
     runtime = runtime_of(x)
-    state = dict.fromkeys(updates.ARRAYS) if sgd is None else updates.arrays(runtime, sgd)
+    state = dict.fromkeys(updates.ARRAYS) if sgd is None else updates.arrays(runtime, sgd, "sgd.learning_rate")
     arrays = {"x": x, "dy": dy, "dweight": dweight, "dbias": dbias, **{f"sgd_{n}": a for n, a in state.items()}}
     problem = _problem(s, precision, x, dy, dweight if sgd is None else sgd.weight, folded)
     _call(runtime, "wgrad", problem, arrays, accumulate=accumulate, sgd=sgd)
@@ -103,9 +103,7 @@ def _problem(
     return Problem(s, precision or x.dtype.name, pitch, folded is not None)
 
 
-def _call(
-    runtime: Runtime, direction: str, problem: Problem, arrays: dict[str, Array | None], **options: Any
-) -> None:
+def _call(runtime: Runtime, direction: str, problem: Problem, arrays: dict[str, Array | None], **options: Any) -> None:
     size = runtime.module.conv2d_workspace_bytes(problem=problem, direction=direction)
     arrays["workspace"] = runtime.workspace(size)
     runtime.call(f"conv2d_{direction}", arrays, problem=problem, **options)

@@ -12,9 +12,9 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
     ``p.step`` is a number, or a uint64 array of one element that is read when the kernel runs.
     """
     runtime = runtime_of(x)
-    runtime.call("dropout_apply", {"x": x, "y": out, "step": step(runtime, p)}, dropout=p)
+    runtime.call("dropout_apply", {"x": x, "y": out, "step": step(runtime, p, "step")}, dropout=p)
 
 
-def step(runtime: Runtime, p: DropoutParams) -> Array:
-    """``p.step`` in device memory."""
-    return runtime.in_device_memory("dropout.step", p.step, "uint64")
+def step(runtime: Runtime, p: DropoutParams, name: str) -> Array:
+    """``p.step`` in device memory; `name` is for errors."""
+    return runtime.in_device_memory(name, p.step, "uint64")
