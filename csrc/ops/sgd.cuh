@@ -14,7 +14,7 @@ namespace alexnet {
 // copy. The one place of this arithmetic: sgd_kernel and the wgrad kernels that update at once give the same bits.
 template <typename C>
 struct SgdStep {
-  float* weights;
+  float* weights;  // of the gradient's shape and pitch, like velocity and copy
   float* velocity;
   C* copy;                     // may be null
   const float* learning_rate;  // [1]
