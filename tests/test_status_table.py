@@ -164,11 +164,12 @@ def repository(root: Path) -> None:
         "csrc/ops/relu.cu": "",
         "csrc/ops/sgd.h": "",
         "csrc/ops/sgd.cu": "",
-        "csrc/ops/tanh.h": "",
-        "csrc/ops/tanh.cu": "",
+        "csrc/ops/table.h": 'kName = "tanh"; kName = "cosh"',
+        "csrc/ops/table.cu": "",
         "csrc/ops/pool_plan.h": "",
         "csrc/ops/relu_float16.cu": "",
         "python/alexnet_cuda/backends/cpu/relu.py": "",
+        "python/alexnet_cuda/backends/cpu/table.py": "",
         "tests/ops/backends.py": "BACKENDS = {}",
         "tests/ops/test_relu.py": "def test(backend: Backend) -> None: ...",
         "tests/test_config.py": "_simt.relu_fprop_config(x); _simt.tanh_bprop(x)",
@@ -182,16 +183,16 @@ def repository(root: Path) -> None:
 def test_operations_are_found_in_the_sources(tmp_path: Path) -> None:
     repository(tmp_path)
     found = {op.name: op for op in status_table.find_operations(tmp_path)}
-    assert list(found) == ["relu", "sgd", "tanh"]
-    assert (found["relu"].numpy, found["sgd"].numpy) == (True, False)
+    assert list(found) == ["cosh", "relu", "sgd", "tanh"]
+    assert [op.numpy for op in found.values()] == [True, True, False, True]
     # A launch choice runs no kernel; a call does, and so do an operation's tests once there is the backend.
-    assert [op.executor for op in found.values()] == [False, False, True]
+    assert [op.executor for op in found.values()] == [False, False, False, True]
     (tmp_path / "tests" / "ops" / "backends.py").write_text('BACKENDS = {"simt": 1}')
-    assert [op.executor for op in status_table.find_operations(tmp_path)] == [True, False, True]
+    assert [op.executor for op in status_table.find_operations(tmp_path)] == [False, True, False, True]
     parts = tmp_path / "benchmarks" / "gpu_check_parts"
     parts.mkdir(parents=True)
     (parts / "small_calls.py").write_text('CALLS = {\n    "sgd": sgd,\n}')
-    assert [op.executor for op in status_table.find_operations(tmp_path)] == [True, True, True]
+    assert [op.executor for op in status_table.find_operations(tmp_path)] == [False, True, True, True]
 
 
 def test_only_committed_reports_are_read(tmp_path: Path) -> None:

@@ -41,9 +41,16 @@ class Operation:
 
 
 def find_operations(root: Path) -> list[Operation]:
-    """Return the operations that have kernels: csrc/ops holds a header and a source of that name."""
-    sources = root / "csrc" / "ops"
-    names = sorted(path.stem for path in sources.glob("*.h") if path.with_suffix(".cu").exists())
+    """Return the operations that have kernels: csrc/ops holds a header and a source of that name.
+
+    A header with a table of several is not an operation but they are, by their ``kName``.
+    """
+    headers = [path for path in (root / "csrc" / "ops").glob("*.h") if path.with_suffix(".cu").exists()]
+    files = {
+        name: path.stem
+        for path in headers
+        for name in re.findall(r'kName = "(\w+)"', path.read_text(encoding="utf-8")) or [path.stem]
+    }
     tests = {path: path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py")}
     backends = tests.get(root / "tests" / "ops" / "backends.py", "")
     # Tests run the small set of the GPU check on every backend there is, too.
@@ -52,7 +59,7 @@ def find_operations(root: Path) -> list[Operation]:
     )
     numpy = root / "python" / "alexnet_cuda" / "backends" / "cpu"
     result = []
-    for name in names:
+    for name in sorted(files):
         # A test of the extension itself, or the operation's tests, which run on every backend there is.
         called = re.compile(rf"\b_simt\.{name}(_({DIRECTIONS}))?\(")
         own = tests.get(root / "tests" / "ops" / f"test_{name}.py", "")
@@ -60,7 +67,7 @@ def find_operations(root: Path) -> list[Operation]:
             '"simt"' in backends and ("backend: Backend" in own or f'"{name}": {name},' in small)
         )
         # The bias has no file of its own there: it is part of convolution and FC.
-        result.append(Operation(name, (numpy / f"{name}.py").exists() or name == "bias", True, executed))
+        result.append(Operation(name, (numpy / f"{files[name]}.py").exists() or name == "bias", True, executed))
     return result
 
 

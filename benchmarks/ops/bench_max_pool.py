@@ -41,7 +41,9 @@ def launch(case: Case) -> dict[str, Any]:
     from alexnet_cuda import _simt
 
     choose_config = getattr(_simt, f"max_pool_{case.direction}_config")
-    return dict(choose_config(**launch_sizes(maps(case)), size=POOL, stride=STRIDE, dtype=case.dtype, aligned=True))
+    return dict(
+        choose_config(**launch_sizes(maps(case)), pool_size=POOL, pool_stride=STRIDE, dtype=case.dtype, aligned=True)
+    )
 
 
 def prepare(case: Case, a: Any) -> None:

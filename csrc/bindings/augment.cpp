@@ -1,62 +1,66 @@
 #include "ops/augment.h"
 
-#include <array>
-
-#include <pybind11/stl.h>
-
 #include "bindings/fold.h"
 #include "bindings/images.h"
 #include "bindings/ops.h"
 
 namespace py = pybind11;
+using namespace py::literals;
 
 namespace alexnet::bindings {
 namespace {
 
-constexpr FoldExtents kUnfolded{0, 0, 0};
-
-// The views' own shape, or that of the views folded.
-FoldShape check_view(int64_t count, int64_t size, int64_t channels, const Pair& stride, const Pair& padding,
-                     const FoldExtents& extents, DType dtype) {
-  check_size("size", size, 1);
-  check_size("channels", channels, 3, extents == kUnfolded ? 4 : 3);
-  check_size("count", count);
-  check_image({{"size", size}, {"size", size}, {"channels", channels}});
-  if (extents != kUnfolded) return check_fold(count, size, size, 3, stride, padding, extents, dtype);
-  return unfolded_view(static_cast<int>(count), static_cast<int>(size), static_cast<int>(channels));
+// y: the views themselves, or the views folded.
+FoldShape check_view(const Tensor& y, const std::optional<FoldOptions>& folded) {
+  if (!folded) {
+    const Images view = check_images(y);
+    if (view.height != view.width || view.channels < 3 || view.channels > 4) {
+      y.fail("has views of " + std::to_string(view.height) + " x " + std::to_string(view.width) + " x " +
+                 std::to_string(view.channels),
+             "square ones of 3 or 4 channels");
+    }
+    return unfolded_view(static_cast<int>(view.images), static_cast<int>(view.height), static_cast<int>(view.channels));
+  }
+  const auto [height, width, channels] = folded->unfolded;
+  const auto [folded_h, folded_w, folded_c] = folded->shape;
+  if (height != width || channels != 3) {
+    throw std::invalid_argument("folded is of views " + std::to_string(height) + " x " + std::to_string(width) + " x " +
+                                std::to_string(channels) + "; expected square ones of 3 channels");
+  }
+  const int64_t count = check_images(y).images;
+  y.of_shape({count, folded_h, folded_w, folded_c});
+  return check_fold(count, height, width, channels, folded->stride, folded->padding, folded->shape, y.floating());
 }
 
-void augment(uintptr_t images, uintptr_t top, uintptr_t left, uintptr_t mirrored, uintptr_t shift, uintptr_t y,
-             int64_t count, int64_t height, int64_t width, int64_t size, int64_t channels,
-             const std::array<double, 3>& mean, const std::array<double, 3>& std, bool reverse_channels,
-             const std::string& dtype, uintptr_t stream, const Pair& fold_stride, const Pair& fold_padding,
-             const FoldExtents& fold_shape) {
+void augment(const Tensor& images, const Tensor& top, const Tensor& left, const Tensor& mirrored, const Tensor& shift,
+             const Tensor& y, const std::array<double, 3>& mean, const std::array<double, 3>& std,
+             bool reverse_channels, const std::optional<FoldOptions>& folded, uintptr_t stream) {
   AugmentParams params{};
-  params.dtype = parse_dtype(dtype);
-  const int64_t pixels = check_batch("count", count, check_image({{"height", height}, {"width", width}, {"3", 3}}));
-  params.shape = check_view(count, size, channels, fold_stride, fold_padding, fold_shape, params.dtype);
-  if (size > height || size > width) {
-    throw std::invalid_argument("size is " + std::to_string(size) + "; expected at most the images' extent, " +
-                                std::to_string(height) + " x " + std::to_string(width));
+  const Images given = check_images(images);
+  params.dtype = y.floating();
+  params.shape = check_view(y, folded);
+  const int64_t count = params.shape.n, size = params.shape.h;
+  if (size > given.height || size > given.width) {
+    throw std::invalid_argument("the views' size is " + std::to_string(size) +
+                                "; expected at most the images' extent, " + std::to_string(given.height) + " x " +
+                                std::to_string(given.width));
   }
-  const bool folded = fold_shape != kUnfolded;
-  check_batch("count", count, size * size * channels);
   for (int i = 0; i < 3; ++i) {
     check_finite("mean", mean[i]);
     check_finite("std", std[i], FLT_MIN);
     params.mean[i] = mean[i];
     params.std[i] = std[i];
   }
-  params.height = static_cast<int>(height);
-  params.width = static_cast<int>(width);
-  params.channels = static_cast<int>(channels);
+  params.height = static_cast<int>(given.height);
+  params.width = static_cast<int>(given.width);
+  params.channels = folded ? 3 : static_cast<int>(y.columns());
   params.reverse_channels = reverse_channels;
-  params.images = check_pointer<const uint8_t>("images", images, pixels, 1);
-  params.top = check_pointer<const int64_t>("top", top, count, sizeof(int64_t));
-  params.left = check_pointer<const int64_t>("left", left, count, sizeof(int64_t));
-  params.mirrored = check_pointer<const uint8_t>("mirrored", mirrored, count, 1);
-  params.shift = check_pointer<const float>("shift", shift, 3 * count, sizeof(float));
-  params.y = check_pointer<void>("y", y, params.shape.folded_count(), dtype_bytes(params.dtype), folded ? 16 : 0);
+  params.images = images.of_shape({count, given.height, given.width, 3}).data<const uint8_t>();
+  params.top = top.of_shape({count}).data<const int64_t>();
+  params.left = left.of_shape({count}).data<const int64_t>();
+  params.mirrored = mirrored.of_shape({count}).data<const uint8_t>();
+  params.shift = shift.of_shape({count, 3}).data<const float>();
+  params.y = y.data<void>(folded ? 16 : 0);
   launch_augment(params, to_stream(stream));
 }
 
@@ -75,17 +79,13 @@ py::dict augment_choice(int64_t images, int64_t elements, const std::string& dty
 }  // namespace
 
 void bind_augment(py::module_& module) {
-  using Unlocked = py::call_guard<py::gil_scoped_release>;
-  module.def("augment", &augment, py::kw_only(), py::arg("images"), py::arg("top"), py::arg("left"),
-             py::arg("mirrored"), py::arg("shift"), py::arg("y"), py::arg("count"), py::arg("height"), py::arg("width"),
-             py::arg("size"), py::arg("channels"), py::arg("mean"), py::arg("std"), py::arg("reverse_channels"),
-             py::arg("dtype"), py::arg("stream"), py::arg("fold_stride") = Pair{1, 1},
-             py::arg("fold_padding") = Pair{0, 0}, py::arg("fold_shape") = kUnfolded, Unlocked(),
-             "y = (pixel + shift - mean) / std of each uint8 image's view; a fourth channel is zero; the caller "
-             "answers for corners that lie in the images. With fold_shape (height, width, channels) y is on 16 bytes "
-             "and what conv2d_fold would make of the views.");
-  module.def("augment_config", &augment_choice, py::kw_only(), py::arg("images"), py::arg("elements"), py::arg("dtype"),
-             py::arg("aligned"),
+  bind_launch(module, "augment", &augment,
+              "y = (pixel + shift - mean) / std of each uint8 image's view; a fourth channel is zero; the caller "
+              "answers for corners that lie in the images. With `folded`, of the views, y is on 16 bytes and what "
+              "conv2d_fold would make of them.",
+              "images"_a, "top"_a, "left"_a, "mirrored"_a, "shift"_a, "y"_a, "mean"_a, "std"_a, "reverse_channels"_a,
+              "folded"_a);
+  module.def("augment_config", &augment_choice, py::kw_only(), "images"_a, "elements"_a, "dtype"_a, "aligned"_a,
              "Launch choice of augment; elements: of an image's y; aligned: y is a multiple of 16 bytes.");
 }
 

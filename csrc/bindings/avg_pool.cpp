@@ -4,47 +4,39 @@
 #include "bindings/ops.h"
 
 namespace py = pybind11;
+using namespace py::literals;
 
 namespace alexnet::bindings {
 namespace {
 
-void avg_pool_fprop(uintptr_t x, uintptr_t y, int64_t images, int64_t height, int64_t width, int64_t channels,
-                    int64_t size, int64_t stride, const std::string& dtype, uintptr_t stream) {
+void avg_pool_fprop(const Tensor& x, const Tensor& y, int64_t pool_size, int64_t pool_stride, uintptr_t stream) {
   AvgPoolFpropParams params{};
-  params.dtype = parse_dtype(dtype);
-  params.shape = check_pool_shape(images, height, width, channels, size, stride);
-  const int64_t inputs = images * params.shape.input_elements(), outputs = images * params.shape.output_elements();
-  const int bytes = dtype_bytes(params.dtype);
-  params.x = check_pointer<const void>("x", x, inputs, bytes);
-  params.y = check_pointer<void>("y", y, outputs, bytes);
-  check_disjoint("y", params.y, outputs * bytes, "x", params.x, inputs * bytes);
+  params.dtype = x.floating();
+  params.shape = check_pool(check_images(x), pool_size, pool_stride);
+  params.x = x.data<const void>();
+  params.y = y.of_dtype(x.dtype.c_str()).of_shape(output_extents(params.shape)).data<void>();
+  check_disjoint(y, x);
   launch_avg_pool_fprop(params, to_stream(stream));
 }
 
-void avg_pool_bprop(uintptr_t dy, uintptr_t dx, int64_t images, int64_t height, int64_t width, int64_t channels,
-                    int64_t size, int64_t stride, const std::string& dtype, uintptr_t stream) {
+void avg_pool_bprop(const Tensor& dy, const Tensor& dx, int64_t pool_size, int64_t pool_stride, uintptr_t stream) {
   AvgPoolBpropParams params{};
-  params.dtype = parse_dtype(dtype);
-  params.shape = check_pool_shape(images, height, width, channels, size, stride);
-  const int64_t inputs = images * params.shape.input_elements(), outputs = images * params.shape.output_elements();
-  const int bytes = dtype_bytes(params.dtype);
-  params.dy = check_pointer<const void>("dy", dy, outputs, bytes);
-  params.dx = check_pointer<void>("dx", dx, inputs, bytes);
-  check_disjoint("dx", params.dx, inputs * bytes, "dy", params.dy, outputs * bytes);
+  params.dtype = dx.floating();
+  params.shape = check_pool(check_images(dx), pool_size, pool_stride);
+  params.dy = dy.of_dtype(dx.dtype.c_str()).of_shape(output_extents(params.shape)).data<const void>();
+  params.dx = dx.data<void>();
+  check_disjoint(dx, dy);
   launch_avg_pool_bprop(params, to_stream(stream));
 }
 
 }  // namespace
 
 void bind_avg_pool(py::module_& module) {
-  using Unlocked = py::call_guard<py::gil_scoped_release>;
-  module.def("avg_pool_fprop", &avg_pool_fprop, py::kw_only(), py::arg("x"), py::arg("y"), py::arg("images"),
-             py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("size"), py::arg("stride"),
-             py::arg("dtype"), py::arg("stream"), Unlocked(), "y = means over windows.");
-  module.def("avg_pool_bprop", &avg_pool_bprop, py::kw_only(), py::arg("dy"), py::arg("dx"), py::arg("images"),
-             py::arg("height"), py::arg("width"), py::arg("channels"), py::arg("size"), py::arg("stride"),
-             py::arg("dtype"), py::arg("stream"), Unlocked(),
-             "dx = sum of dy / size^2 over the windows that cover the element; sizes are those of the input.");
+  bind_launch(module, "avg_pool_fprop", &avg_pool_fprop, "y = means over windows.", "x"_a, "y"_a, "pool_size"_a,
+              "pool_stride"_a);
+  bind_launch(module, "avg_pool_bprop", &avg_pool_bprop,
+              "dx = sum of dy / pool_size^2 over the windows that cover the element.", "dy"_a, "dx"_a, "pool_size"_a,
+              "pool_stride"_a);
 }
 
 }  // namespace alexnet::bindings

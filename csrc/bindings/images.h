@@ -7,8 +7,10 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
-#include "bindings/validate.h"
+#include "bindings/options.h"
+#include "bindings/tensor.h"
 #include "ops/lrn.h"
 #include "ops/max_pool.h"
 
@@ -43,50 +45,79 @@ inline int64_t check_batch(const char* name, int64_t images, int64_t image_eleme
   return images * image_elements;
 }
 
-inline LrnWindow check_lrn_window(int64_t channels, int64_t groups, int64_t size, double k, double alpha, double beta) {
+struct Images {
+  int64_t images, height, width, channels;
+
+  int64_t pixels() const { return height * width; }
+};
+
+inline Images check_images(const Images& x) {
+  check_batch("images", x.images, check_image({{"height", x.height}, {"width", x.width}, {"channels", x.channels}}));
+  check_size("channels", x.channels, 1);
+  return x;
+}
+// Of a tensor [images, height, width, channels].
+inline Images check_images(const Tensor& x) {
+  if (x.shape.size() != 4) x.fail("has " + std::to_string(x.shape.size()) + " dimensions", "4");
+  return check_images({x.shape[0], x.shape[1], x.shape[2], x.shape[3]});
+}
+
+struct LrnOptions {
+  static constexpr char kDataclass[] = "LrnParams";
+  int64_t groups, size;
+  double k = 1.0, alpha = 0.0, beta = 0.75;
+
+  bool read(pybind11::handle p) {
+    return read_field(p, "groups", groups) && read_field(p, "size", size) && read_field(p, "k", k) &&
+           read_field(p, "alpha", alpha) && read_field(p, "beta", beta);
+  }
+};
+
+inline LrnWindow check_lrn_window(int64_t channels, const LrnOptions& given) {
   check_size("channels", channels, 1);
-  check_size("groups", groups, 1);
-  if (channels % groups != 0) {
-    throw std::invalid_argument("groups is " + std::to_string(groups) + "; expected a divisor of channels, " +
+  check_size("groups", given.groups, 1);
+  if (channels % given.groups != 0) {
+    throw std::invalid_argument("groups is " + std::to_string(given.groups) + "; expected a divisor of channels, " +
                                 std::to_string(channels));
   }
-  check_size("size", size, 1);
-  if (size % 2 == 0) {
-    throw std::invalid_argument("size is " + std::to_string(size) + "; expected an odd number of channels");
+  check_size("size", given.size, 1);
+  if (given.size % 2 == 0) {
+    throw std::invalid_argument("size is " + std::to_string(given.size) + "; expected an odd number of channels");
   }
   LrnWindow window{};
   window.channels = static_cast<int>(channels);
-  window.groups = static_cast<int>(groups);
-  window.size = static_cast<int>(size);
+  window.groups = static_cast<int>(given.groups);
+  window.size = static_cast<int>(given.size);
   // The reciprocal square root flushes a subnormal sum to zero.
-  window.k = check_finite("k", k, FLT_MIN);
-  window.alpha = check_finite("alpha", alpha, 0.0);
-  window.beta = check_finite("beta", beta);
+  window.k = check_finite("k", given.k, FLT_MIN);
+  window.alpha = check_finite("alpha", given.alpha, 0.0);
+  window.beta = check_finite("beta", given.beta);
   if (window.half() > kLrnMaxHalf) {
-    throw std::invalid_argument("size is " + std::to_string(size) + "; expected a window of at most " +
+    throw std::invalid_argument("size is " + std::to_string(given.size) + "; expected a window of at most " +
                                 std::to_string(2 * kLrnMaxHalf + 1) + " of a group's channels");
   }
   return window;
 }
 
-// The parameters of a pool have names of their own where there is another window beside it.
-inline PoolShape check_pool_shape(int64_t images, int64_t height, int64_t width, int64_t channels, int64_t size,
-                                  int64_t stride, const char* size_name = "size", const char* stride_name = "stride") {
-  check_batch("images", images, check_image({{"height", height}, {"width", width}, {"channels", channels}}));
-  check_size("channels", channels, 1);
-  check_size(size_name, size, 1, kMaxPoolSize);
-  if (size > height || size > width) {
-    throw std::invalid_argument(std::string(size_name) + " is " + std::to_string(size) +
-                                "; expected at most the input's extent, " + std::to_string(height) + " x " +
-                                std::to_string(width));
+// Of a pool over x, checked.
+inline PoolShape check_pool(const Images& x, int64_t pool_size, int64_t pool_stride) {
+  check_size("pool_size", pool_size, 1, kMaxPoolSize);
+  if (pool_size > x.height || pool_size > x.width) {
+    throw std::invalid_argument("pool_size is " + std::to_string(pool_size) +
+                                "; expected at most the input's extent, " + std::to_string(x.height) + " x " +
+                                std::to_string(x.width));
   }
-  check_size(stride_name, stride, 1);
-  return {images,
-          static_cast<int>(height),
-          static_cast<int>(width),
-          static_cast<int>(channels),
-          static_cast<int>(size),
-          static_cast<int>(stride)};
+  check_size("pool_stride", pool_stride, 1);
+  return {x.images,
+          static_cast<int>(x.height),
+          static_cast<int>(x.width),
+          static_cast<int>(x.channels),
+          static_cast<int>(pool_size),
+          static_cast<int>(pool_stride)};
+}
+
+inline std::vector<int64_t> output_extents(const PoolShape& shape) {
+  return {shape.images, shape.out_height(), shape.out_width(), shape.channels};
 }
 
 }  // namespace alexnet::bindings

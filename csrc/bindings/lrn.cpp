@@ -4,41 +4,38 @@
 #include "bindings/ops.h"
 
 namespace py = pybind11;
+using namespace py::literals;
 
 namespace alexnet::bindings {
 namespace {
 
-void lrn_fprop(uintptr_t x, uintptr_t y, int64_t images, int64_t pixels, int64_t channels, int64_t groups, int64_t size,
-               double k, double alpha, double beta, const std::string& dtype, uintptr_t stream) {
+void lrn_fprop(const LrnOptions& window, const Tensor& x, const Tensor& y, uintptr_t stream) {
+  const Images images = check_images(x);
   LrnFpropParams params{};
-  params.dtype = parse_dtype(dtype);
-  params.window = check_lrn_window(channels, groups, size, k, alpha, beta);
-  const int64_t count = check_batch("images", images, check_image({{"pixels", pixels}, {"channels", channels}}));
-  params.images = images;
-  params.pixels = pixels;
-  const int bytes = dtype_bytes(params.dtype);
-  params.x = check_pointer<const void>("x", x, count, bytes);
-  params.y = check_pointer<void>("y", y, count, bytes);
-  check_disjoint("y", params.y, count * bytes, "x", params.x, count * bytes);
+  params.dtype = x.floating();
+  params.window = check_lrn_window(images.channels, window);
+  params.images = images.images;
+  params.pixels = images.pixels();
+  params.x = x.data<const void>();
+  params.y = y.like(x).data<void>();
+  check_disjoint(y, x);
   launch_lrn_fprop(params, to_stream(stream));
 }
 
-void lrn_bprop(uintptr_t dy, uintptr_t x, uintptr_t dx, int64_t images, int64_t pixels, int64_t channels,
-               int64_t groups, int64_t size, double k, double alpha, double beta, const std::string& dtype,
-               uintptr_t stream, bool relu) {
+void lrn_bprop(const LrnOptions& window, const Tensor& dy, const Tensor& x, const Tensor& dx, bool relu,
+               uintptr_t stream) {
+  const Images images = check_images(x);
   LrnBpropParams params{};
+  params.dtype = x.floating();
+  params.window = check_lrn_window(images.channels, window);
+  params.images = images.images;
+  params.pixels = images.pixels();
   params.relu = relu;
-  params.dtype = parse_dtype(dtype);
-  params.window = check_lrn_window(channels, groups, size, k, alpha, beta);
-  const int64_t count = check_batch("images", images, check_image({{"pixels", pixels}, {"channels", channels}}));
-  params.images = images;
-  params.pixels = pixels;
-  const int bytes = dtype_bytes(params.dtype);
-  params.dy = check_pointer<const void>("dy", dy, count, bytes);
-  params.x = check_pointer<const void>("x", x, count, bytes);
-  params.dx = check_pointer<void>("dx", dx, count, bytes);
-  check_disjoint("dx", params.dx, count * bytes, "dy", params.dy, count * bytes);
-  check_disjoint("dx", params.dx, count * bytes, "x", params.x, count * bytes);
+  params.dy = dy.like(x).data<const void>();
+  params.x = x.data<const void>();
+  params.dx = dx.like(x).data<void>();
+  check_disjoint(dx, dy);
+  check_disjoint(dx, x);
   launch_lrn_bprop(params, to_stream(stream));
 }
 
@@ -47,8 +44,8 @@ using ChooseLrn = LrnConfig (*)(const LrnProblem&);
 template <ChooseLrn choose>
 py::dict lrn_choice(int64_t images, int64_t pixels, int64_t channels, int64_t groups, int64_t size,
                     const std::string& dtype, bool aligned) {
-  const LrnWindow window = check_lrn_window(channels, groups, size, 1.0, 0.0, 0.75);
-  check_batch("images", images, check_image({{"pixels", pixels}, {"channels", channels}}));
+  const LrnWindow window = check_lrn_window(channels, {groups, size});
+  check_images({images, pixels, 1, channels});
   const LrnConfig config = choose({images, pixels, window, dtype_bytes(parse_dtype(dtype)), aligned});
   py::dict result;
   result["vector"] = config.vector;
@@ -62,23 +59,22 @@ py::dict lrn_choice(int64_t images, int64_t pixels, int64_t channels, int64_t gr
 }  // namespace
 
 void bind_lrn(py::module_& module) {
-  using Unlocked = py::call_guard<py::gil_scoped_release>;
-  module.def("lrn_fprop", &lrn_fprop, py::kw_only(), py::arg("x"), py::arg("y"), py::arg("images"), py::arg("pixels"),
-             py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("k"), py::arg("alpha"), py::arg("beta"),
-             py::arg("dtype"), py::arg("stream"), Unlocked(),
-             "y = x * (k + alpha * sum of x^2)^-beta over `size` channels of a group; y may not overlap x.");
-  module.def(
-      "lrn_bprop", &lrn_bprop, py::kw_only(), py::arg("dy"), py::arg("x"), py::arg("dx"), py::arg("images"),
-      py::arg("pixels"), py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("k"), py::arg("alpha"),
-      py::arg("beta"), py::arg("dtype"), py::arg("stream"), py::arg("relu") = false, Unlocked(),
-      "dx from dy and the input x of lrn_fprop; dx may overlap neither. relu: x is the output of a ReLU, and dx is "
-      "0 where x is not positive.");
-  module.def("lrn_fprop_config", &lrn_choice<&lrn_fprop_config>, py::kw_only(), py::arg("images"), py::arg("pixels"),
-             py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("dtype"), py::arg("aligned"),
-             "Launch choice of lrn_fprop; aligned: every pointer is a multiple of 16 bytes.");
-  module.def("lrn_bprop_config", &lrn_choice<&lrn_bprop_config>, py::kw_only(), py::arg("images"), py::arg("pixels"),
-             py::arg("channels"), py::arg("groups"), py::arg("size"), py::arg("dtype"), py::arg("aligned"),
-             "Launch choice of lrn_bprop and lrn_max_pool_bprop; aligned: every pointer is a multiple of 16 bytes.");
+  bind_launch(module, "lrn_fprop", &lrn_fprop,
+              "y = x * (k + alpha * sum of x^2)^-beta over `size` channels of a group; y may not overlap x.",
+              "window"_a, "x"_a, "y"_a);
+  bind_launch(
+      module, "lrn_bprop", &lrn_bprop,
+      "dx from dy and the input x of lrn_fprop; dx may overlap neither. relu: x is the output of a ReLU, and dx "
+      "is 0 where x is not positive.",
+      "window"_a, "dy"_a, "x"_a, "dx"_a, "relu"_a);
+  const auto bind_choice = [&](const char* name, auto choose, const char* doc) {
+    module.def(name, choose, py::kw_only(), "images"_a, "pixels"_a, "channels"_a, "groups"_a, "size"_a, "dtype"_a,
+               "aligned"_a, doc);
+  };
+  bind_choice("lrn_fprop_config", &lrn_choice<&lrn_fprop_config>,
+              "Launch choice of lrn_fprop; aligned: every pointer is a multiple of 16 bytes.");
+  bind_choice("lrn_bprop_config", &lrn_choice<&lrn_bprop_config>,
+              "Launch choice of lrn_bprop and lrn_max_pool_bprop; aligned: every pointer is a multiple of 16 bytes.");
 }
 
 }  // namespace alexnet::bindings

@@ -6,8 +6,7 @@
 namespace alexnet::bindings {
 
 void bind_elementwise(pybind11::module_& module);
-void bind_relu(pybind11::module_& module);
-void bind_tanh(pybind11::module_& module);
+void bind_activation(pybind11::module_& module);
 void bind_copy(pybind11::module_& module);
 void bind_bias(pybind11::module_& module);
 void bind_dropout(pybind11::module_& module);
@@ -22,8 +21,7 @@ void bind_conv2d(pybind11::module_& module);
 
 inline void bind_ops(pybind11::module_& module) {
   bind_elementwise(module);
-  bind_relu(module);
-  bind_tanh(module);
+  bind_activation(module);
   bind_copy(module);
   bind_bias(module);
   bind_dropout(module);

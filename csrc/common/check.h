@@ -34,7 +34,7 @@ inline bool is_of_a_kernel(cudaError_t error) {
   const std::string place = start == std::string::npos ? file : file.substr(start);
   std::string text = what + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) + ") at " + place + ":" +
                      std::to_string(line);
-  // What mends it, which the user needs before where it showed.
+  // How to fix it, which the user needs before where it showed.
   std::string advice;
 #ifndef ALEXNET_CUDA_SIMT
   if (is_of_a_kernel(error)) {
@@ -55,13 +55,6 @@ inline bool is_of_a_kernel(cudaError_t error) {
   // The runtime keeps the error of a call that failed until somebody asks for it; it is told here, and only here.
   static_cast<void>(cudaGetLastError());
   throw std::runtime_error(advice + text);
-}
-
-// Throws when the launch just made was refused. It does not wait for the kernel, whose own errors show at the next
-// synchronisation.
-inline void check_launch(const char* kernel, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
-  const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess) throw_cuda_error(error, std::string("launching ") + kernel, file, line);
 }
 
 }  // namespace alexnet

@@ -1,4 +1,4 @@
-// Element types of the tensors: names, sizes, conversions, and the step from a run-time type to a template argument.
+// Element types of the tensors: names, sizes, conversions.
 #pragma once
 
 #include <cstdint>
@@ -54,25 +54,6 @@ __host__ __device__ inline bf16 from_float<bf16>(float x) {
 template <>
 __host__ __device__ inline fp16 from_float<fp16>(float x) {
   return __float2half_rn(x);
-}
-
-template <typename T>
-struct TypeTag {
-  using type = T;
-};
-
-// Calls function(TypeTag<T>{}) with the C++ type of `dtype`.
-template <typename Function>
-void dispatch_dtype(DType dtype, Function&& function) {
-  switch (dtype) {
-    case DType::kFloat32:
-      return function(TypeTag<float>{});
-    case DType::kBFloat16:
-      return function(TypeTag<bf16>{});
-    case DType::kFloat16:
-      return function(TypeTag<fp16>{});
-  }
-  throw std::invalid_argument("unknown DType " + std::to_string(static_cast<int>(dtype)));
 }
 
 #endif  // ALEXNET_HOST_ONLY

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "common/cuda_runtime.h"
 #include "common/dtype.h"
@@ -53,55 +54,19 @@ __device__ inline int64_t grid_threads() {
   return static_cast<int64_t>(gridDim.x) * blockDim.x;
 }
 
-// Calls visit.template at<kWidth>(element) so that every element in [0, count) is visited once: whole vectors of
-// kVector in a grid-stride loop, the tail element by element.
-template <int kVector, typename Visitor>
-__device__ inline void for_each_pack(int64_t count, const Visitor& visit) {
+// Calls visit(std::integral_constant<int, width>{}, element) so that every element in [0, count) is visited once: whole
+// vectors of kVector in a grid-stride loop, the tail element by element.
+template <int kVector, typename Visit>
+__device__ inline void for_each_pack(int64_t count, const Visit& visit) {
   const int64_t packs = count / kVector;
   for (int64_t pack = grid_thread(); pack < packs; pack += grid_threads()) {
-    visit.template at<kVector>(pack * kVector);
+    visit(std::integral_constant<int, kVector>{}, pack * kVector);
   }
   if constexpr (kVector > 1) {
     const int64_t tail = packs * kVector + grid_thread();
-    if (tail < count) visit.template at<1>(tail);
+    if (tail < count) visit(std::integral_constant<int, 1>{}, tail);
   }
 }
-
-// y[i] = function(x[i]); y may be x.
-template <typename T, typename Function>
-struct UnaryMap {
-  const T* x;
-  T* y;
-  Function function;
-
-  template <int kWidth>
-  __device__ void at(int64_t element) const {
-    Pack<T, kWidth> pack = load_pack<kWidth>(x + element);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) pack.value[i] = from_float<T>(function(to_float(pack.value[i])));
-    store_pack(y + element, pack);
-  }
-};
-
-// c[i] = function(a[i], b[i]); c may be a or b.
-template <typename T, typename Function>
-struct BinaryMap {
-  const T* a;
-  const T* b;
-  T* c;
-  Function function;
-
-  template <int kWidth>
-  __device__ void at(int64_t element) const {
-    const Pack<T, kWidth> left = load_pack<kWidth>(a + element);
-    Pack<T, kWidth> right = load_pack<kWidth>(b + element);
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      right.value[i] = from_float<T>(function(to_float(left.value[i]), to_float(right.value[i])));
-    }
-    store_pack(c + element, right);
-  }
-};
 
 // Walks a row-major matrix in steps of a constant number of elements without dividing at each step.
 struct MatrixWalk {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <type_traits>
+#include <initializer_list>
 
 #include "common/machine.h"
 
@@ -30,13 +30,6 @@ inline ElementwiseConfig elementwise_config(const ElementwiseProblem& problem, c
   const int64_t threads = (problem.count + vector - 1) / vector;
   const int64_t blocks = (threads + kBlock - 1) / kBlock;
   return {vector, kBlock, static_cast<uint32_t>(std::clamp<int64_t>(blocks, 1, most))};
-}
-
-// Calls function(std::integral_constant<int, vector>{}) for the vector width of element type T.
-template <typename T, typename Function>
-void dispatch_vector(int vector, Function&& function) {
-  if (vector == 1) return function(std::integral_constant<int, 1>{});
-  return function(std::integral_constant<int, 16 / sizeof(T)>{});
 }
 
 inline bool aligned16(std::initializer_list<const void*> pointers) {

@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "gemm/fast_divmod.h"
+#include "common/fast_divmod.h"
 
 namespace alexnet {
 

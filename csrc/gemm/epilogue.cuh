@@ -9,7 +9,7 @@
 #include "common/cuda_runtime.h"
 #include "common/dtype.h"
 #include "common/elementwise.cuh"
-#include "gemm/fast_divmod.h"
+#include "common/fast_divmod.h"
 
 namespace alexnet {
 

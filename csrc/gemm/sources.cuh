@@ -10,7 +10,7 @@
 #include <cstdint>
 
 #include "common/cuda_runtime.h"
-#include "gemm/fast_divmod.h"
+#include "common/fast_divmod.h"
 
 namespace alexnet {
 

@@ -1,6 +1,6 @@
 #include "ops/augment.h"
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/augment.cuh"
@@ -31,21 +31,14 @@ void launch_augment(const AugmentParams& params, cudaStream_t stream) {
                              FastDivmod(shape.folded_w),
                              FastDivmod(shape.stride_w * params.channels)};
   const RowGrid grid(config.packs, config.row);
-  dispatch_dtype(params.dtype, [&](auto type) {
+  dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      const auto start = [&](auto kernel) {
-        launch(kernel, config.row.grid, config.row.block, 6 * sizeof(float), stream, params.images,
-               static_cast<T*>(params.y), views, colours, extent, grid);
-      };
-      if (params.channels == 3) {
-        start(augment_kernel<T, vector(), 3>);
-      } else {
-        start(augment_kernel<T, vector(), 4>);
-      }
+    dispatch_bool(params.channels == 4, [&](auto fourth) {
+      launch<augment_kernel<T, vector(), fourth() ? 4 : 3>>(config.row.grid, config.row.block, 6 * sizeof(float),
+                                                            stream, params.images, params.y, views, colours, extent,
+                                                            grid);
     });
   });
-  check_launch("augment_kernel");
 }
 
 }  // namespace alexnet

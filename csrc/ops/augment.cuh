@@ -9,10 +9,10 @@
 namespace alexnet {
 
 struct AugmentViews {
-  const int64_t* top;
-  const int64_t* left;
-  const uint8_t* mirrored;
-  const float* shift;
+  const int64_t* top;       // [N]
+  const int64_t* left;      // [N]
+  const uint8_t* mirrored;  // [N]
+  const float* shift;       // [N, 3]
 };
 
 struct AugmentColours {
@@ -35,7 +35,7 @@ struct AugmentExtent {
 // Walks the elements of a cell and reads the pixels that they come from.
 template <int kChannels>
 struct AugmentCursor {
-  const uint8_t* corner;  // of the crop
+  const uint8_t* corner;  // the crop's first pixel, in an image [H, W, 3]
   int width, size;
   int stride_w, row_end, column_end;  // of the cell; no row from row_end on is in the view
   bool mirrored, reverse;
@@ -96,8 +96,10 @@ __device__ V one_of(const V (&values)[3], int index) {
 // and cells of whole vectors unless there is only one.
 // Floor: N * (3 * size^2 + elements of an image's y * sizeof(T)) bytes, 2 FLOPs an element. Deterministic.
 template <typename T, int kVector, int kChannels>
-__global__ void __launch_bounds__(256, 4) augment_kernel(const uint8_t* images, T* y, AugmentViews views,
-                                                         AugmentColours colours, AugmentExtent extent, RowGrid grid) {
+__global__ void __launch_bounds__(256, 4)
+    augment_kernel(const uint8_t* images,  // [N, H, W, 3]
+                   T* y,                   // [N, elements of an image's y]
+                   AugmentViews views, AugmentColours colours, AugmentExtent extent, RowGrid grid) {
   ALEXNET_DYNAMIC_SHARED(float, table);  // [2, 3]: factors and summands of the channels of y
   const RowPlace place = row_place(grid);
   if (threadIdx.x < 3) {

@@ -48,8 +48,8 @@ struct AugmentConfig {
 inline AugmentConfig augment_config(const AugmentProblem& problem) {
   AugmentConfig config{};
   config.vector = problem.aligned ? 16 / problem.element_bytes : 1;
-  // Vectors lie on multiples of 16 bytes of the whole tensor: where images are no whole vectors, an image's first may
-  // begin in the image before.
+  // Vectors are on multiples of 16 bytes of the whole tensor: where an image is not a multiple of a vector, its first
+  // may begin in the image before.
   const int64_t before = config.vector - std::gcd(problem.elements, int64_t{config.vector});
   config.packs = (problem.elements + before + config.vector - 1) / config.vector;
   config.row = row_config({problem.images, config.packs});

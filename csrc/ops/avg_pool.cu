@@ -1,6 +1,6 @@
 #include "ops/avg_pool.h"
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/avg_pool.cuh"
@@ -19,15 +19,11 @@ void launch_avg_pool_fprop(const AvgPoolFpropParams& params, cudaStream_t stream
   const PoolConfig config =
       pool_fprop_config({params.shape, dtype_bytes(params.dtype), aligned16({params.x, params.y})});
   const RowGrid grid(params.shape.output_elements() / config.vector, config.row);
-  dispatch_dtype(params.dtype, [&](auto type) {
+  dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(avg_pool_fprop_kernel<T, vector()>, config.row.grid, config.row.block, 0, stream,
-             static_cast<const T*>(params.x), static_cast<T*>(params.y), share_of_window(params.shape),
-             PoolGrid(params.shape), grid);
-    });
+    launch<avg_pool_fprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.x, params.y,
+                                               share_of_window(params.shape), PoolGrid(params.shape), grid);
   });
-  check_launch("avg_pool_fprop_kernel");
 }
 
 void launch_avg_pool_bprop(const AvgPoolBpropParams& params, cudaStream_t stream) {
@@ -35,15 +31,11 @@ void launch_avg_pool_bprop(const AvgPoolBpropParams& params, cudaStream_t stream
   const PoolConfig config =
       pool_bprop_config({params.shape, dtype_bytes(params.dtype), aligned16({params.dy, params.dx})});
   const RowGrid grid(params.shape.input_elements() / config.vector, config.row);
-  dispatch_dtype(params.dtype, [&](auto type) {
+  dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(avg_pool_bprop_kernel<T, vector()>, config.row.grid, config.row.block, 0, stream,
-             static_cast<const T*>(params.dy), static_cast<T*>(params.dx), share_of_window(params.shape),
-             PoolGrid(params.shape), grid);
-    });
+    launch<avg_pool_bprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.dy, params.dx,
+                                               share_of_window(params.shape), PoolGrid(params.shape), grid);
   });
-  check_launch("avg_pool_bprop_kernel");
 }
 
 }  // namespace alexnet

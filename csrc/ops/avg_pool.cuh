@@ -14,8 +14,9 @@ namespace alexnet {
 // Floor: (H * W + P * Q) * N * C * sizeof(T) bytes; size^2 additions an output. Added in the order of the taps, so runs
 // repeat bit for bit.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256, 4)
-    avg_pool_fprop_kernel(const T* x, T* y, float share, PoolGrid pool, RowGrid grid) {
+__global__ void __launch_bounds__(256, 4) avg_pool_fprop_kernel(const T* x,  // [N, H, W, C]
+                                                                T* y,        // [N, P, Q, C]
+                                                                float share, PoolGrid pool, RowGrid grid) {
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   const PoolPixel pixel = pool.output_pixel(place.pack * kVector);
@@ -36,7 +37,7 @@ __global__ void __launch_bounds__(256, 4)
 
 template <typename T, int kVector>
 struct AverageSum {
-  const T* dy;
+  const T* dy;  // [N, P, Q, C]
   float share;
   float (&sum)[kVector];
 
@@ -55,8 +56,9 @@ struct AverageSum {
 // Floor: (H * W + P * Q) * N * C * sizeof(T) bytes; 2 (size / stride)^2 FLOPs an input. A gather in the order of the
 // taps, without atomics: runs repeat bit for bit.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256, 4)
-    avg_pool_bprop_kernel(const T* dy, T* dx, float share, PoolGrid pool, RowGrid grid) {
+__global__ void __launch_bounds__(256, 4) avg_pool_bprop_kernel(const T* dy,  // [N, P, Q, C]
+                                                                T* dx,        // [N, H, W, C]
+                                                                float share, PoolGrid pool, RowGrid grid) {
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   float result[kVector] = {};

@@ -1,7 +1,6 @@
 #include "ops/bias.h"
 
-#include "common/check.h"
-#include "common/elementwise.h"
+#include "common/dispatch.h"
 #include "common/launch.h"
 #include "ops/bias.cuh"
 
@@ -12,14 +11,10 @@ void launch_column_sum(const ColumnSumConfig& config, DType dtype, const void* x
                        int64_t columns, cudaStream_t stream) {
   const dim3 grid(config.grid, config.splits);
   const dim3 block(config.block_columns, config.block_rows);
-  dispatch_dtype(dtype, [&](auto type) {
+  dispatch(config.vector, dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(column_sum_kernel<T, vector()>, grid, block, 0, stream, static_cast<const T*>(x), sums, rows, columns,
-             config.rows_per_split);
-    });
+    launch<column_sum_kernel<T, vector()>>(grid, block, 0, stream, x, sums, rows, columns, config.rows_per_split);
   });
-  check_launch("column_sum_kernel");
 }
 
 }  // namespace

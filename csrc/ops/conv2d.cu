@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/bias.h"
@@ -101,9 +101,8 @@ void launch_unfold(const float* folded, const Conv2dWgradParams& params, const F
   const ElementwiseConfig config = elementwise_config({count, 4, false}, current_machine());
   dispatch_dtype(precision_dtype(params.problem.precision), [&](auto type) {
     using T = typename decltype(type)::type;
-    launch(conv2d_unfold_kernel<T>, config.grid, config.block, 0, stream, folded, shape, WgradEpilogue<T>({}, params));
+    launch<conv2d_unfold_kernel<T>>(config.grid, config.block, 0, stream, folded, shape, WgradEpilogue<T>({}, params));
   });
-  check_launch("conv2d_unfold_kernel");
 }
 
 // Calls function(Conv2dGemm<precision>{}).
@@ -140,11 +139,10 @@ void launch_conv2d_fold(const Conv2dFoldParams& params, cudaStream_t stream) {
     constexpr int kVector = 16 / sizeof(T);
     const ElementwiseConfig config =
         elementwise_config({shape.folded_count(), static_cast<int>(sizeof(T)), true}, current_machine());
-    launch(conv2d_fold_kernel<T, kVector>, config.grid, config.block, 0, stream, static_cast<const T*>(params.tensor),
-           static_cast<T*>(params.folded), shape, FastDivmod(shape.stride_w * shape.c), FastDivmod(shape.folded_w),
-           FastDivmod(shape.folded_h * shape.folded_w));
+    launch<conv2d_fold_kernel<T, kVector>>(config.grid, config.block, 0, stream, static_cast<const T*>(params.tensor),
+                                           static_cast<T*>(params.folded), shape, FastDivmod(shape.stride_w * shape.c),
+                                           FastDivmod(shape.folded_w), FastDivmod(shape.folded_h * shape.folded_w));
   });
-  check_launch("conv2d_fold_kernel");
 }
 
 void launch_conv2d_fprop(const Conv2dFpropParams& params, cudaStream_t stream) {

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "common/elementwise.cuh"
-#include "gemm/fast_divmod.h"
+#include "common/fast_divmod.h"
 #include "ops/conv2d_epilogue.cuh"
 #include "ops/conv2d_fold.h"
 

@@ -7,7 +7,7 @@
 #include <stdexcept>
 #include <type_traits>
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/conv2d.cuh"
@@ -147,10 +147,10 @@ void Conv2dGemm<kPrecision>::reduce(const Conv2dPlan& plan, const Epilogue& epil
   const ElementwiseConfig config =
       elementwise_config({count, static_cast<int>(sizeof(T)), epilogue.vector}, current_machine());
   dispatch_vector<T>(config.vector, [&](auto vector) {
-    launch(gemm_reduce_kernel<Epilogue, vector()>, dim3(config.grid, plan.gemm.groups), config.block, 0, stream,
-           at_offset<const float>(workspace, plan.partial_offset), plan.config.splits, epilogue);
+    launch<gemm_reduce_kernel<Epilogue, vector()>>(dim3(config.grid, plan.gemm.groups), config.block, 0, stream,
+                                                   at_offset<const float>(workspace, plan.partial_offset),
+                                                   plan.config.splits, epilogue);
   });
-  check_launch("gemm_reduce_kernel");
 }
 
 template <Precision kPrecision>
@@ -171,11 +171,10 @@ void Conv2dGemm<kPrecision>::fprop(const Conv2dPlan& plan, const Conv2dFpropPara
   const FpropEpilogue<T> epilogue(epilogue_layout, params);
   dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
-    launch(conv2d_fprop_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           shared_bytes<Shape, true, true>(), stream, patches(p, params.x), weight, block_map(plan, params.workspace),
-           epilogue);
+    launch<conv2d_fprop_kernel<kPrecision, Shape, vector()>>(
+        grid(plan), Shape::kThreads, shared_bytes<Shape, true, true>(), stream, patches(p, params.x), weight,
+        block_map(plan, params.workspace), epilogue);
   });
-  check_launch("conv2d_fprop_kernel");
   reduce(plan, epilogue, params.workspace, stream);
 }
 
@@ -212,10 +211,10 @@ void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dDgradPara
       layout(plan, p.group_c(), p.xp(), p.group_c(), 0, {params.dx, params.addend, params.mask}), params);
   dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
-    launch(conv2d_dgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           shared_bytes<Shape, true, false>(), stream, dy, weight, block_map(plan, params.workspace), epilogue);
+    launch<conv2d_dgrad_kernel<kPrecision, Shape, vector()>>(grid(plan), Shape::kThreads,
+                                                             shared_bytes<Shape, true, false>(), stream, dy, weight,
+                                                             block_map(plan, params.workspace), epilogue);
   });
-  check_launch("conv2d_dgrad_kernel");
   reduce(plan, epilogue, params.workspace, stream);
 }
 
@@ -236,11 +235,10 @@ void Conv2dGemm<kPrecision>::wgrad(const Conv2dPlan& plan, const Conv2dWgradPara
                                   params);
   dispatch_tile<false>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
-    launch(conv2d_wgrad_kernel<kPrecision, Shape, vector()>, grid(plan), Shape::kThreads,
-           shared_bytes<Shape, false, false>(), stream, dy, patches(p, params.x), block_map(plan, params.workspace),
-           epilogue);
+    launch<conv2d_wgrad_kernel<kPrecision, Shape, vector()>>(
+        grid(plan), Shape::kThreads, shared_bytes<Shape, false, false>(), stream, dy, patches(p, params.x),
+        block_map(plan, params.workspace), epilogue);
   });
-  check_launch("conv2d_wgrad_kernel");
   reduce(plan, epilogue, params.workspace, stream);
 }
 

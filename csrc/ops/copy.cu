@@ -1,6 +1,6 @@
 #include "ops/copy.h"
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/launch.h"
 #include "ops/copy.cuh"
 
@@ -21,19 +21,12 @@ void launch_copy_columns(const CopyColumnsParams& params, cudaStream_t stream) {
   const int64_t rows = dense ? 1 : params.rows;
   const int64_t columns = dense ? params.rows * params.columns : params.columns;
   const CopyPitches pitch{params.x_pitch, params.addend_pitch, params.y_pitch};
-  dispatch_dtype(params.x_dtype, [&](auto x_type) {
-    dispatch_dtype(params.y_dtype, [&](auto y_type) {
-      using X = typename decltype(x_type)::type;
-      using Y = typename decltype(y_type)::type;
-      using Narrower = std::conditional_t<sizeof(X) <= sizeof(Y), X, Y>;
-      dispatch_vector<Narrower>(config.vector, [&](auto vector) {
-        launch(copy_columns_kernel<X, Y, vector()>, config.grid, config.block, 0, stream,
-               static_cast<const X*>(params.x), static_cast<const X*>(params.addend), static_cast<Y*>(params.y), pitch,
-               rows, columns);
-      });
-    });
+  dispatch(config.vector, params.x_dtype, params.y_dtype, [&](auto vector, auto x_type, auto y_type) {
+    using X = typename decltype(x_type)::type;
+    using Y = typename decltype(y_type)::type;
+    launch<copy_columns_kernel<X, Y, vector()>>(config.grid, config.block, 0, stream, params.x, params.addend, params.y,
+                                                pitch, rows, columns);
   });
-  check_launch("copy_columns_kernel");
 }
 
 }  // namespace alexnet

@@ -1,6 +1,6 @@
 #include "ops/dropout.h"
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/dropout.cuh"
@@ -14,14 +14,11 @@ void launch_dropout_apply(const DropoutParams& params, cudaStream_t stream) {
       params.columns % (16 / bytes) == 0 && params.dropout.vectors() && aligned16({params.x, params.y});
   const ElementwiseConfig config =
       elementwise_config({params.rows * params.columns, bytes, vectors}, current_machine());
-  dispatch_dtype(params.dtype, [&](auto type) {
+  dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(dropout_apply_kernel<T, vector()>, config.grid, config.block, 0, stream, static_cast<const T*>(params.x),
-             static_cast<T*>(params.y), DropoutMask(params.dropout), params.rows, params.columns);
-    });
+    launch<dropout_apply_kernel<T, vector()>>(config.grid, config.block, 0, stream, params.x, params.y,
+                                              DropoutMask(params.dropout), params.rows, params.columns);
   });
-  check_launch("dropout_apply_kernel");
 }
 
 }  // namespace alexnet

@@ -12,16 +12,13 @@ void launch_lrn_fprop(const LrnFpropParams& params, cudaStream_t stream) {
   const LrnConfig config = lrn_fprop_config(
       {params.images, params.pixels, params.window, dtype_bytes(params.dtype), aligned16({params.x, params.y})});
   const RowGrid grid(image_elements / config.vector, config.row);
-  dispatch_dtype(params.dtype, [&](auto type) {
+  dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      dispatch_beta(params.window.beta, [&](auto three_quarters) {
-        launch(lrn_fprop_kernel<T, vector(), three_quarters()>, config.row.grid, config.row.block, 0, stream,
-               static_cast<const T*>(params.x), static_cast<T*>(params.y), LrnShape(params.window), grid);
-      });
+    dispatch_bool(params.window.beta == 0.75f, [&](auto three_quarters) {
+      launch<lrn_fprop_kernel<T, vector(), three_quarters()>>(config.row.grid, config.row.block, 0, stream, params.x,
+                                                              params.y, LrnShape(params.window), grid);
     });
   });
-  check_launch("lrn_fprop_kernel");
 }
 
 void launch_lrn_bprop(const LrnBpropParams& params, cudaStream_t stream) {
@@ -32,8 +29,7 @@ void launch_lrn_bprop(const LrnBpropParams& params, cudaStream_t stream) {
   dispatch_dtype(params.dtype, [&](auto type) {
     using T = typename decltype(type)::type;
     const DirectGradient<T> gradient{static_cast<const T*>(params.dy), image_elements};
-    launch_lrn_bprop_from(gradient, config, params.x, static_cast<T*>(params.dx), params.window, params.relu,
-                          image_elements, stream);
+    launch_lrn_bprop_from<T>(gradient, config, params.x, params.dx, params.window, params.relu, image_elements, stream);
   });
 }
 

@@ -103,7 +103,9 @@ __device__ inline void lrn_normalise(const T* x, int column, const LrnShape& sha
 // Floor: 2 * sizeof(T) bytes an element; 5 FMAs for the sum, 2 reciprocal roots and 4 FLOPs. The halo of 4 elements
 // that a thread reads beside its own comes from L1. Deterministic; both kVectors give the same bits.
 template <typename T, int kVector, bool kThreeQuarters>
-__global__ void __launch_bounds__(256, 4) lrn_fprop_kernel(const T* x, T* y, LrnShape shape, RowGrid grid) {
+__global__ void __launch_bounds__(256, 4) lrn_fprop_kernel(const T* x,  // [images, pixels, channels]
+                                                           T* y,        // [images, pixels, channels], not x
+                                                           LrnShape shape, RowGrid grid) {
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   const int64_t element = (place.row * grid.packs + place.pack) * kVector;
@@ -116,7 +118,7 @@ __global__ void __launch_bounds__(256, 4) lrn_fprop_kernel(const T* x, T* y, Lrn
 // kVector channels from element `element` of image `image` on, and kHalo to either side.
 template <typename T>
 struct DirectGradient {
-  const T* dy;
+  const T* dy;  // [images, pixels, channels]
   int64_t image_elements;
 
   template <int kVector, int kHalo>
@@ -136,8 +138,10 @@ struct DirectGradient {
 // Floor with a DirectGradient: 3 * sizeof(T) bytes an element; about 30 FLOPs and 2 reciprocal roots, (kVector + 4) /
 // kVector times, since a thread computes its neighbours' share of the sums again. Deterministic.
 template <typename T, int kVector, bool kThreeQuarters, typename Gradient>
-__global__ void __launch_bounds__(256, 2)
-    lrn_bprop_kernel(Gradient gradient, const T* x, T* dx, LrnShape shape, bool relu, RowGrid grid) {
+__global__ void __launch_bounds__(256, 2) lrn_bprop_kernel(Gradient gradient,
+                                                           const T* x,  // [images, pixels, channels]
+                                                           T* dx,       // [images, pixels, channels], neither x nor dy
+                                                           LrnShape shape, bool relu, RowGrid grid) {
   constexpr int kHalf = kLrnVectorHalf;
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
@@ -180,7 +184,10 @@ __global__ void __launch_bounds__(256, 2)
 // Floor as lrn_bprop_kernel, with 2 * size reads of shared memory an element. Deterministic, and the same bits.
 template <typename T, bool kThreeQuarters, typename Gradient>
 __global__ void __launch_bounds__(kLrnTile, 2)
-    lrn_bprop_any_kernel(Gradient gradient, const T* x, T* dx, LrnShape shape, bool relu, RowGrid grid) {
+    lrn_bprop_any_kernel(Gradient gradient,
+                         const T* x,  // [images, pixels, channels]
+                         T* dx,       // [images, pixels, channels], neither x nor dy
+                         LrnShape shape, bool relu, RowGrid grid) {
   ALEXNET_DYNAMIC_SHARED(float, shared);
   const int half = shape.half;
   float* const value = shared;                        // [kLrnTile + 4 * half]

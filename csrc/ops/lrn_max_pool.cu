@@ -11,17 +11,14 @@ void launch_lrn_max_pool_fprop(const LrnMaxPoolFpropParams& params, cudaStream_t
   const LrnMaxPoolConfig config = lrn_max_pool_config(
       {params.shape, params.window, dtype_bytes(params.dtype), aligned16({params.x, params.y, params.argmax})},
       current_machine());
-  dispatch_dtype(params.dtype, [&](auto type) {
+  dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      dispatch_beta(params.window.beta, [&](auto three_quarters) {
-        launch(lrn_max_pool_fprop_kernel<T, vector(), three_quarters()>, config.grid, config.block, config.shared_bytes,
-               stream, static_cast<const T*>(params.x), static_cast<T*>(params.y), params.argmax,
-               LrnShape(params.window), PoolGrid(params.shape), LrnMaxPoolTile(config, params.shape));
-      });
+    dispatch_bool(params.window.beta == 0.75f, [&](auto three_quarters) {
+      launch<lrn_max_pool_fprop_kernel<T, vector(), three_quarters()>>(
+          config.grid, config.block, config.shared_bytes, stream, params.x, params.y, params.argmax,
+          LrnShape(params.window), PoolGrid(params.shape), LrnMaxPoolTile(config, params.shape));
     });
   });
-  check_launch("lrn_max_pool_fprop_kernel");
 }
 
 void launch_lrn_max_pool_bprop(const LrnMaxPoolBpropParams& params, cudaStream_t stream) {
@@ -33,8 +30,8 @@ void launch_lrn_max_pool_bprop(const LrnMaxPoolBpropParams& params, cudaStream_t
     using T = typename decltype(type)::type;
     const PooledGradient<T, false> gradient{static_cast<const T*>(params.dy), params.argmax, nullptr,
                                             PoolGrid(params.shape)};
-    launch_lrn_bprop_from(gradient, config, params.x, static_cast<T*>(params.dx), params.window, params.relu,
-                          params.shape.input_elements(), stream);
+    launch_lrn_bprop_from<T>(gradient, config, params.x, params.dx, params.window, params.relu,
+                             params.shape.input_elements(), stream);
   });
 }
 

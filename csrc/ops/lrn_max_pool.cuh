@@ -62,7 +62,10 @@ __device__ inline PoolPixel lrn_max_pool_pixel(const LrnMaxPoolTile& tile, const
 // output. What tiles share of x is read again, from L2. Deterministic.
 template <typename T, int kVector, bool kThreeQuarters>
 __global__ void __launch_bounds__(kLrnMaxPoolBlock, 4)
-    lrn_max_pool_fprop_kernel(const T* x, T* y, uint8_t* argmax, LrnShape shape, PoolGrid pool, LrnMaxPoolTile tile) {
+    lrn_max_pool_fprop_kernel(const T* x,       // [N, H, W, C]
+                              T* y,             // [N, P, Q, C]
+                              uint8_t* argmax,  // [N, P, Q, C], or null
+                              LrnShape shape, PoolGrid pool, LrnMaxPoolTile tile) {
   ALEXNET_DYNAMIC_SHARED(T, normalised);  // [in_rows, in_columns, packs * kVector]
   const LrnMaxPoolPlace place = lrn_max_pool_place(tile);
   const int stride = pool.stride.divisor, packs = tile.packs.divisor;

@@ -1,6 +1,6 @@
 #include "ops/max_pool.h"
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/max_pool.cuh"
@@ -12,14 +12,11 @@ void launch_max_pool_fprop(const MaxPoolFpropParams& params, cudaStream_t stream
   const PoolConfig config =
       pool_fprop_config({params.shape, dtype_bytes(params.dtype), aligned16({params.x, params.y, params.argmax})});
   const RowGrid grid(params.shape.output_elements() / config.vector, config.row);
-  dispatch_dtype(params.dtype, [&](auto type) {
+  dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      launch(max_pool_fprop_kernel<T, vector()>, config.row.grid, config.row.block, 0, stream,
-             static_cast<const T*>(params.x), static_cast<T*>(params.y), params.argmax, PoolGrid(params.shape), grid);
-    });
+    launch<max_pool_fprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.x, params.y,
+                                               params.argmax, PoolGrid(params.shape), grid);
   });
-  check_launch("max_pool_fprop_kernel");
 }
 
 void launch_max_pool_bprop(const MaxPoolBpropParams& params, cudaStream_t stream) {
@@ -27,23 +24,15 @@ void launch_max_pool_bprop(const MaxPoolBpropParams& params, cudaStream_t stream
   const PoolConfig config = pool_bprop_config(
       {params.shape, dtype_bytes(params.dtype), aligned16({params.dy, params.argmax, params.y, params.dx})});
   const RowGrid grid(params.shape.input_elements() / config.vector, config.row);
-  dispatch_dtype(params.dtype, [&](auto type) {
+  dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    dispatch_vector<T>(config.vector, [&](auto vector) {
-      const auto start = [&](auto relu) {
-        const PooledGradient<T, relu()> gradient{static_cast<const T*>(params.dy), params.argmax,
-                                                 static_cast<const T*>(params.y), PoolGrid(params.shape)};
-        launch(max_pool_bprop_kernel<T, vector(), relu()>, config.row.grid, config.row.block, 0, stream, gradient,
-               static_cast<T*>(params.dx), grid);
-      };
-      if (params.y != nullptr) {
-        start(std::true_type{});
-      } else {
-        start(std::false_type{});
-      }
+    dispatch_bool(params.y != nullptr, [&](auto relu) {
+      const PooledGradient<T, relu()> gradient{static_cast<const T*>(params.dy), params.argmax,
+                                               static_cast<const T*>(params.y), PoolGrid(params.shape)};
+      launch<max_pool_bprop_kernel<T, vector(), relu()>>(config.row.grid, config.row.block, 0, stream, gradient,
+                                                         params.dx, grid);
     });
   });
-  check_launch("max_pool_bprop_kernel");
 }
 
 }  // namespace alexnet

@@ -49,8 +49,10 @@ __device__ inline void max_of_window(const T* first, int size, int64_t row_strid
 // Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes; size^2 comparisons an output. x comes from L1 and
 // L2 where windows overlap. Deterministic.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256, 4)
-    max_pool_fprop_kernel(const T* x, T* y, uint8_t* argmax, PoolGrid pool, RowGrid grid) {
+__global__ void __launch_bounds__(256, 4) max_pool_fprop_kernel(const T* x,       // [N, H, W, C]
+                                                                T* y,             // [N, P, Q, C]
+                                                                uint8_t* argmax,  // [N, P, Q, C], or null
+                                                                PoolGrid pool, RowGrid grid) {
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   const PoolPixel pixel = pool.output_pixel(place.pack * kVector);
@@ -64,9 +66,9 @@ __global__ void __launch_bounds__(256, 4)
 // Adds to each sum what a window passes to one of its taps.
 template <typename T, bool kRelu, int kVector, int kHalo>
 struct PooledSum {
-  const T* dy;
-  const uint8_t* argmax;
-  const T* y;
+  const T* dy;            // [N, P, Q, C]
+  const uint8_t* argmax;  // [N, P, Q, C]
+  const T* y;             // [N, P, Q, C]
   bool left, right;
   float (&sum)[kVector + 2 * kHalo];
 
@@ -119,8 +121,9 @@ struct PooledGradient {
 // comparisons and additions an input. A gather in the order of the taps, without atomics: runs repeat bit for bit.
 // Where kRelu, two blocks a multiprocessor at least: float32 takes 96 registers a thread, which four would not have.
 template <typename T, int kVector, bool kRelu>
-__global__ void __launch_bounds__(256, kRelu ? 2 : 4)
-    max_pool_bprop_kernel(PooledGradient<T, kRelu> gradient, T* dx, RowGrid grid) {
+__global__ void __launch_bounds__(256, kRelu ? 2 : 4) max_pool_bprop_kernel(PooledGradient<T, kRelu> gradient,
+                                                                            T* dx,  // [N, H, W, C]
+                                                                            RowGrid grid) {
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   float sum[kVector];

@@ -1,6 +1,6 @@
 #include "ops/sgd.h"
 
-#include "common/check.h"
+#include "common/dispatch.h"
 #include "common/elementwise.h"
 #include "common/launch.h"
 #include "ops/sgd.cuh"
@@ -15,18 +15,12 @@ void launch_sgd(const SgdParams& params, cudaStream_t stream) {
   const int bytes = std::min(dtype_bytes(params.gradient_dtype), dtype_bytes(copy_dtype));
   const bool vectors = aligned16({sgd.weights, sgd.velocity, params.gradient, sgd.copy});
   const ElementwiseConfig config = elementwise_config({params.count, bytes, vectors}, current_machine());
-  dispatch_dtype(params.gradient_dtype, [&](auto gradient_type) {
-    dispatch_dtype(copy_dtype, [&](auto copy_type) {
-      using G = typename decltype(gradient_type)::type;
-      using C = typename decltype(copy_type)::type;
-      using Narrowest = std::conditional_t<sizeof(G) <= sizeof(C), G, C>;
-      dispatch_vector<Narrowest>(config.vector, [&](auto vector) {
-        launch(sgd_kernel<G, C, vector()>, config.grid, config.block, 0, stream, static_cast<const G*>(params.gradient),
-               SgdStep<C>(sgd), params.count);
-      });
-    });
+  dispatch(config.vector, params.gradient_dtype, copy_dtype, [&](auto vector, auto gradient_type, auto copy_type) {
+    using G = typename decltype(gradient_type)::type;
+    using C = typename decltype(copy_type)::type;
+    launch<sgd_kernel<G, C, vector()>>(config.grid, config.block, 0, stream, params.gradient, SgdStep<C>(sgd),
+                                       params.count);
   });
-  check_launch("sgd_kernel");
 }
 
 }  // namespace alexnet

@@ -14,7 +14,7 @@ namespace alexnet {
 // copy. The one place of this arithmetic: sgd_kernel and the wgrad kernels that update at once give the same bits.
 template <typename C>
 struct SgdStep {
-  float* weights;
+  float* weights;  // of the gradient's shape and pitch, like velocity and copy
   float* velocity;
   C* copy;                     // may be null
   const float* learning_rate;  // [1]
@@ -52,21 +52,6 @@ struct SgdStep {
   }
 };
 
-template <typename G, typename C>
-struct SgdOfGradient {
-  const G* gradient;
-  SgdStep<C> step;
-
-  template <int kWidth>
-  __device__ void at(int64_t element) const {
-    const Pack<G, kWidth> pack = load_pack<kWidth>(gradient + element);
-    Pack<float, kWidth> wide;
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) wide.value[i] = to_float(pack.value[i]);
-    step.update(element, wide);
-  }
-};
-
 // SgdStep for every element.
 //
 // gradient: [count] of G; the step's weights and velocity: [count] float32, updated in place; its copy: [count] of C,
@@ -75,7 +60,14 @@ struct SgdOfGradient {
 template <typename G, typename C, int kVector>
 __global__ void __launch_bounds__(256) sgd_kernel(const G* gradient,  // [count]
                                                   SgdStep<C> step, int64_t count) {
-  for_each_pack<kVector>(count, SgdOfGradient<G, C>{gradient, step});
+  for_each_pack<kVector>(count, [&](auto width, int64_t element) {
+    constexpr int kWidth = decltype(width)::value;
+    const Pack<G, kWidth> pack = load_pack<kWidth>(gradient + element);
+    Pack<float, kWidth> wide;
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) wide.value[i] = to_float(pack.value[i]);
+    step.update(element, wide);
+  });
 }
 
 }  // namespace alexnet

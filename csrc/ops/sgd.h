@@ -10,7 +10,7 @@ namespace alexnet {
 
 // The weights that a gradient moves, and how far.
 struct Sgd {
-  float* weights;              // the master copy; its elements lie as the gradient's, like those of the others
+  float* weights;              // the master copy, of the gradient's shape and pitch, like the others
   float* velocity;             // float32 too
   void* copy;                  // the weights rounded for the next step's kernels; null: none
   const float* learning_rate;  // [1] in device memory, so that a captured graph follows the schedule when replayed

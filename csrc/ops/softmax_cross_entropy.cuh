@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(kSoftmaxMaxThreads)
   const int stride = static_cast<int>(blockDim.x);
   const bool known = labels[row] >= 0 && labels[row] < classes;
   const int label = known ? static_cast<int>(labels[row]) : -1;
-  // Read before the barriers: behind them other threads may overwrite the row in place.
+  // Read before the barriers: after them other threads may overwrite the row in place.
   const float logit_of_label = known ? to_float(x[label]) : nanf("");
 
   Largest mine{-INFINITY, INT32_MAX};

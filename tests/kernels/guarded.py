@@ -49,11 +49,6 @@ def device(values: npt.ArrayLike, dtype: Any = None) -> Array:
     return result
 
 
-def at(**arrays: Array | None) -> dict[str, int]:
-    """The addresses of arrays, 0 of None."""
-    return {name: 0 if array is None else array.ctypes.data for name, array in arrays.items()}
-
-
 def tensors(**arrays: Array | None) -> dict[str, Tensor | None]:
     """Arrays as the extension takes them."""
     return {

@@ -6,9 +6,11 @@
 
 namespace {
 
-void kernel(int) {}
+void plain_kernel(int) {}
+template <typename T, int kVector>
+void vector_kernel(T) {}
 
-// What a step says that fails as told, and what is left of the error behind it.
+// What a step says that fails as told, and what is left of the error after it.
 template <typename Step>
 void report(const char* title, Step&& step) {
   try {
@@ -21,8 +23,7 @@ void report(const char* title, Step&& step) {
 }
 
 void launch_it() {
-  alexnet::launch(kernel, dim3{}, dim3{}, 64 * 1024, nullptr, 1);
-  alexnet::check_launch("the kernel");
+  alexnet::launch<plain_kernel>(dim3{}, dim3{}, 64 * 1024, nullptr, 1);
 }
 
 void fail(const char* call, cudaError_t error) {
@@ -40,6 +41,8 @@ int main() {
     fail("", cudaSuccess);
     report("next launch", launch_it);
   }
+  fail("cudaLaunchKernel", cudaErrorInvalidValue);
+  report("a template", [] { alexnet::launch<vector_kernel<float, 4>>(dim3{}, dim3{}, 0, nullptr, 1.0f); });
   fail("cudaLaunchKernel", cudaErrorIllegalAddress);
   report("a kernel before", launch_it);
   fail("", cudaSuccess);

@@ -15,11 +15,12 @@ import pytest
 
 from alexnet_cuda import _simt
 from alexnet_cuda.backends.cpu.dropout import DropoutParams
+from alexnet_cuda.backends.cpu.lrn import LrnParams
 from alexnet_cuda.backends.cpu.sgd import SgdParams
 from alexnet_cuda.backends.kernels._runtime import Tensor
 from alexnet_cuda.backends.kernels.conv2d import Problem
 
-from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed, problem, run_product, tensors
+from .guarded import DTYPES, Array, assert_bits, device, empty, executor_seed, problem, run_product, tensors
 
 PRECISIONS: dict[str, Any] = {**DTYPES, "tf32": np.float32}
 
@@ -246,12 +247,13 @@ def test_wgrad_with_sgd_has_the_same_bias_gradient() -> None:
 
 # images, height, width, channels: vectors of the LRN, and what only the kernel for any window takes.
 IMAGES = [(2, 5, 7, 64), (3, 6, 5, 18)]
-WINDOW: dict[str, Any] = {"groups": 2, "size": 5, "k": 2.0, "alpha": 0.1, "beta": 0.75}
+WINDOW = LrnParams(size=5, k=2.0, alpha=0.1, beta=0.75, groups=2)
+POOL = {"pool_size": 3, "pool_stride": 2, "stream": 0}
 
 
 def relu_bprop(y: Array, dy: Array) -> Array:
     dx = empty(y.shape, y.dtype)
-    _simt.relu_bprop(**at(y=y, dy=dy, dx=dx), count=y.size, dtype=y.dtype.name, stream=0)
+    _simt.relu_bprop(**tensors(y=y, dy=dy, dx=dx), stream=0)
     return dx
 
 
@@ -267,42 +269,36 @@ def rectified(shape: tuple[int, ...], dtype: str, threshold: float = 0.0) -> Arr
 @every_dtype
 @pytest.mark.parametrize("images", IMAGES)
 def test_lrn_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
-    n, h, w, c = images
     x, dy = rectified(images, dtype), normal(images, dtype, "dy")
     x[0, 0, 0, 0] = np.nan
     results = []
     for relu in (False, True):
         dx = empty(images, DTYPES[dtype])
-        sizes = {"images": n, "pixels": h * w, "channels": c, **WINDOW, "dtype": dtype, "stream": 0}
-        _simt.lrn_bprop(**at(dy=dy, x=x, dx=dx), **sizes, relu=relu)
+        _simt.lrn_bprop(**tensors(dy=dy, x=x, dx=dx), window=WINDOW, relu=relu, stream=0)
         results.append(dx)
     assert_bits(results[1], relu_bprop(x, results[0]))
     assert (results[0] != results[1]).mean() > 0.3
 
 
-def pool(
-    images: tuple[int, int, int, int], dtype: str, x: Array, **arguments: Any
-) -> tuple[dict[str, Any], Array, Array]:
-    """Sizes of a pool, its output and argmax."""
-    n, h, w, c = images
-    sizes = {"images": n, "height": h, "width": w, "channels": c, "dtype": dtype, "stream": 0}
+def pool(x: Array) -> tuple[Array, Array]:
+    """The output of a pool, and its argmax."""
+    n, h, w, c = x.shape
     p, q = (h - 3) // 2 + 1, (w - 3) // 2 + 1
-    y, argmax = empty((n, p, q, c), DTYPES[dtype]), empty((n, p, q, c), np.uint8)
-    _simt.max_pool_fprop(**at(x=x, y=y, argmax=argmax), **sizes, size=3, stride=2)
-    return sizes, y, argmax
+    y, argmax = empty((n, p, q, c), x.dtype), empty((n, p, q, c), np.uint8)
+    _simt.max_pool_fprop(**tensors(x=x, y=y, argmax=argmax), **POOL)
+    return y, argmax
 
 
 @every_dtype
 @pytest.mark.parametrize("images", IMAGES)
 def test_lrn_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
     x = rectified(images, dtype, 1.5)
-    sizes, y, argmax = pool(images, dtype, x)
+    y, argmax = pool(x)
     dy = normal(y.shape, dtype, "dy")
     results = []
     for relu in (False, True):
         dx = empty(images, DTYPES[dtype])
-        window = {**WINDOW, "pool_size": 3, "pool_stride": 2}
-        _simt.lrn_max_pool_bprop(**at(dy=dy, argmax=argmax, x=x, dx=dx), **sizes, **window, relu=relu)
+        _simt.lrn_max_pool_bprop(**tensors(dy=dy, argmax=argmax, x=x, dx=dx), window=WINDOW, **POOL, relu=relu)
         results.append(dx)
     assert_bits(results[1], relu_bprop(x, results[0]))
     assert (results[0] != results[1]).any()
@@ -312,51 +308,44 @@ def test_lrn_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int
 @pytest.mark.parametrize("images", IMAGES)
 def test_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
     x = rectified(images, dtype, 1.5)
-    sizes, y, argmax = pool(images, dtype, x)
+    y, argmax = pool(x)
     dy = normal(y.shape, dtype, "dy")
     results = []
     for gradient, output in ((relu_bprop(y, dy), None), (dy, y), (dy, None)):
         dx = empty(images, DTYPES[dtype])
-        tensors = at(dy=gradient, argmax=argmax, dx=dx, y=output)
-        _simt.max_pool_bprop(**tensors, **sizes, size=3, stride=2)
+        _simt.max_pool_bprop(**tensors(dy=gradient, argmax=argmax, dx=dx, y=output), **POOL)
         results.append(dx)
     assert_bits(results[1], results[0])
     assert (results[1] != results[2]).any()
-    # The same as a ReLU's backward pass behind the pool's.
+    # The same as a ReLU's backward pass after the pool's.
     np.testing.assert_array_equal(results[1], relu_bprop(x, results[2]))
 
 
 CLASSES = 70
 
 
-def cross_entropy(logits: Array, dlogits: Array, **arguments: Any) -> tuple[Array, Array]:
+def cross_entropy(logits: Array, dlogits: Array, first_column: int = 0) -> tuple[Array, Array]:
     rows = len(logits)
     loss, correct = empty(rows, np.float32), empty(rows, np.uint8)
     labels = device(np.arange(rows) * 7 % CLASSES, np.int64)
-    _simt.softmax_cross_entropy(
-        **at(logits=logits, labels=labels, loss=loss, correct=correct, dlogits=dlogits),
-        rows=rows,
-        classes=CLASSES,
-        scale=8.0,
-        **{"dtype": logits.dtype.name, "stream": 0, **arguments},
-    )
+    arrays = tensors(logits=logits, labels=labels, loss=loss, correct=correct, dlogits=dlogits)
+    _simt.softmax_cross_entropy(**arrays, first_column=first_column, scale=8.0, stream=0)
     return loss, correct
 
 
 @every_dtype
 @pytest.mark.parametrize("dlogits_dtype", DTYPES)
-@pytest.mark.parametrize(("first", "columns"), [(0, -1), (0, 35), (35, 35), (35, -1), (69, 1), (70, 0)])
+@pytest.mark.parametrize(("first", "columns"), [(0, 70), (0, 35), (35, 35), (69, 1), (70, 0)])
 def test_softmax_of_other_type_and_columns(dtype: str, dlogits_dtype: str, first: int, columns: int) -> None:
     logits = normal((9, CLASSES), dtype, "logits")
     whole = empty(logits.shape, np.float32)
-    expected = cross_entropy(logits, whole, dlogits_dtype="float32")
-    wanted = slice(first, CLASSES if columns < 0 else first + columns)
+    expected = cross_entropy(logits, whole)
+    wanted = slice(first, first + columns)
     part = empty(whole[:, wanted].shape, DTYPES[dlogits_dtype])
-    given = {"dlogits_dtype": dlogits_dtype, "first_column": first, "columns": columns}
-    for result, same in zip(cross_entropy(logits, part, **given), expected, strict=True):
+    for result, same in zip(cross_entropy(logits, part, first), expected, strict=True):
         assert_bits(result, same)
     assert_bits(part, whole[:, wanted].astype(part.dtype))
-    if columns < 0 and first == 0 and dtype == dlogits_dtype:
+    if columns == CLASSES and dtype == dlogits_dtype:
         in_place = device(logits)
         cross_entropy(in_place, in_place)
         assert_bits(in_place, part)
@@ -370,14 +359,11 @@ def wide(rows: int, pitch: int, first: int, columns: int, dtype: Any, name: str 
     return inside
 
 
-def copy_columns(x: Array, addend: Array | None, y: Array, **arguments: Any) -> None:
-    pitches = {f"{n}_pitch": 0 if a is None else a.strides[0] // a.itemsize for n, a in
-               (("x", x), ("addend", addend), ("y", y))}  # fmt: skip
-    given = {"x_dtype": x.dtype.name, "y_dtype": y.dtype.name, "stream": 0, **pitches, **arguments}
-    _simt.copy_columns(**at(x=x, addend=addend, y=y), **{"rows": len(x), "columns": x.shape[1], **given})
+def copy_columns(x: Array, addend: Array | None, y: Array) -> None:
+    _simt.copy_columns(**tensors(x=x, addend=addend, y=y), stream=0)
 
 
-# rows, columns, pitches of x, addend and y, first column of each: vectors, dense but no whole row, by number.
+# rows, columns, pitches of x, addend and y, first column of each: vectors, dense but no whole row, scalar loads.
 COPIES = [
     (7, 48, (64, 48, 96), (8, 0, 16)),
     (8, 27, (27, 27, 27), (0, 0, 0)),
@@ -504,35 +490,32 @@ def test_bad_argument_is_named(direction: str, changes: dict[str, Any], message:
 
 def test_softmax_refuses_what_it_cannot_do() -> None:
     logits = normal((4, CLASSES), "float32", "logits")
-    for arguments, message in (
-        ({"columns": 71}, "^columns is 71; expected 0 to 70"),
-        ({"columns": -2}, "^columns is -2"),
-        ({"first_column": 71}, "^first_column is 71"),
-        ({"first_column": 30, "columns": 41}, "^columns is 41; expected 0 to 40"),
-        ({"dlogits_dtype": "int8"}, '^dlogits_dtype is "int8"; expected float32, bfloat16 or float16'),
-        ({"dlogits_dtype": "bfloat16"}, "^dlogits overlaps logits"),
-        ({"columns": 35}, "^dlogits overlaps logits"),
+    for dlogits, first_column, message in (
+        (empty((4, 71), np.float32), 0, "^the columns of dlogits is 71; expected 0 to 70"),
+        (empty((4, 41), np.float32), 30, "^the columns of dlogits is 41; expected 0 to 40"),
+        (empty((3, 5), np.float32), 0, r"^dlogits has the shape \[3, 5\]; expected \[4, 5\]"),
+        (logits, 71, "^first_column is 71"),
+        (logits.view(np.float16)[:, :CLASSES], 0, "^dlogits has a pitch of 140"),
+        (logits.reshape(-1)[: 4 * 35].reshape(4, 35), 0, "^dlogits overlaps logits"),
+        (logits.reshape(-1).view(np.float16)[: 4 * CLASSES].reshape(4, CLASSES), 0, "^dlogits overlaps logits"),
     ):
         with pytest.raises(ValueError, match=message):
-            cross_entropy(logits, logits, **arguments)
+            cross_entropy(logits, dlogits, first_column)
 
 
 def test_copy_refuses_what_it_cannot_do() -> None:
     x, y = empty((4, 8), np.float32), empty((4, 8), np.float32)
     halves = y.view(np.float16)[:, :8]
-    for a, b, arguments, message in (
-        (x, y, {"x_dtype": "int8"}, '^x_dtype is "int8"; expected'),
-        (x, y, {"y_dtype": "int8"}, '^y_dtype is "int8"; expected'),
-        (x, y, {"x_pitch": 7}, "^x_pitch is 7; expected 8 to"),
-        (x, y, {"rows": -1}, "^rows is -1"),
-        (x, y, {"columns": 2**40}, "^columns is"),
-        (x, y, {"rows": 5}, "^x is at address .*expected memory from allocate"),
-        (y, halves, {}, "^y overlaps x"),
-        (y[:3], y[1:], {}, "^y overlaps x"),
-        (y[:, :5], y[:, 3:], {"columns": 5}, "^y overlaps x"),
+    for a, b, message in (
+        (x.view(np.int32), y, "^x is of int32; expected float32, bfloat16 or float16"),
+        (x, y.view(np.int32), "^y is of int32; expected"),
+        (x, y[:, :7], r"^y has the shape \[4, 7\]; expected \[4, 8\]"),
+        (y, halves, "^y overlaps x"),
+        (y[:3], y[1:], "^y overlaps x"),
+        (y[:, :5], y[:, 3:], "^y overlaps x"),
     ):
         with pytest.raises(ValueError, match=message):
-            copy_columns(a, None, b, **arguments)
+            copy_columns(a, None, b)
     with pytest.raises(ValueError, match=r"^y overlaps addend"):
         copy_columns(x[:3], y[:3], y[1:])
 

@@ -15,7 +15,7 @@ from alexnet_cuda.backends.kernels._runtime import Tensor
 from alexnet_cuda.backends.kernels.conv2d import Problem
 from alexnet_cuda.ops import conv2d
 
-from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed, problem, run_product, tensors
+from .guarded import DTYPES, Array, assert_bits, device, empty, executor_seed, problem, run_product, tensors
 
 PRECISIONS = {"float32": "float32", "tf32": "float32", "bfloat16": "bfloat16", "float16": "float16"}
 
@@ -196,21 +196,8 @@ def augment(size: int, n: int, dtype: Any, *, reverse: bool, layout: FoldedLayou
     }
     given = {name: device(values) for name, values in views.items()}
     y = empty((n, size, size, 3) if layout is None else (n, *layout.shape), dtype)
-    fold = {} if layout is None else {"stride": layout.stride, "padding": layout.padding, "shape": layout.shape}
-    _simt.augment(
-        **at(**given, y=y),
-        count=n,
-        height=size + 4,
-        width=size + 2,
-        size=size,
-        channels=3,
-        mean=(123.675, 116.28, 103.53),
-        std=(58.395, 57.12, 57.375),
-        reverse_channels=reverse,
-        dtype=np.dtype(dtype).name,
-        stream=0,
-        **{f"fold_{name}": value for name, value in fold.items()},
-    )
+    colours = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375), "reverse_channels": reverse}
+    _simt.augment(**tensors(**given, y=y), **colours, folded=layout, stream=0)
     return y
 
 
@@ -291,25 +278,33 @@ def test_fold_refuses_to_write_over_its_input() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"fold_shape": (3, 3, 8)}, "^the folded extents are 3 x 3 x 8; expected"),
-        ({"fold_stride": (0, 2)}, "^stride is 0"),
-        ({"channels": 4}, "^channels is 4; expected 3 to 3"),
+        ({"shape": (3, 3, 8)}, "^the folded extents are 3 x 3 x 8; expected"),
+        ({"stride": (0, 2)}, "^stride is 0"),
+        ({"unfolded": (5, 5, 4)}, "^folded is of views 5 x 5 x 4; expected square ones of 3 channels"),
         ({"y": 8}, "^y is at address .*; expected a multiple of 16"),
         ({"y": 16}, "^y is at address .*, from which 864 bytes are not in one buffer"),
     ],
     ids=str,
 )
 def test_augment_names_what_it_refuses(change: dict[str, Any], words: str) -> None:
-    names = {"images": np.uint8, "top": np.int64, "left": np.int64, "mirrored": np.uint8, "shift": np.float32}
-    arrays = {name: empty(1000, dtype) for name, dtype in names.items()}
-    y = empty((2, 3, 3, 12), np.float32)
-    arguments: dict[str, Any] = at(**arrays)
-    arguments |= {"count": 2, "height": 8, "width": 7, "size": 5, "channels": 3, "reverse_channels": False}
-    arguments |= {"mean": (0, 0, 0), "std": (1, 1, 1), "dtype": "float32", "stream": 0}
-    arguments |= {"fold_stride": (2, 2), "fold_padding": (0, 0), "fold_shape": (3, 3, 12), **change}
-    arguments["y"] = at(y=y)["y"] + change.get("y", 0)
+    change = dict(change)
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        "images": ((2, 8, 7, 3), np.uint8),
+        "top": ((2,), np.int64),
+        "left": ((2,), np.int64),
+        "mirrored": ((2,), np.uint8),
+        "shift": ((2, 3), np.float32),
+    }
+    arrays = {name: empty(shape, dtype) for name, (shape, dtype) in shapes.items()}
+    shift = change.pop("y", 0)
+    layout = replace(FoldedLayout((5, 5, 3), (2, 2), (0, 0), (3, 3, 12)), **change)
+    y = empty((2, *layout.shape), np.float32)
+    arguments = tensors(**arrays, y=y)
+    assert arguments["y"] is not None
+    arguments["y"] = arguments["y"]._replace(address=y.ctypes.data + shift)
+    colours = {"mean": (0, 0, 0), "std": (1, 1, 1), "reverse_channels": False}
     with pytest.raises(ValueError, match=words):
-        _simt.augment(**arguments)
+        _simt.augment(**arguments, **colours, folded=layout, stream=0)
 
 
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])

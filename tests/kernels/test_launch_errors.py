@@ -34,10 +34,11 @@ def test_no_error_is_left_and_no_launch_is_blamed_for_another_call(steps: list[t
     ("title", "start", "end"),
     [
         ("cudaFuncSetAttribute", "cudaFuncSetAttribute(function, ", ""),
-        ("cudaLaunchKernel", "launching the kernel: invalid argument", ""),
+        ("cudaLaunchKernel", "launching plain_kernel: invalid argument", ""),
+        ("a template", "launching vector_kernel: invalid argument", ""),
         (
             "a kernel before",
-            "launching the kernel: an illegal memory access was encountered",
+            "launching plain_kernel: an illegal memory access was encountered",
             "a kernel that was launched before did this, CUDA_LAUNCH_BLOCKING=1 shows which",
         ),
         ("cudaGetDevice", "cudaGetDevice(&device): invalid argument", ""),

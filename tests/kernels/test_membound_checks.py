@@ -5,58 +5,52 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
+
+from alexnet_cuda.backends.cpu.fold import FoldedLayout
+from alexnet_cuda.backends.cpu.lrn import LrnParams
+from alexnet_cuda.backends.kernels._runtime import Tensor
 
 # `_simt` is always built; `_cuda` not with ALEXNET_CUDA_BUILD=cpu.
 MODULES = ["_simt", *(["_cuda"] if importlib.util.find_spec("alexnet_cuda._cuda") else [])]
 
 ADDRESS = 1 << 20  # stands for an address of the module's, and is never read: each call stops before the launch
+WINDOW = {"window": LrnParams(size=5, k=2.0, alpha=1e-4, beta=0.75, groups=2)}
+POOL = {"pool_size": 3, "pool_stride": 2}
+IMAGES, OUTPUTS = (2, 7, 6, 12), (2, 3, 2, 12)
+COLOURS = {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "reverse_channels": False, "folded": None}
+DTYPES = {"argmax": "uint8", "images": "uint8", "mirrored": "bool", "top": "int64", "left": "int64"}
 
-WINDOW = {"groups": 2, "size": 5, "k": 2.0, "alpha": 1e-4, "beta": 0.75}
-IMAGES = {"images": 2, "height": 7, "width": 6, "channels": 12}
-POOL = {**IMAGES, "size": 3, "stride": 2}
-FUSED = {**IMAGES, **WINDOW, "pool_size": 3, "pool_stride": 2}
-LRN = {"images": 2, "pixels": 42, "channels": 12, **WINDOW}
 
-
-def pointers(*names: str) -> dict[str, int]:
-    return {name: ADDRESS * (i + 1) for i, name in enumerate(names)}
+def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    return {
+        name: Tensor(name, ADDRESS * (i + 1), DTYPES.get(name, "float32"), shape)
+        for i, (name, shape) in enumerate(shapes.items())
+    }
 
 
 CALLS: dict[str, dict[str, Any]] = {
-    "lrn_fprop": {**pointers("x", "y"), **LRN},
-    "lrn_bprop": {**pointers("dy", "x", "dx"), **LRN},
-    "max_pool_fprop": {**pointers("x", "y", "argmax"), **POOL},
-    "max_pool_bprop": {**pointers("dy", "argmax", "dx"), **POOL},
-    "avg_pool_fprop": {**pointers("x", "y"), **POOL},
-    "avg_pool_bprop": {**pointers("dy", "dx"), **POOL},
-    "lrn_max_pool_fprop": {**pointers("x", "y", "argmax"), **FUSED},
-    "lrn_max_pool_bprop": {**pointers("dy", "argmax", "x", "dx"), **FUSED},
+    "lrn_fprop": {**tensors(x=IMAGES, y=IMAGES), **WINDOW},
+    "lrn_bprop": {**tensors(x=IMAGES, dy=IMAGES, dx=IMAGES), **WINDOW, "relu": False},
+    "max_pool_fprop": {**tensors(x=IMAGES, y=OUTPUTS, argmax=OUTPUTS), **POOL},
+    "max_pool_bprop": {**tensors(dx=IMAGES, dy=OUTPUTS, argmax=OUTPUTS, y=OUTPUTS), **POOL},
+    "avg_pool_fprop": {**tensors(x=IMAGES, y=OUTPUTS), **POOL},
+    "avg_pool_bprop": {**tensors(dx=IMAGES, dy=OUTPUTS), **POOL},
+    "lrn_max_pool_fprop": {**tensors(x=IMAGES, y=OUTPUTS, argmax=OUTPUTS), **WINDOW, **POOL},
+    "lrn_max_pool_bprop": {**tensors(x=IMAGES, dy=OUTPUTS, argmax=OUTPUTS, dx=IMAGES), **WINDOW, **POOL, "relu": True},
     "augment": {
-        **pointers("images", "top", "left", "mirrored", "shift", "y"),
-        "count": 2,
-        "height": 9,
-        "width": 8,
-        "size": 7,
-        "channels": 3,
-        "mean": [1.0, 2.0, 3.0],
-        "std": [4.0, 5.0, 6.0],
-        "reverse_channels": False,
+        **tensors(y=(2, 7, 7, 3), images=(2, 9, 8, 3), top=(2,), left=(2,), mirrored=(2,), shift=(2, 3)),
+        **COLOURS,
     },
 }
-BYTES = {"argmax", "mirrored"}  # any address is aligned
-POINTERS = [
-    (op, name)
-    for op, call in CALLS.items()
-    for name, value in call.items()
-    if isinstance(value, int) and value >= ADDRESS
-]
-OPTIONAL = {("max_pool_fprop", "argmax"), ("lrn_max_pool_fprop", "argmax")}
-EXTENTS = ("images", "count", "pixels", "height", "width", "channels", "groups", "size", "stride")
-EXTENTS += ("pool_size", "pool_stride")
-SIZES = [(op, name) for op, call in CALLS.items() for name in EXTENTS if name in call and call[name] < ADDRESS]
+BYTES = {"argmax", "mirrored", "images"}  # any address is aligned
+TENSORS = [(op, name) for op, call in CALLS.items() for name, value in call.items() if isinstance(value, Tensor)]
+OPTIONAL = {("max_pool_fprop", "argmax"), ("lrn_max_pool_fprop", "argmax"), ("max_pool_bprop", "y")}
+# What the shapes of an operation's other tensors are measured by.
+FIRST = {op: next(iter(call)) for op, call in CALLS.items()}
 
 
 class Extension:
@@ -67,15 +61,18 @@ class Extension:
         # The CPU executor takes no address outside of its buffers.
         self.base = self.module.allocate(bytes=8 * ADDRESS, label="never read") + 64 if name == "_simt" else ADDRESS
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.module, name)
-
     def invoke(self, op: str, **changes: Any) -> None:
-        arguments = {"dtype": "float32", "stream": 0, **CALLS[op], **changes}
-        for name in arguments:
-            if (op, name) in POINTERS and isinstance(arguments[name], int) and arguments[name]:
-                arguments[name] += self.base - ADDRESS
-        getattr(self.module, op)(**arguments)
+        """Call with good arguments but for the changes; of a tensor or the window those are of its fields."""
+        call = {**CALLS[op], "stream": 0}
+        for name, value in changes.items():
+            if not isinstance(value, dict):
+                call[name] = value
+            else:
+                call[name] = call[name]._replace(**value) if name != "window" else replace(call[name], **value)
+        for name, value in call.items():
+            if isinstance(value, Tensor) and value.address:
+                call[name] = value._replace(address=value.address + self.base - ADDRESS)
+        getattr(self.module, op)(**call)
 
 
 @pytest.fixture(params=MODULES, scope="module")
@@ -83,62 +80,76 @@ def extension(request: pytest.FixtureRequest) -> Extension:
     return Extension(request.param)
 
 
-@pytest.mark.parametrize(("op", "name"), [p for p in POINTERS if p not in OPTIONAL])
+@pytest.mark.parametrize(("op", "name"), TENSORS)
 def test_null_pointer_is_named(extension: Extension, op: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} is a null pointer; expected the address of [0-9]+ elements"):
-        extension.invoke(op, **{name: 0})
+        extension.invoke(op, **{name: {"address": 0}})
 
 
-@pytest.mark.parametrize(("op", "name"), [p for p in POINTERS if p[1] not in BYTES and p != ("augment", "images")])
+@pytest.mark.parametrize(("op", "name"), [t for t in TENSORS if t[1] not in BYTES])
 def test_misaligned_pointer_is_named(extension: Extension, op: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} is at address [0-9]+; expected a multiple of"):
-        extension.invoke(op, **{name: ADDRESS + 1})
+        extension.invoke(op, **{name: {"address": ADDRESS + 1}})
 
 
-@pytest.mark.parametrize(("op", "name"), SIZES)
-@pytest.mark.parametrize("value", [-1, 2**62])
-def test_impossible_size_is_named(extension: Extension, op: str, name: str, value: int) -> None:
-    with pytest.raises(ValueError, match=f"^{name} is {value}; expected|^groups is {value}"):
-        extension.invoke(op, **{name: value})
+@pytest.mark.parametrize(("op", "name"), TENSORS)
+def test_another_dtype_shape_or_pitch_is_named(extension: Extension, op: str, name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is of complex64; expected"):
+        extension.invoke(op, **{name: {"dtype": "complex64"}})
+    with pytest.raises(ValueError, match=f"^{name} has a pitch of 99; expected"):
+        extension.invoke(op, **{name: {"pitch": 99}})
+    if name != FIRST[op]:
+        shape = CALLS[op][name].shape
+        with pytest.raises(ValueError, match=rf"^{name} has (the shape \[[0-9, ]+\]|[0-9] dimensions); expected"):
+            extension.invoke(op, **{name: {"shape": (*shape[:-1], shape[-1] + 1)}})
 
 
-@pytest.mark.parametrize("op", CALLS)
-def test_unknown_dtype_is_named(extension: Extension, op: str) -> None:
-    with pytest.raises(ValueError, match=r'^dtype is "float64"; expected float32, bfloat16 or float16$'):
-        extension.invoke(op, dtype="float64")
-
-
-@pytest.mark.parametrize(("op", "name"), [*SIZES, *POINTERS])
+@pytest.mark.parametrize(("op", "name"), TENSORS)
 @pytest.mark.parametrize("value", [1.5, None, "1"])
 def test_wrong_type_is_a_type_error(extension: Extension, op: str, name: str, value: object) -> None:
+    if value is None and (op, name) in OPTIONAL:
+        return
     with pytest.raises(TypeError, match=name):
         extension.invoke(op, **{name: value})
 
 
+OBLONG = FoldedLayout(unfolded=(7, 6, 3), stride=(4, 4), padding=(0, 0), shape=(2, 2, 48))
 LRN_OPS = ("lrn_fprop", "lrn_bprop", "lrn_max_pool_fprop", "lrn_max_pool_bprop")
-POOL_OPS = ("max_pool_fprop", "max_pool_bprop", "avg_pool_fprop", "avg_pool_bprop")
+POOL_OPS = (*(op for op in CALLS if "pool" in op),)
 
 
 @pytest.mark.parametrize(
     ("ops", "changes", "words"),
     [
-        (LRN_OPS, {"size": 4}, "size is 4; expected an odd number of channels"),
-        (LRN_OPS, {"groups": 5}, "groups is 5; expected a divisor of channels, 12"),
-        (LRN_OPS, {"k": 0.0}, "k is 0.0"),
-        (LRN_OPS, {"k": math.nan}, "k is nan"),
-        (LRN_OPS, {"k": 1e-39}, "k is 0.0"),
-        (LRN_OPS, {"alpha": -1.0}, "alpha is -1.0"),
-        (LRN_OPS, {"beta": math.inf}, "beta is inf"),
-        (LRN_OPS, {"channels": 4000, "groups": 1, "size": 2051}, "expected a window of at most 2049"),
-        (POOL_OPS, {"size": 16, "height": 20, "width": 20}, "size is 16; expected 1 to 15"),
-        (POOL_OPS, {"size": 7}, "size is 7; expected at most the input's extent, 7 x 6"),
-        (LRN_OPS[2:], {"pool_size": 7}, "pool_size is 7; expected at most the input's extent, 7 x 6"),
-        (POOL_OPS, {"height": 2**20, "width": 2**20}, "height [*] width is more than 1073741824"),
-        (POOL_OPS, {"images": 2**30, "height": 2**14}, "images is 1073741824, of"),
-        (("augment",), {"size": 9}, "size is 9; expected at most the images' extent, 9 x 8"),
-        (("augment",), {"channels": 5}, "channels is 5; expected 3 to 4"),
+        (LRN_OPS, {"window": {"size": 4}}, "size is 4; expected an odd number of channels"),
+        (LRN_OPS, {"window": {"size": -1}}, "size is -1; expected 1 to"),
+        (LRN_OPS, {"window": {"groups": 5}}, "groups is 5; expected a divisor of channels, 12"),
+        (LRN_OPS, {"window": {"groups": 0}}, "groups is 0; expected 1 to"),
+        (LRN_OPS, {"window": {"k": 0.0}}, "k is 0.0"),
+        (LRN_OPS, {"window": {"k": math.nan}}, "k is nan"),
+        (LRN_OPS, {"window": {"k": 1e-39}}, "k is 0.0"),
+        (LRN_OPS, {"window": {"alpha": -1.0}}, "alpha is -1.0"),
+        (LRN_OPS, {"window": {"beta": math.inf}}, "beta is inf"),
+        (LRN_OPS, {"x": {"shape": (2, 7, 6, 4000)}, "window": {"groups": 1, "size": 2051}}, "a window of at most 2049"),
+        (POOL_OPS, {"pool_size": 16}, "pool_size is 16; expected 1 to 15"),
+        (POOL_OPS, {"pool_size": 0}, "pool_size is 0; expected 1 to 15"),
+        (POOL_OPS, {"pool_stride": 0}, "pool_stride is 0; expected 1 to"),
+        (POOL_OPS, {"pool_size": 7}, "pool_size is 7; expected at most the input's extent, 7 x 6"),
+        (tuple(CALLS), {"": {"shape": (2, 2**20, 2**20, 12)}}, "height [*] width is more than 1073741824"),
+        (tuple(CALLS), {"": {"shape": (2**30, 2**14, 6, 12)}}, "images is 1073741824, of"),
+        (tuple(CALLS), {"": {"shape": (2, 7, 6, 0)}}, "channels is 0; expected 1 to"),
+        (tuple(CALLS), {"": {"shape": (2, -7, 6, 12)}}, "height is -7; expected 0 to"),
+        (tuple(CALLS), {"": {"shape": (2, 7, 6)}}, "has 3 dimensions; expected 4"),
+        (("augment",), {"y": {"shape": (2, 9, 9, 3)}}, "the views' size is 9; expected at most .* 9 x 8"),
+        (("augment",), {"y": {"shape": (2, 7, 7, 5)}}, "y has views of 7 x 7 x 5; expected square ones of 3 or 4"),
         (("augment",), {"mean": [0.0, math.nan, 0.0]}, "mean is nan"),
         (("augment",), {"std": [1.0, 0.0, 1.0]}, "std is 0.0"),
+        (("augment",), {"folded": OBLONG}, "folded is of views 7 x 6 x 3; expected square ones of 3 channels"),
+        (
+            ("augment",),
+            {"folded": replace(OBLONG, unfolded=(7, 7, 3))},
+            r"y has the shape .*; expected \[2, 2, 2, 48\]",
+        ),
     ],
     ids=str,
 )
@@ -147,7 +158,7 @@ def test_value_out_of_range_is_named(
 ) -> None:
     for op in ops:
         with pytest.raises(ValueError, match=words):
-            extension.invoke(op, **changes)
+            extension.invoke(op, **{name or FIRST[op]: value for name, value in changes.items()})
 
 
 @pytest.mark.parametrize(
@@ -158,6 +169,7 @@ def test_value_out_of_range_is_named(
         ("lrn_bprop", "dx", "dy"),
         ("max_pool_fprop", "y", "x"),
         ("max_pool_bprop", "dx", "dy"),
+        ("max_pool_bprop", "dx", "y"),
         ("avg_pool_fprop", "y", "x"),
         ("avg_pool_bprop", "dx", "dy"),
         ("lrn_max_pool_fprop", "y", "x"),
@@ -168,10 +180,10 @@ def test_value_out_of_range_is_named(
 @pytest.mark.parametrize("distance", [0, 4, -4])
 def test_overlap_is_named(extension: Extension, op: str, output: str, other: str, distance: int) -> None:
     with pytest.raises(ValueError, match=f"^{output} overlaps {other}; expected memory of its own"):
-        extension.invoke(op, **{output: CALLS[op][other] + distance})
+        extension.invoke(op, **{output: {"address": CALLS[op][other].address + distance}})
 
 
 @pytest.mark.parametrize("op", CALLS)
 def test_empty_batch_returns_at_once(extension: Extension, op: str) -> None:
-    nothing = {name: 0 for call, name in POINTERS if call == op}
-    extension.invoke(op, **{**nothing, "count" if op == "augment" else "images": 0})
+    own = {name: CALLS[op][name].shape for each, name in TENSORS if each == op}
+    extension.invoke(op, **{name: {"address": 0, "shape": (0, *shape[1:])} for name, shape in own.items()})

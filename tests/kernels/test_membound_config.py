@@ -105,7 +105,7 @@ POOL_SHAPES = [(128, 55, 55, 96, 3, 2), (128, 13, 13, 256, 3, 2), (1, 7, 5, 3, 2
 @pytest.mark.parametrize("shape", POOL_SHAPES)
 @pytest.mark.parametrize("aligned", [True, False])
 def test_pool_launch_choice(extension: Any, dtype: str, width: int, shape: tuple[int, ...], aligned: bool) -> None:
-    arguments = dict(zip(("images", "height", "width", "channels", "size", "stride"), shape, strict=True))
+    arguments = dict(zip(("images", "height", "width", "channels", "pool_size", "pool_stride"), shape, strict=True))
     images, h, w, c, size, stride = shape
     vector = 16 // width if aligned and c % (16 // width) == 0 else 1
     outputs = ((h - size) // stride + 1) * ((w - size) // stride + 1) * c

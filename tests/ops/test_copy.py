@@ -23,7 +23,7 @@ added = pytest.mark.parametrize("with_addend", [False, True], ids=["", "addend"]
 CASES: dict[str, tuple[tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int, int]]] = {
     "whole": ((3, 7), (0, 7), (0, 7), (0, 7)),
     "whole, vectors": ((5, 2, 16), (0, 16), (0, 16), (0, 16)),
-    "by number": ((2, 3, 5), (1, 7), (2, 7), (3, 9)),
+    "scalar loads": ((2, 3, 5), (1, 7), (2, 7), (3, 9)),
     "vectors of ranges": ((2, 3, 24), (24, 48), (8, 40), (16, 64)),
     "out alone is odd": ((4, 16), (0, 16), (0, 16), (1, 17)),
     "x alone begins at an odd place": ((4, 16), (1, 24), (0, 16), (0, 16)),
@@ -56,13 +56,13 @@ def test_values(
 ) -> None:
     rng = np.random.default_rng(19)
     x, addend = (precision.array(rng.standard_normal(shape)) for _ in range(2))
-    there, there_too = backend.channel_range(x, *x_at), backend.channel_range(addend, *addend_at)
+    on_device, other = backend.channel_range(x, *x_at), backend.channel_range(addend, *addend_at)
     out = backend.channel_range(np.full(shape, np.nan, dtype), *out_at)
-    given = copy.cast(there.array, out=out.array, addend=there_too.array if with_addend else None)
+    given = copy.cast(on_device.array, out=out.array, addend=other.array if with_addend else None)
     assert given is out.array
     assert_equal(out.to_host(), summed(x, addend if with_addend else None, dtype))
-    assert_equal(there.to_host(), x)
-    assert_equal(there_too.to_host(), addend)
+    assert_equal(on_device.to_host(), x)
+    assert_equal(other.to_host(), addend)
 
 
 @to_dtype
@@ -97,18 +97,18 @@ def test_in_place(backend: Backend, precision: Precision, columns: int) -> None:
     x, addend = (precision.array(rng.standard_normal((6, columns))) for _ in range(2))
     expected = summed(x, addend, precision.dtype)
     for target in (0, 1):
-        there = [backend.to_device(a) for a in (x, addend)]
-        copy.cast(there[0], out=there[target], addend=there[1])
-        assert_equal(backend.to_host(there[target]), expected)
+        on_device = [backend.to_device(a) for a in (x, addend)]
+        copy.cast(on_device[0], out=on_device[target], addend=on_device[1])
+        assert_equal(backend.to_host(on_device[target]), expected)
 
 
 def test_more_numbers_than_a_grid_has_threads(kernels: Backend) -> None:
     x = np.random.default_rng(19).standard_normal((77236, 7)).astype(np.float32)  # 2112 blocks of 256 threads, and 20
     out = kernels.poisoned(x.shape, np.float16)
     assert_equal(kernels.to_host(copy.cast(kernels.to_device(x), out=out)), x.astype(np.float16))
-    there = kernels.to_device(x)
-    copy.cast(there, out=there, addend=there)  # in place what is done twice shows
-    assert_equal(kernels.to_host(there), x + x)
+    on_device = kernels.to_device(x)
+    copy.cast(on_device, out=on_device, addend=on_device)  # in place what is done twice shows
+    assert_equal(kernels.to_host(on_device), x + x)
 
 
 @to_dtype
@@ -123,8 +123,8 @@ def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
     x = precision.array(np.random.default_rng(19).standard_normal((33, 24)))
 
     def run() -> list[Any]:
-        there = backend.to_device(x)
-        return [copy.cast(there, out=backend.poisoned(x.shape, np.float16), addend=there)]
+        on_device = backend.to_device(x)
+        return [copy.cast(on_device, out=backend.poisoned(x.shape, np.float16), addend=on_device)]
 
     assert_repeats(backend, run)
 

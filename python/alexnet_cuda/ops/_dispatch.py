@@ -14,8 +14,8 @@ from ..backends.locks import late_import
 Array = Any  # a NumPy array, a SimtArray or a CuPy array
 
 
-def backend(op: str, *arrays: Array) -> Any:
-    """The module that implements `op` where the arrays are; None among them is passed over.
+def backend(op: str, *arrays: Array, module: str = "") -> Any:
+    """The module that implements `op`, by default the one of its name, where the arrays are; None is passed over.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def backend(op: str, *arrays: Array) -> Any:
     if len(kinds) != 1:
         raise TypeError(f"{op}: all arrays must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}")
     package = "cpu" if kinds == {"cpu"} else "kernels"
-    return late_import(f"alexnet_cuda.backends.{package}.{op}")
+    return late_import(f"alexnet_cuda.backends.{package}.{module or op}")
 
 
 def parameter_dtype(dtype: Any) -> np.dtype[Any]:

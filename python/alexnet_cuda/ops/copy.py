@@ -13,7 +13,7 @@ def cast(x: Array, *, out: Array, addend: Array | None = None) -> Array:
     x, out : array [..., columns]
         Of floating-point dtypes; each may be a range of the last dimension of a wider array.
     addend : array, optional
-        Of x's shape and dtype; the sum is formed in the dtype of sums. `out` may be `x` or `addend`.
+        Of x's shape and dtype; the sum is formed in the accumulator dtype. `out` may be `x` or `addend`.
 
     Raises
     ------

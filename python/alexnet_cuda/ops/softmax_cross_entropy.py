@@ -31,7 +31,7 @@ def fprop(
     Returns
     -------
     loss : array [N]
-        ``log(sum exp(logits)) - logits[label]``, stable for any finite logits; of the dtype of sums.
+        ``log(sum exp(logits)) - logits[label]``, stable for any finite logits; of the accumulator dtype.
     correct : bool array [N]
         Whether the first of the largest logits is the label's; False where a logit is NaN.
     """
@@ -40,7 +40,7 @@ def fprop(
     if classes == 0:
         raise ValueError(f"logits must have at least one class, got shape {list(logits.shape)}")
     check("labels", labels, (rows,), np.int64)
-    sums = parameter_dtype(logits.dtype)
+    accumulator = parameter_dtype(logits.dtype)
     (first_column,) = integers("first_column", first_column, 1, 0)
     if dlogits is not None:
         narrow = getattr(getattr(dlogits, "dtype", None), "name", "") in ("bfloat16", "float16")
@@ -51,7 +51,7 @@ def fprop(
             )
         if dlogits is logits and (first_column or dlogits.shape != logits.shape):
             raise ValueError("dlogits may be logits only for all columns")
-    loss = output(loss_out, logits, (rows,), sums, "loss_out")
+    loss = output(loss_out, logits, (rows,), accumulator, "loss_out")
     correct = output(correct_out, logits, (rows,), np.bool_, "correct_out")
     module = backend("softmax_cross_entropy", logits, labels, dlogits, loss, correct)
     module.fprop(logits, labels, scale, dlogits, first_column, loss, correct)

@@ -28,25 +28,16 @@ def prepare(
     are copied there.
     """
     runtime = runtime_of(out)
-    n, height, width, _ = shape
     chosen = {name: getattr(views, name) for name in ("top", "left", "mirrored", "shift")}
     for name, values in chosen.items():
         if array_kind(values) == "cpu":
             chosen[name] = runtime.from_host(f"views.{name}", values)
-    size, channels = (out.shape[1], out.shape[3]) if folded is None else (folded.unfolded[0], 3)
-    fold = {} if folded is None else {"stride": folded.stride, "padding": folded.padding, "shape": folded.shape}
     submit = runtime.prepare(
         "augment",
         {"y": out, **chosen},
-        count=n,
-        height=height,
-        width=width,
-        size=size,
-        channels=channels,
         mean=[float(value) for value in mean],
         std=[float(value) for value in std],
         reverse_channels=reverse_channels,
-        dtype=out.dtype.name,
-        **{f"fold_{name}": value for name, value in fold.items()},
+        folded=folded,
     )
     return lambda images: submit(images=images)

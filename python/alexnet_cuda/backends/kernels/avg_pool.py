@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from ._runtime import Array, runtime_of
-from .max_pool import pool_arguments
 
 
 def fprop(x: Array, size: int, stride: int, out: Array) -> None:
     """Write the means to `out`."""
     runtime = runtime_of(x)
     runtime.require_apart(out, x=x)
-    runtime.call("avg_pool_fprop", {"x": x, "y": out}, **pool_arguments(x, size, stride))
+    runtime.call("avg_pool_fprop", {"x": x, "y": out}, pool_size=size, pool_stride=stride)
 
 
 def bprop(dy: Array, size: int, stride: int, out: Array) -> None:
     """Write the gradient by the input to `out` [N, H, W, C]: each dy is spread evenly over its window."""
     runtime = runtime_of(dy)
     runtime.require_apart(out, dy=dy)
-    runtime.call("avg_pool_bprop", {"dy": dy, "dx": out}, **pool_arguments(out, size, stride))
+    runtime.call("avg_pool_bprop", {"dy": dy, "dx": out}, pool_size=size, pool_stride=stride)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._runtime import Array, runtime_of
-from .lrn import window
 
 if TYPE_CHECKING:
     from ..cpu.lrn import LrnParams
@@ -18,7 +17,7 @@ def fprop(x: Array, p: LrnParams, size: int, stride: int, out: Array, argmax: Ar
     """
     runtime, arrays = runtime_of(x), {"x": x, "y": out, "argmax": argmax}
     runtime.require_apart(out, x=x)
-    runtime.call("lrn_max_pool_fprop", arrays, **_arguments(x, p, size, stride))
+    runtime.call("lrn_max_pool_fprop", arrays, window=p, pool_size=size, pool_stride=stride)
 
 
 def bprop(
@@ -27,10 +26,4 @@ def bprop(
     """Write the gradient by `x` to `out` [N, H, W, C], from dy [N, P, Q, C] and the argmax; `relu` as in `lrn`."""
     runtime, arrays = runtime_of(x), {"dy": dy, "argmax": argmax, "x": x, "dx": out}
     runtime.require_apart(out, dy=dy, x=x)
-    runtime.call("lrn_max_pool_bprop", arrays, relu=relu, **_arguments(x, p, size, stride))
-
-
-def _arguments(x: Array, p: LrnParams, size: int, stride: int) -> dict[str, Any]:
-    n, h, w, c = x.shape
-    shape = {"images": n, "height": h, "width": w, "channels": c}
-    return {**shape, **window(p), "pool_size": size, "pool_stride": stride, "dtype": x.dtype.name}
+    runtime.call("lrn_max_pool_bprop", arrays, window=p, pool_size=size, pool_stride=stride, relu=relu)

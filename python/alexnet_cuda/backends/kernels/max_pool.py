@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ._runtime import Array, runtime_of
 
 
@@ -11,7 +9,7 @@ def fprop(x: Array, size: int, stride: int, out: Array, argmax: Array | None) ->
     """Write the maxima to `out` and, where given, the first tap that holds each (row * size + column) to `argmax`."""
     runtime = runtime_of(x)
     runtime.require_apart(out, x=x)
-    runtime.call("max_pool_fprop", {"x": x, "y": out, "argmax": argmax}, **pool_arguments(x, size, stride))
+    runtime.call("max_pool_fprop", {"x": x, "y": out, "argmax": argmax}, pool_size=size, pool_stride=stride)
 
 
 def bprop(dy: Array, argmax: Array, size: int, stride: int, out: Array, *, y: Array | None = None) -> None:
@@ -21,11 +19,4 @@ def bprop(dy: Array, argmax: Array, size: int, stride: int, out: Array, *, y: Ar
     """
     runtime, arrays = runtime_of(dy), {"dy": dy, "argmax": argmax, "y": y, "dx": out}
     runtime.require_apart(out, dy=dy, y=y)
-    runtime.call("max_pool_bprop", arrays, **pool_arguments(out, size, stride))
-
-
-def pool_arguments(x: Array, size: int, stride: int) -> dict[str, Any]:
-    """What the extension wants to know of a pool over `x`, or over an input shaped like it."""
-    n, h, w, c = x.shape
-    shape = {"images": n, "height": h, "width": w, "channels": c}
-    return {**shape, "size": size, "stride": stride, "dtype": x.dtype.name}
+    runtime.call("max_pool_bprop", arrays, pool_size=size, pool_stride=stride)

@@ -19,15 +19,5 @@ def fprop(
     Writes ``scale * (softmax - onehot)``, of the columns from `first_column` on, to `dlogits` where given, which may
     be `logits`. A label outside [0, classes) gives a loss and gradient of NaN.
     """
-    rows, classes = logits.shape
-    runtime_of(logits).call(
-        "softmax_cross_entropy",
-        {"logits": logits, "labels": labels, "loss": loss, "correct": correct, "dlogits": dlogits},
-        rows=rows,
-        classes=classes,
-        scale=scale,
-        dtype=logits.dtype.name,
-        dlogits_dtype=(logits if dlogits is None else dlogits).dtype.name,
-        first_column=first_column,
-        columns=classes if dlogits is None else dlogits.shape[1],
-    )
+    arrays = {"logits": logits, "labels": labels, "loss": loss, "correct": correct, "dlogits": dlogits}
+    runtime_of(logits).call("softmax_cross_entropy", arrays, first_column=first_column, scale=scale)
