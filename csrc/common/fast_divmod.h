@@ -32,6 +32,6 @@ struct FastDivmod {
 };
 
 // Divides every index to 0.
-constexpr int32_t kNoRuns = 0x7FFFFFFF;
+constexpr int32_t kOneSegment = 0x7FFFFFFF;
 
 }  // namespace alexnet

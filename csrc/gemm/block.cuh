@@ -16,21 +16,21 @@ struct BlockMap {
   int32_t tiles_m, tiles_n;
   int32_t splits, tiles_k_per_split;
   int32_t tiles_k;
-  bool n_first;    // neighbouring blocks share A's lines, else B's
+  bool n_first;    // neighbouring blocks share A's tile, else B's
   float* partial;  // [splits, groups, m, n] where splits > 1
 };
 
-// Columns of the staged sums are padded by 8 floats: the four lines that a half warp writes then miss each other.
+// Columns of the staged sums are padded by 8 floats: the four rows that a half warp writes then miss each other.
 template <class Shape>
 inline constexpr int kSumPitch = Shape::kTileN + 8;
 
 // Adds up one warp's part of the tile of C over the reduction.
-template <class Policy, class Shape, class TileA, class TileB, bool kDepthMajorA, bool kDepthMajorB>
+template <class Policy, class Shape, class TileA, class TileB, bool kKMajorA, bool kKMajorB>
 class WarpSums {
   using T = typename Policy::T;
   static constexpr int kBlocksM = Shape::kWarpM / 16;
   static constexpr int kBlocksN = Shape::kWarpN / 8;
-  static constexpr int kSteps = 4;  // two chunks each, eight to a tile's 128 bytes of depth
+  static constexpr int kSteps = 4;  // two chunks each, eight to a tile's 128 bytes of K
   float sums_[kBlocksM][kBlocksN][4] = {};
   const int row_, column_;  // of this warp's part, within the tile
 
@@ -49,7 +49,7 @@ class WarpSums {
         ptx::mma_tile<Policy::kInput>(sums_, a[0], b[0]);
       }
     } else {
-      // Unrolled, the compiler has the next steps' numbers wait in registers that there are not.
+      // Unrolled, the compiler loads the next steps' fragments early, and would spill.
 #pragma unroll 1
       for (int step = 0; step < kSteps; step += kStepsInParts) {
         multiply_in_parts(shared_a, shared_b, step, std::make_integer_sequence<int, kBlocksM>{});
@@ -106,13 +106,13 @@ class WarpSums {
     }
   }
 
-  // kCount blocks of 16 lines from kFirst on.
+  // kCount blocks of 16 rows of M from kFirst on.
   template <int kFirst, int kCount>
   __device__ void load_a(uint32_t (&a)[Policy::kParts][kCount][4], const char* shared, int step) const {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       uint32_t raw[4];
-      Fragments<T, TileA, kDepthMajorA>::load_a(raw, shared, row_ + 16 * (kFirst + i), step);
+      Fragments<T, TileA, kKMajorA>::load_a(raw, shared, row_ + 16 * (kFirst + i), step);
 #pragma unroll
       for (int word = 0; word < 4; ++word) {
         uint32_t part[Policy::kParts];
@@ -127,7 +127,7 @@ class WarpSums {
 #pragma unroll
     for (int j = 0; j < kBlocksN; j += 2) {
       uint32_t raw[4];
-      Fragments<T, TileB, kDepthMajorB>::load_b(raw, shared, column_ + 8 * j, step);
+      Fragments<T, TileB, kKMajorB>::load_b(raw, shared, column_ + 8 * j, step);
 #pragma unroll
       for (int word = 0; word < 4; ++word) {
         uint32_t part[Policy::kParts];
@@ -159,29 +159,29 @@ __device__ inline void store_tile(const float* shared, const Epilogue& epilogue,
 
 // Starts the copies of one stage as one group of cp.async; beyond the end an empty one, for the waits count groups.
 template <class LoaderA, class LoaderB>
-__device__ inline void fill_stage(LoaderA& a, LoaderB& b, char* stage, int bytes_a, int depth, int end) {
-  if (depth < end) {
-    a.fill(stage, depth);
-    b.fill(stage + bytes_a, depth);
+__device__ inline void fill_stage(LoaderA& a, LoaderB& b, char* stage, int bytes_a, int k, int end) {
+  if (k < end) {
+    a.fill(stage, k);
+    b.fill(stage + bytes_a, k);
   }
   ptx::cp_async_commit();
 }
 
-// C[row, column] = sum over depth of A[row, depth] B[column, depth], one tile of it, through the epilogue.
+// C[m, n] = sum over k of A[m, k] B[n, k], one tile of it, through the epilogue.
 //
-// kDepthMajorA, kDepthMajorB: the source's lines are rows (columns) of C and its columns the reduction; else its lines
-// are the reduction. kVector: see TileLoader. Every thread of the block calls it; dynamic shared memory:
-// gemm_shared_bytes. A stage's barrier both makes its copies visible and frees the stage before it.
-template <class Policy, class Shape, bool kDepthMajorA, bool kDepthMajorB, bool kVector, class SourceA, class SourceB,
+// kKMajorA, kKMajorB: the source's rows are M (N) and its columns K; else its rows are K. kVector: see TileLoader.
+// Every thread of the block calls it; dynamic shared memory: gemm_shared_bytes. A stage's barrier both makes its copies
+// visible and frees the stage before it.
+template <class Policy, class Shape, bool kKMajorA, bool kKMajorB, bool kVector, class SourceA, class SourceB,
           class Epilogue>
 __device__ inline void gemm_block(SourceA a, SourceB b, const BlockMap& map, const Epilogue& epilogue) {
   using T = typename Policy::T;
-  constexpr int kDepth = kTileK<T>;
+  constexpr int kK = kTileK<T>;
   constexpr bool kWords = sizeof(T) == 4;
-  constexpr int kLinesA = kDepthMajorA ? Shape::kTileM : kDepth, kColumnsA = kDepthMajorA ? kDepth : Shape::kTileM;
-  constexpr int kLinesB = kDepthMajorB ? Shape::kTileN : kDepth, kColumnsB = kDepthMajorB ? kDepth : Shape::kTileN;
-  using TileA = SharedTile<T, kLinesA, kColumnsA, kWords && !kDepthMajorA>;
-  using TileB = SharedTile<T, kLinesB, kColumnsB, kWords && !kDepthMajorB>;
+  constexpr int kRowsA = kKMajorA ? Shape::kTileM : kK, kColumnsA = kKMajorA ? kK : Shape::kTileM;
+  constexpr int kRowsB = kKMajorB ? Shape::kTileN : kK, kColumnsB = kKMajorB ? kK : Shape::kTileN;
+  using TileA = SharedTile<T, kRowsA, kColumnsA, kWords && !kKMajorA>;
+  using TileB = SharedTile<T, kRowsB, kColumnsB, kWords && !kKMajorB>;
   constexpr int kStage = TileA::kBytes + TileB::kBytes;
 
   ALEXNET_DYNAMIC_SHARED(char, shared);
@@ -195,20 +195,19 @@ __device__ inline void gemm_block(SourceA a, SourceB b, const BlockMap& map, con
   a.select_group(group);
   b.select_group(group);
 
-  TileLoader<T, SourceA, TileA, kLinesA, kColumnsA, Shape::kThreads, kDepthMajorA, kVector> loader_a(a, first_row);
-  TileLoader<T, SourceB, TileB, kLinesB, kColumnsB, Shape::kThreads, kDepthMajorB, kVector> loader_b(b, first_column);
+  TileLoader<T, SourceA, TileA, kRowsA, kColumnsA, Shape::kThreads, kKMajorA, kVector> loader_a(a, first_row);
+  TileLoader<T, SourceB, TileB, kRowsB, kColumnsB, Shape::kThreads, kKMajorB, kVector> loader_b(b, first_column);
 #pragma unroll
   for (int stage = 0; stage < Shape::kStages - 1; ++stage) {
-    fill_stage(loader_a, loader_b, shared + stage * kStage, TileA::kBytes, (begin + stage) * kDepth, end * kDepth);
+    fill_stage(loader_a, loader_b, shared + stage * kStage, TileA::kBytes, (begin + stage) * kK, end * kK);
   }
-  WarpSums<Policy, Shape, TileA, TileB, kDepthMajorA, kDepthMajorB> sums;
+  WarpSums<Policy, Shape, TileA, TileB, kKMajorA, kKMajorB> sums;
   int stage = 0;
   for (int k = begin; k < end; ++k) {
     ptx::cp_async_wait<Shape::kStages - 2>();
     __syncthreads();
     const int freed = stage == 0 ? Shape::kStages - 1 : stage - 1;
-    fill_stage(loader_a, loader_b, shared + freed * kStage, TileA::kBytes, (k + Shape::kStages - 1) * kDepth,
-               end * kDepth);
+    fill_stage(loader_a, loader_b, shared + freed * kStage, TileA::kBytes, (k + Shape::kStages - 1) * kK, end * kK);
     sums.multiply(shared + stage * kStage, shared + stage * kStage + TileA::kBytes);
     stage = stage == Shape::kStages - 1 ? 0 : stage + 1;
   }
@@ -231,14 +230,14 @@ __device__ inline void gemm_block(SourceA a, SourceB b, const BlockMap& map, con
 }
 
 // Of a block: the pipeline's stages, whose room the sums use afterwards.
-template <class Policy, class Shape, bool kDepthMajorA, bool kDepthMajorB>
+template <class Policy, class Shape, bool kKMajorA, bool kKMajorB>
 constexpr size_t gemm_shared_bytes() {
   using T = typename Policy::T;
-  constexpr int kDepth = kTileK<T>;
-  constexpr int kBytesA = kDepthMajorA ? SharedTile<T, Shape::kTileM, kDepth, false>::kBytes
-                                       : SharedTile<T, kDepth, Shape::kTileM, false>::kBytes;
-  constexpr int kBytesB = kDepthMajorB ? SharedTile<T, Shape::kTileN, kDepth, false>::kBytes
-                                       : SharedTile<T, kDepth, Shape::kTileN, false>::kBytes;
+  constexpr int kK = kTileK<T>;
+  constexpr int kBytesA =
+      kKMajorA ? SharedTile<T, Shape::kTileM, kK, false>::kBytes : SharedTile<T, kK, Shape::kTileM, false>::kBytes;
+  constexpr int kBytesB =
+      kKMajorB ? SharedTile<T, Shape::kTileN, kK, false>::kBytes : SharedTile<T, kK, Shape::kTileN, false>::kBytes;
   constexpr size_t kPipeline = static_cast<size_t>(kBytesA + kBytesB) * Shape::kStages;
   constexpr size_t kSums = sizeof(float) * Shape::kTileM * kSumPitch<Shape>;
   return kPipeline > kSums ? kPipeline : kSums;

@@ -73,8 +73,8 @@ struct GemmProblem {
   int64_t m, n, k;  // of one group: C is m x n, the reduction k long
   int groups;
   Precision precision;
-  bool vector;      // both operands can be read in aligned 16-byte chunks
-  bool depth_rows;  // the reduction lies along the rows of the first operand (fprop, dgrad), not across them (wgrad)
+  bool vector;     // both operands can be read in aligned 16-byte chunks
+  bool k_major_a;  // K lies along the first operand's rows (fprop, dgrad), not across them (wgrad)
 };
 
 struct GemmConfig {
@@ -121,8 +121,8 @@ inline double gemm_microseconds(const GemmProblem& problem, const GemmConfig& co
   };
   const int64_t blocks = rounds(config.blocks(problem), machine.multiprocessors);
   const int64_t starts = rounds(blocks, config.resident_blocks);
-  const double depth = static_cast<double>(config.tiles_k_per_split) * config.tile_k;
-  const double products = 2.0 * config.tile_m * config.tile_n * depth / (rate * efficiency);
+  const double k = static_cast<double>(config.tiles_k_per_split) * config.tile_k;
+  const double products = 2.0 * config.tile_m * config.tile_n * k / (rate * efficiency);
   const double partial = static_cast<double>(config.partial_floats(problem));
   return static_cast<double>(blocks) * products + static_cast<double>(starts) * kBlock +
          (config.splits > 1 ? kSecondKernel + 8.0 * partial / kBytesPerMicrosecond : 0.0);
@@ -186,7 +186,7 @@ inline GemmForce parse_gemm_force(const std::string& text) {
 // one kernel less to compile.
 inline bool fits(GemmTile tile, const GemmProblem& problem) {
   if (!problem.vector) return tile == GemmTile::k64x64;
-  return (tile != GemmTile::k16x128 && tile != GemmTile::k192x48) || problem.depth_rows;
+  return (tile != GemmTile::k16x128 && tile != GemmTile::k192x48) || problem.k_major_a;
 }
 
 // A grid has at most 2^31 - 1 blocks along x, where the tiles are, and 65535 along y, where groups and splits are.

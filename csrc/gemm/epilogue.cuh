@@ -1,4 +1,4 @@
-// What becomes of the sums: partial sums for later, or what an epilogue makes of them.
+// Bias, activation and store: what is done with the sums of C, or with the partial sums of its splits.
 //
 // An epilogue is a class derived from OutputLayout with store<kWidth>(sums, group, row, column), which takes kWidth
 // neighbouring sums of C and does the rest: ops/conv2d_epilogue.cuh.
@@ -14,17 +14,17 @@
 namespace alexnet {
 
 // C's sizes, and where element (group, row, column) lies in each of the epilogue's tensors: at group * group_pitch +
-// row * row_pitch + (column / run) * run_pitch + column % run.
+// row * row_pitch + (column / segment) * segment_pitch + column % segment.
 struct OutputLayout {
   int32_t rows, columns;  // of one group
-  int64_t group_pitch, row_pitch, run_pitch;
-  FastDivmod run;
-  // 16-byte accesses: every pitch and run a multiple of 16 / sizeof(T) elements, every pointer of 16 bytes.
+  int64_t group_pitch, row_pitch, segment_pitch;
+  FastDivmod segment;
+  // 16-byte accesses: every pitch and segment a multiple of 16 / sizeof(T) elements, every pointer of 16 bytes.
   bool vector;
 
   __device__ int64_t offset(int group, int row, int column) const {
-    const int high = run.quotient(column);
-    return group * group_pitch + row * row_pitch + high * run_pitch + run.remainder(column, high);
+    const int high = segment.quotient(column);
+    return group * group_pitch + row * row_pitch + high * segment_pitch + segment.remainder(column, high);
   }
 };
 

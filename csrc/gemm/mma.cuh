@@ -1,6 +1,6 @@
-// The MMA policies: element type, and what becomes of an operand's words before the tensor cores see them.
+// The MMA policies: element type, and how an operand's words are converted for the tensor cores.
 //
-// A step of the reduction is two 16-byte chunks deep for every type: 16 numbers of 2 bytes, 8 of 4 bytes.
+// A step along K is two 16-byte chunks for every type: 16 elements of 2 bytes, 8 of 4 bytes.
 #pragma once
 
 #include <cstdint>
@@ -57,51 +57,51 @@ struct Mma<Precision::kFloat32> {
   }
 };
 
-// Reads of fragments from a shared tile. kDepthMajor: lines are m or n and the reduction lies along them; else lines
-// are the reduction. `first` is the first m or n of the fragment, `step` counts the tile's steps of two chunks.
-template <typename T, class Tile, bool kDepthMajor>
+// Reads of fragments from a shared tile. kKMajor: rows are M or N and K lies along them; else rows are
+// K. `first` is the first m or n of the fragment, `step` counts the tile's steps of two chunks.
+template <typename T, class Tile, bool kKMajor>
 struct Fragments {
   static constexpr int kChunk = Tile::kChunk;
 
-  __device__ static uint32_t word(const char* shared, int line, int column) {
-    const int offset = Tile::chunk_offset(line, column / 4) + column % 4 * 4;
+  __device__ static uint32_t word(const char* shared, int row, int column) {
+    const int offset = Tile::chunk_offset(row, column / 4) + column % 4 * 4;
     return *reinterpret_cast<const uint32_t*>(shared + offset);
   }
 
   // 16 of m by one step.
   __device__ static void load_a(uint32_t (&raw)[4], const char* shared, int first, int step) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    if constexpr (kDepthMajor) {
+    if constexpr (kKMajor) {
       ptx::ldmatrix(raw, shared + Tile::chunk_offset(first + lane % 16, 2 * step + lane / 16));
     } else if constexpr (sizeof(T) == 2) {
-      const int line = step * 2 * kChunk + lane / 16 * 8 + lane % 8;
-      ptx::ldmatrix_transposed(raw, shared + Tile::chunk_offset(line, first / kChunk + lane / 8 % 2));
+      const int row = step * 2 * kChunk + lane / 16 * 8 + lane % 8;
+      ptx::ldmatrix_transposed(raw, shared + Tile::chunk_offset(row, first / kChunk + lane / 8 % 2));
     } else {
-      const int line = step * 2 * kChunk + lane % 4;
+      const int row = step * 2 * kChunk + lane % 4;
       const int column = first + lane / 4;
-      raw[0] = word(shared, line, column);
-      raw[1] = word(shared, line, column + 8);
-      raw[2] = word(shared, line + 4, column);
-      raw[3] = word(shared, line + 4, column + 8);
+      raw[0] = word(shared, row, column);
+      raw[1] = word(shared, row, column + 8);
+      raw[2] = word(shared, row + 4, column);
+      raw[3] = word(shared, row + 4, column + 8);
     }
   }
 
   // One step by 16 of n: words 0 and 1 for the first 8, 2 and 3 for the others.
   __device__ static void load_b(uint32_t (&raw)[4], const char* shared, int first, int step) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    if constexpr (kDepthMajor) {
-      const int line = first + lane / 16 * 8 + lane % 8;
-      ptx::ldmatrix(raw, shared + Tile::chunk_offset(line, 2 * step + lane / 8 % 2));
+    if constexpr (kKMajor) {
+      const int row = first + lane / 16 * 8 + lane % 8;
+      ptx::ldmatrix(raw, shared + Tile::chunk_offset(row, 2 * step + lane / 8 % 2));
     } else if constexpr (sizeof(T) == 2) {
-      const int line = step * 2 * kChunk + lane / 8 % 2 * 8 + lane % 8;
-      ptx::ldmatrix_transposed(raw, shared + Tile::chunk_offset(line, first / kChunk + lane / 16));
+      const int row = step * 2 * kChunk + lane / 8 % 2 * 8 + lane % 8;
+      ptx::ldmatrix_transposed(raw, shared + Tile::chunk_offset(row, first / kChunk + lane / 16));
     } else {
-      const int line = step * 2 * kChunk + lane % 4;
+      const int row = step * 2 * kChunk + lane % 4;
       const int column = first + lane / 4;
-      raw[0] = word(shared, line, column);
-      raw[1] = word(shared, line + 4, column);
-      raw[2] = word(shared, line, column + 8);
-      raw[3] = word(shared, line + 4, column + 8);
+      raw[0] = word(shared, row, column);
+      raw[1] = word(shared, row + 4, column);
+      raw[2] = word(shared, row, column + 8);
+      raw[3] = word(shared, row + 4, column + 8);
     }
   }
 };

@@ -1,4 +1,5 @@
-// Space to depth: how a tensor lies folded, for convolutions whose channels are no whole 16-byte chunks (fold_problem).
+// Space to depth: how a tensor lies folded, for convolutions whose channels are not a multiple of 16 bytes
+// (fold_problem).
 #pragma once
 
 #include <cstdint>

@@ -47,21 +47,21 @@ struct Conv2dGemm {
 
  private:
   static PatchSource<T> patches(const Conv2dProblem& p, const void* x);
-  static OutputLayout layout(const Conv2dPlan& plan, int64_t group_pitch, int64_t row_pitch, int run, int64_t run_pitch,
-                             std::initializer_list<const void*> pointers);
+  static OutputLayout layout(const Conv2dPlan& plan, int64_t group_pitch, int64_t row_pitch, int segment,
+                             int64_t segment_pitch, std::initializer_list<const void*> pointers);
   static BlockMap block_map(const Conv2dPlan& plan, void* workspace);
   template <class Epilogue>
   static void reduce(const Conv2dPlan& plan, const Epilogue& epilogue, void* workspace, cudaStream_t stream);
 
-  template <class Shape, bool kDepthMajorA, bool kDepthMajorB>
+  template <class Shape, bool kKMajorA, bool kKMajorB>
   static constexpr size_t shared_bytes() {
-    constexpr size_t kBytes = gemm_shared_bytes<Mma<kPrecision>, Shape, kDepthMajorA, kDepthMajorB>();
+    constexpr size_t kBytes = gemm_shared_bytes<Mma<kPrecision>, Shape, kKMajorA, kKMajorB>();
     static_assert(is_known_shared_memory(Shape::kTileM, Shape::kTileN, kBytes), "the launch choice counts on another");
     return kBytes;
   }
 
   // Calls function(Shape{}, std::bool_constant<vector>{}).
-  template <bool kDepthRows, class Function>
+  template <bool kKMajorA, class Function>
   static void dispatch_tile(const GemmConfig& config, Function&& function) {
     if (!config.vector) return function(Tile64x64{}, std::false_type{});
     switch (config.tile) {
@@ -70,12 +70,12 @@ struct Conv2dGemm {
       case GemmTile::k128x96:
         return function(Tile128x96{}, std::true_type{});
       case GemmTile::k192x48:
-        if constexpr (kDepthRows) return function(Tile192x48{}, std::true_type{});
+        if constexpr (kKMajorA) return function(Tile192x48{}, std::true_type{});
         break;
       case GemmTile::k64x64:
         return function(Tile64x64{}, std::true_type{});
       case GemmTile::k16x128:
-        if constexpr (kDepthRows) return function(Tile16x128{}, std::true_type{});
+        if constexpr (kKMajorA) return function(Tile16x128{}, std::true_type{});
         break;
     }
     throw std::logic_error("no kernel for this tile");
@@ -91,7 +91,7 @@ template <Precision kPrecision>
 PatchSource<typename Mma<kPrecision>::T> Conv2dGemm<kPrecision>::patches(const Conv2dProblem& p, const void* x) {
   PatchSource<T> source{};
   source.data = static_cast<const T*>(x);
-  source.lines = static_cast<int32_t>(p.output_positions());
+  source.rows = static_cast<int32_t>(p.output_positions());
   source.columns = p.R * p.S * p.group_c();
   source.height = p.H;
   source.width = p.W;
@@ -101,7 +101,7 @@ PatchSource<typename Mma<kPrecision>::T> Conv2dGemm<kPrecision>::patches(const C
   source.padding_h = p.padding_h;
   source.padding_w = p.padding_w;
   source.image = FastDivmod(p.P() * p.Q());
-  source.row = FastDivmod(p.Q());
+  source.image_row = FastDivmod(p.Q());
   source.channels = FastDivmod(p.group_c());
   source.filter_w = FastDivmod(p.S);
   source.group_pitch = p.group_c();
@@ -110,17 +110,17 @@ PatchSource<typename Mma<kPrecision>::T> Conv2dGemm<kPrecision>::patches(const C
 
 // `pointers`: all that the epilogue accesses.
 template <Precision kPrecision>
-OutputLayout Conv2dGemm<kPrecision>::layout(const Conv2dPlan& plan, int64_t group_pitch, int64_t row_pitch, int run,
-                                            int64_t run_pitch, std::initializer_list<const void*> pointers) {
+OutputLayout Conv2dGemm<kPrecision>::layout(const Conv2dPlan& plan, int64_t group_pitch, int64_t row_pitch, int segment,
+                                            int64_t segment_pitch, std::initializer_list<const void*> pointers) {
   OutputLayout layout{};
   layout.rows = static_cast<int32_t>(plan.gemm.m);
   layout.columns = static_cast<int32_t>(plan.gemm.n);
   layout.group_pitch = group_pitch;
   layout.row_pitch = row_pitch;
-  layout.run_pitch = run_pitch;
-  layout.run = FastDivmod(run < layout.columns ? run : kNoRuns);
-  layout.vector = group_pitch % kChunk == 0 && row_pitch % kChunk == 0 && run % kChunk == 0 &&
-                  run_pitch % kChunk == 0 && layout.columns % kChunk == 0 && aligned16(pointers);
+  layout.segment_pitch = segment_pitch;
+  layout.segment = FastDivmod(segment < layout.columns ? segment : kOneSegment);
+  layout.vector = group_pitch % kChunk == 0 && row_pitch % kChunk == 0 && segment % kChunk == 0 &&
+                  segment_pitch % kChunk == 0 && layout.columns % kChunk == 0 && aligned16(pointers);
   return layout;
 }
 
@@ -132,7 +132,7 @@ BlockMap Conv2dGemm<kPrecision>::block_map(const Conv2dPlan& plan, void* workspa
   map.tiles_k = static_cast<int32_t>((plan.gemm.k + plan.config.tile_k - 1) / plan.config.tile_k);
   map.splits = plan.config.splits;
   map.tiles_k_per_split = plan.config.tiles_k_per_split;
-  // Blocks that run at the same time should share the longer operand, which the cache holds less of.
+  // Blocks executed at the same time should share the longer operand, which the cache holds less of.
   map.n_first = map.tiles_m >= map.tiles_n;
   map.partial = at_offset<float>(workspace, plan.partial_offset);
   return map;
@@ -158,23 +158,24 @@ void Conv2dGemm<kPrecision>::fprop(const Conv2dPlan& plan, const Conv2dFpropPara
   const Conv2dProblem& p = plan.problem;
   StridedSource<T> weight{};
   weight.data = static_cast<const T*>(params.weight);
-  weight.lines = p.group_k();
+  weight.rows = p.group_k();
   weight.columns = p.R * p.S * p.group_c();
-  weight.line_run = FastDivmod(kNoRuns);
-  weight.line_pitch = p.wp() * p.R * p.S;
-  weight.run = FastDivmod(p.group_c());
-  weight.run_pitch = p.wp();
-  weight.group_pitch = weight.line_pitch * p.group_k();
-  OutputLayout end_layout = layout(plan, p.group_k(), p.yp(), p.group_k(), 0, {params.y, params.bias, params.addend});
-  if (params.dropout.step != nullptr) end_layout.vector &= params.dropout.vectors();
-  const FpropEpilogue<T> end(end_layout, params);
+  weight.row_segment = FastDivmod(kOneSegment);
+  weight.row_pitch = p.wp() * p.R * p.S;
+  weight.segment = FastDivmod(p.group_c());
+  weight.segment_pitch = p.wp();
+  weight.group_pitch = weight.row_pitch * p.group_k();
+  OutputLayout epilogue_layout =
+      layout(plan, p.group_k(), p.yp(), p.group_k(), 0, {params.y, params.bias, params.addend});
+  if (params.dropout.step != nullptr) epilogue_layout.vector &= params.dropout.vectors();
+  const FpropEpilogue<T> epilogue(epilogue_layout, params);
   dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch<conv2d_fprop_kernel<kPrecision, Shape, vector()>>(
         grid(plan), Shape::kThreads, shared_bytes<Shape, true, true>(), stream, patches(p, params.x), weight,
-        block_map(plan, params.workspace), end);
+        block_map(plan, params.workspace), epilogue);
   });
-  reduce(plan, end, params.workspace, stream);
+  reduce(plan, epilogue, params.workspace, stream);
 }
 
 template <Precision kPrecision>
@@ -182,7 +183,7 @@ void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dDgradPara
   const Conv2dProblem& p = plan.problem;
   GradientPatchSource<T> dy{};
   dy.data = static_cast<const T*>(params.dy);
-  dy.lines = static_cast<int32_t>(p.input_positions());
+  dy.rows = static_cast<int32_t>(p.input_positions());
   dy.columns = p.R * p.S * p.group_k();
   dy.height = p.P();
   dy.width = p.Q();
@@ -192,29 +193,29 @@ void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dDgradPara
   dy.stride_h = FastDivmod(p.stride_h);
   dy.stride_w = FastDivmod(p.stride_w);
   dy.image = FastDivmod(p.H * p.W);
-  dy.row = FastDivmod(p.W);
+  dy.image_row = FastDivmod(p.W);
   dy.channels = FastDivmod(p.group_k());
   dy.filter_w = FastDivmod(p.S);
   dy.group_pitch = p.group_k();
 
-  StridedSource<T> weight{};  // line (r, s, k), column c
+  StridedSource<T> weight{};  // row (r, s, k), column c
   weight.data = static_cast<const T*>(params.weight);
-  weight.lines = dy.columns;
+  weight.rows = dy.columns;
   weight.columns = p.group_c();
-  weight.line_run = FastDivmod(p.group_k());
-  weight.line_run_pitch = p.wp();
-  weight.line_pitch = p.wp() * p.R * p.S;
-  weight.run = FastDivmod(kNoRuns);
-  weight.group_pitch = weight.line_pitch * p.group_k();
-  const DgradEpilogue<T> end(layout(plan, p.group_c(), p.xp(), p.group_c(), 0, {params.dx, params.addend, params.mask}),
-                             params);
+  weight.row_segment = FastDivmod(p.group_k());
+  weight.row_segment_pitch = p.wp();
+  weight.row_pitch = p.wp() * p.R * p.S;
+  weight.segment = FastDivmod(kOneSegment);
+  weight.group_pitch = weight.row_pitch * p.group_k();
+  const DgradEpilogue<T> epilogue(
+      layout(plan, p.group_c(), p.xp(), p.group_c(), 0, {params.dx, params.addend, params.mask}), params);
   dispatch_tile<true>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch<conv2d_dgrad_kernel<kPrecision, Shape, vector()>>(grid(plan), Shape::kThreads,
                                                              shared_bytes<Shape, true, false>(), stream, dy, weight,
-                                                             block_map(plan, params.workspace), end);
+                                                             block_map(plan, params.workspace), epilogue);
   });
-  reduce(plan, end, params.workspace, stream);
+  reduce(plan, epilogue, params.workspace, stream);
 }
 
 template <Precision kPrecision>
@@ -222,23 +223,23 @@ void Conv2dGemm<kPrecision>::wgrad(const Conv2dPlan& plan, const Conv2dWgradPara
   const Conv2dProblem& p = plan.problem;
   StridedSource<T> dy{};
   dy.data = static_cast<const T*>(params.dy);
-  dy.lines = static_cast<int32_t>(p.output_positions());
+  dy.rows = static_cast<int32_t>(p.output_positions());
   dy.columns = p.group_k();
-  dy.line_run = FastDivmod(kNoRuns);
-  dy.line_pitch = p.yp();
-  dy.run = FastDivmod(kNoRuns);
+  dy.row_segment = FastDivmod(kOneSegment);
+  dy.row_pitch = p.yp();
+  dy.segment = FastDivmod(kOneSegment);
   dy.group_pitch = p.group_k();
   const int64_t filter = p.wp() * p.R * p.S;
-  const WgradEpilogue<T> end(layout(plan, filter * p.group_k(), filter, p.group_c(), p.wp(),
-                                    {params.dweight, params.sgd.weights, params.sgd.velocity, params.sgd.copy}),
-                             params);
+  const WgradEpilogue<T> epilogue(layout(plan, filter * p.group_k(), filter, p.group_c(), p.wp(),
+                                         {params.dweight, params.sgd.weights, params.sgd.velocity, params.sgd.copy}),
+                                  params);
   dispatch_tile<false>(plan.config, [&](auto shape, auto vector) {
     using Shape = decltype(shape);
     launch<conv2d_wgrad_kernel<kPrecision, Shape, vector()>>(
         grid(plan), Shape::kThreads, shared_bytes<Shape, false, false>(), stream, dy, patches(p, params.x),
-        block_map(plan, params.workspace), end);
+        block_map(plan, params.workspace), epilogue);
   });
-  reduce(plan, end, params.workspace, stream);
+  reduce(plan, epilogue, params.workspace, stream);
 }
 
 // Each is compiled in the file of its precision alone: that halves the time of a build.

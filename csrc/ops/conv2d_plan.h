@@ -81,7 +81,7 @@ inline FoldShape weight_fold_shape(const Conv2dProblem& p) {
   return {p.K, p.R, p.S, p.C, p.stride_h, p.stride_w, 0, 0, folded.R, folded.S, folded.C};
 }
 
-// Channels that are no whole chunks can only be folded where they are one dense group.
+// Channels that are not a multiple of 16 bytes can only be folded where they are one dense group.
 inline bool can_fold(const Conv2dProblem& problem) {
   return problem.groups == 1 && problem.C % chunk_elements(problem.precision) != 0 && problem.xp() == problem.C &&
          problem.wp() == problem.C;
@@ -149,7 +149,7 @@ inline void check_conv2d(const Conv2dProblem& p) {
   require(!can_fold(p) || p.stride_h <= kMostSide / p.stride_w / p.C, "a stride is too large",
           "cells of at most 2^28 numbers");
   require(!p.x_folded || can_fold(p), "x is folded, of " + text(p.groups) + " groups and " + text(p.C) + " channels",
-          "one dense group of channels that are no whole 16 bytes");
+          "one dense group of channels that are not a multiple of 16 bytes");
   require(p.input_positions() <= kMost && p.output_positions() <= kMost,
           "there are " + text(p.input_positions()) + " input positions", "fewer than 2^31 of input and output");
   require((int64_t{p.H} + 2 * p.padding_h) * (p.W + 2 * p.padding_w) <= kMost / p.xp(), "an image is too large",

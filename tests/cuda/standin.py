@@ -251,7 +251,6 @@ class Extension:
             plain = {name: without_arrays(value) for name, value in arguments.items()}
             there.put(lambda: (function(**plain, stream=0), self._driver.ran.append(name)))
 
-        launch.__doc__ = function.__doc__  # by which it is known to take Tensors
         return launch
 
 

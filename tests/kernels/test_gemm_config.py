@@ -143,7 +143,7 @@ def test_one_image_takes_the_flat_tile() -> None:
         ((2, 7, 7, 16, 16, 3, 3), 1, (0, 0, 20), True, False),
     ],
 )
-def test_vectors_need_whole_chunks(
+def test_vectors_need_multiples_of_16_bytes(
     shape: tuple[int, ...], groups: int, pitch: tuple[int, ...], aligned: bool, vector: bool
 ) -> None:
     choice = conv2d("fprop", shape, groups=groups, pitch=pitch, aligned=aligned)

@@ -83,7 +83,7 @@ TILED = {
     "vectors": Case(3, (13, 12), 32, 32, (3, 2), (2, 1), (1, 0), 2),
     "vectors, then odd columns": Case(2, (7, 6), 32, 30, (3, 2), (2, 1), (1, 0), 2),
     "odd channels, then vectors": Case(2, (7, 6), 6, 32, (3, 2), (2, 1), (1, 0), 2),
-    "by number, many of all": Case(2, (9, 11), 75, 69, (3, 2), (1, 1), (1, 1), 3),
+    "scalar loads, many of all": Case(2, (9, 11), 75, 69, (3, 2), (1, 1), (1, 1), 3),
     "folded": Case(2, (9, 8), 3, 8, (3, 2), (2, 1), (1, 0)),
     "folded, stride beyond the filter": Case(2, (9, 10), 5, 16, (2, 1), (3, 4), (1, 2)),
     "folded, odd columns": Case(1, (20, 18), 3, 12, (11, 11), (4, 4), (2, 2)),

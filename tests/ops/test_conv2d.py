@@ -171,7 +171,7 @@ FUSED = {
     "vectors": (TILED["vectors"], "splits=1"),
     "vectors, split": (TILED["vectors"], "splits=3"),
     "folded": (TILED["folded"], ""),
-    "odd columns, split": (TILED["by number, many of all"], "splits=3"),
+    "odd columns, split": (TILED["scalar loads, many of all"], "splits=3"),
 }
 fused = pytest.mark.parametrize(("case", "pins"), FUSED.values(), ids=FUSED)
 
@@ -248,7 +248,7 @@ RANGES = {
     "vectors, odd pitches of the weights": (TILED["vectors"], (0, 64), (0, 64), (8, 25)),
     # A filter of 8 taps is whole vectors whatever the pitch of one.
     "vectors, odd pitch of the taps": (Case(2, (9, 8), 32, 32, (4, 2), (2, 1), (1, 0), 2), (0, 64), (0, 64), (8, 25)),
-    "by number": (CASES["lopsided, batch of 3"], (1, 9), (2, 7), (3, 8)),
+    "scalar loads": (CASES["lopsided, batch of 3"], (1, 9), (2, 7), (3, 8)),
     "what would be folded": (TILED["folded"], (1, 5), (8, 16), (0, 4)),
 }
 ranges = pytest.mark.parametrize(("case", "x_at", "y_at", "weight_at"), RANGES.values(), ids=RANGES)

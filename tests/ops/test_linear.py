@@ -51,7 +51,7 @@ SMALL: dict[str, Sizes] = {
 LARGE: dict[str, Sizes] = {
     "one past the largest block": (2, 2049, 513),
     "17 rows, 65 columns": (17, 40, 65),
-    "65 rows, 97 columns, by number": (65, 33, 97),
+    "65 rows, 97 columns, scalar loads": (65, 33, 97),
     "97 rows, 136 columns": (97, 264, 136),
     "129 rows, 129 columns": (129, 72, 129),
 }

@@ -1,6 +1,6 @@
 """Grouped 2-D convolution, NHWC activations and KRSC weights.
 
-Bias, addends, and the gradients of weight and bias are of the dtype of the sums: float32, in float64 networks float64.
+Bias, addends, and the gradients of weight and bias are of the accumulator dtype: float32, in float64 networks float64.
 x, y, weight and their gradients may be ranges of the channels of wider tensors.
 """
 
@@ -67,7 +67,7 @@ def folded_layout(
 ) -> FoldedLayout | None:
     """How the kernels want an input [H, W, C] = `input_shape` of a convolution folded; None: as it is.
 
-    Where the channels of an ungrouped convolution are no whole 16-byte chunks, as conv1's three, `fprop` and `wgrad`
+    Where the channels of an ungrouped convolution are not a multiple of 16 bytes, as conv1's three, `fprop` and `wgrad`
     fold x first, space to depth: the positions of a stride become the channels of one. They take it folded too, from
     `fold` or from `augment.fprop`, which writes it so at once; with the same bits as result.
 
@@ -147,7 +147,7 @@ def fprop(
     activation : {"none", "relu", "tanh"}
     addend : array [N, P, Q, K], optional
         Added before the activation: the part of the sum over other channels, which an earlier call wrote to an `out` of
-        the dtype of sums. It may be `out`, and on the kernels lies as that does: both dense, or ranges of as many
+        the accumulator dtype. It may be `out`, and on the kernels lies as that does: both dense, or ranges of as many
         channels.
     dropout : DropoutParams, optional
         From `dropout.parameters`, applied to the activations as rows [N P Q, K].
@@ -156,7 +156,7 @@ def fprop(
     folded : FoldedLayout, optional
         x is folded so, as `folded_layout` says of this convolution; x and weight are dense then.
     out : array, optional
-        Of x's dtype, or of that of sums.
+        Of x's or the accumulator dtype.
 
     Returns
     -------

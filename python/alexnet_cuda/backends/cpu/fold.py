@@ -1,4 +1,4 @@
-"""Space to depth: how the kernels lay out a convolution's input whose channels are no whole 16-byte chunks."""
+"""Space to depth: how the kernels lay out a convolution's input whose channels are not a multiple of 16 bytes."""
 
 from __future__ import annotations
 

@@ -92,18 +92,17 @@ class Runtime(ABC):
         """So many bytes that no other kernel uses before the next one submitted has ended; None for none."""
         return self.empty(size, np.uint8) if size else None
 
-    def call(self, name: str, arrays: dict[str, Array | None], **scalars: Any) -> None:
+    def call(self, name: str, arrays: dict[str, Array | None], **options: Any) -> None:
         """Submit an operation of the extension."""
-        self.prepare(name, arrays, **scalars)()
+        self.prepare(name, arrays, **options)()
 
-    def prepare(self, name: str, arrays: dict[str, Array | None], **scalars: Any) -> Callable[..., None]:
+    def prepare(self, name: str, arrays: dict[str, Array | None], **options: Any) -> Callable[..., None]:
         """An operation of the extension, to be submitted often: each call gives the arrays that are new, by name."""
         function = getattr(self.module, name)
-        convert = self.tensors if _takes_tensors(function) else self.addresses
-        arguments = {**convert(arrays), **scalars}
+        arguments = {**self.tensors(arrays), **options}
 
         def submit(**new: Array) -> None:
-            given = {**arguments, **convert(new)} if new else arguments
+            given = {**arguments, **self.tensors(new)} if new else arguments
 
             def work(stream: int) -> None:
                 function(**given, stream=stream)
@@ -176,12 +175,6 @@ class Runtime(ABC):
 def _dtype_name(dtype: np.dtype[Any]) -> str:
     """NumPy composes the name anew each time."""
     return str(dtype.name)
-
-
-@cache
-def _takes_tensors(function: Callable[..., object]) -> bool:
-    """Whether a function of the extension takes Tensors, not addresses yet."""
-    return "Tensor" in (function.__doc__ or "")
 
 
 _active = threading.local()

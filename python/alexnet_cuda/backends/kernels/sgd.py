@@ -5,7 +5,6 @@ from __future__ import annotations
 from ..cpu.sgd import SgdParams
 from ._runtime import Array, Runtime, runtime_of
 
-
 ARRAYS = ("weights", "velocity", "copy", "learning_rate")
 
 
