@@ -21,6 +21,7 @@ from typing import Any
 from .backends.cpu.conv2d import Conv2dShape
 from .backends.cpu.dropout import DropoutParams
 from .backends.cpu.fold import FoldedLayout
+from .backends.cpu.lrn import LrnParams
 from .backends.cpu.sgd import SgdParams
 from .backends.kernels._runtime import Tensor
 from .backends.kernels.conv2d import Problem
