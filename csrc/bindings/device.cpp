@@ -6,6 +6,7 @@
 #include "common/check.h"
 
 namespace py = pybind11;
+using namespace py::literals;
 
 namespace alexnet::bindings {
 namespace {
@@ -57,9 +58,9 @@ void bind_device(py::module_& module) {
              "Newest CUDA version that the driver supports, such as 13000 for 13.0; 0 where there is no driver.");
   module.def("runtime_version", &runtime_version, "Version of the CUDA runtime linked in, such as 13000 for 13.0.");
   module.def("device_count", &device_count, "Number of GPUs; a RuntimeError where there is none or no driver.");
-  module.def("device_properties", &device_properties, py::kw_only(), py::arg("device"),
+  module.def("device_properties", &device_properties, py::kw_only(), "device"_a,
              "Name, compute capability, memory and multiprocessors of a GPU.");
-  module.def("can_access_peer", &can_access_peer, py::kw_only(), py::arg("device"), py::arg("peer"),
+  module.def("can_access_peer", &can_access_peer, py::kw_only(), "device"_a, "peer"_a,
              "Whether a GPU reads another one's memory directly.");
 }
 

@@ -5,6 +5,7 @@
 #include "common/dtype.h"
 
 namespace py = pybind11;
+using namespace py::literals;
 
 namespace alexnet::bindings {
 namespace {
@@ -22,8 +23,8 @@ py::dict elementwise_choice(int64_t count, const std::string& dtype, bool vector
 }  // namespace
 
 void bind_elementwise(py::module_& module) {
-  module.def("elementwise_config", &elementwise_choice, py::kw_only(), py::arg("count"), py::arg("dtype"),
-             py::arg("vectors"), py::arg("multiprocessors") = kReferenceMachine.multiprocessors,
+  module.def("elementwise_config", &elementwise_choice, py::kw_only(), "count"_a, "dtype"_a, "vectors"_a,
+             "multiprocessors"_a = kReferenceMachine.multiprocessors,
              "Launch choice of the elementwise kernels; vectors: every pointer and row is a multiple of 16 bytes.");
 }
 

@@ -55,7 +55,8 @@ __device__ inline void store_values(void* out, bool is_float, int64_t at, const 
 // rows * columns, groups); block 256; no shared memory. Floor: 4 * splits * groups * rows * columns bytes read, and
 // what the epilogue moves; one addition a partial sum. The order of additions is fixed: deterministic.
 template <class Epilogue, int kVector>
-__global__ void __launch_bounds__(256, 2) gemm_reduce_kernel(const float* partial, int splits, Epilogue epilogue) {
+__global__ void __launch_bounds__(256, 2) gemm_reduce_kernel(const float* partial,  // [splits, groups, rows, columns]
+                                                             int splits, Epilogue epilogue) {
   const int64_t group_size = static_cast<int64_t>(epilogue.rows) * epilogue.columns;
   const int64_t size = gridDim.y * group_size;
   const float* const from = partial + blockIdx.y * group_size;

@@ -21,7 +21,7 @@ constexpr int kOutside = 1 << 29;
 // (i / row_segment) * row_segment_pitch + (i % row_segment) * row_pitch + (j / segment) * segment_pitch + j % segment.
 template <typename T>
 struct StridedSource {
-  const T* data;
+  const T* data;  // of a group rows x columns elements
   int32_t rows, columns;
   FastDivmod row_segment, segment;
   int64_t row_segment_pitch, row_pitch, segment_pitch;
@@ -55,7 +55,7 @@ struct StridedSource {
 // x[n, p * stride - padding + r, q * stride - padding + s, c].
 template <typename T>
 struct PatchSource {
-  const T* data;
+  const T* data;  // [N, height, width, pitch]
   int32_t rows, columns;
   int32_t height, width, pitch;
   int32_t stride_h, stride_w, padding_h, padding_w;
@@ -101,9 +101,9 @@ struct PatchSource {
 // is dy[n, (h + padding - r) / stride, (w + padding - s) / stride, k] where both divisions are exact, else zero.
 template <typename T>
 struct GradientPatchSource {
-  const T* data;
+  const T* data;  // [N, height, width, pitch]
   int32_t rows, columns;
-  int32_t height, width, pitch;  // P, Q
+  int32_t height, width, pitch;  // P, Q, K or more
   int32_t padding_h, padding_w;
   FastDivmod stride_h, stride_w;
   FastDivmod image, image_row;    // H * W, W

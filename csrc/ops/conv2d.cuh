@@ -19,7 +19,8 @@ namespace alexnet {
 // Deterministic: a sum's order depends on the problem alone.
 template <Precision kPrecision, class Shape, bool kVector>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
-    conv2d_fprop_kernel(PatchSource<typename Mma<kPrecision>::T> x, StridedSource<typename Mma<kPrecision>::T> weight,
+    conv2d_fprop_kernel(PatchSource<typename Mma<kPrecision>::T> x,         // [N, H, W, C]
+                        StridedSource<typename Mma<kPrecision>::T> weight,  // [K, R, S, C / groups]
                         BlockMap map, FpropEpilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, true, true, kVector>(x, weight, map, epilogue);
 }
@@ -32,9 +33,9 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 // FLOP; with strides above 1 this kernel multiplies stride_h * stride_w as much, most of it by zero.
 template <Precision kPrecision, class Shape, bool kVector>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
-    conv2d_dgrad_kernel(GradientPatchSource<typename Mma<kPrecision>::T> dy,
-                        StridedSource<typename Mma<kPrecision>::T> weight, BlockMap map,
-                        DgradEpilogue<typename Mma<kPrecision>::T> epilogue) {
+    conv2d_dgrad_kernel(GradientPatchSource<typename Mma<kPrecision>::T> dy,  // [N, P, Q, K]
+                        StridedSource<typename Mma<kPrecision>::T> weight,    // [K, R, S, C / groups]
+                        BlockMap map, DgradEpilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, true, false, kVector>(dy, weight, map, epilogue);
 }
 
@@ -47,7 +48,8 @@ __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
 // sizeof(copy) for the step; 2 N P Q K R S C / groups FLOP.
 template <Precision kPrecision, class Shape, bool kVector>
 __global__ void __launch_bounds__(Shape::kThreads, Shape::kBlocks)
-    conv2d_wgrad_kernel(StridedSource<typename Mma<kPrecision>::T> dy, PatchSource<typename Mma<kPrecision>::T> x,
+    conv2d_wgrad_kernel(StridedSource<typename Mma<kPrecision>::T> dy,  // [N, P, Q, K]
+                        PatchSource<typename Mma<kPrecision>::T> x,     // [N, H, W, C]
                         BlockMap map, WgradEpilogue<typename Mma<kPrecision>::T> epilogue) {
   gemm_block<Mma<kPrecision>, Shape, false, false, kVector>(dy, x, map, epilogue);
 }

@@ -17,8 +17,10 @@ namespace alexnet {
 // numbers that lie next to each other in tensor. Grid: elementwise_config of the folded elements; block 256; no shared
 // memory. Floor: (tensor + folded) bytes once; no FLOP. Deterministic.
 template <typename T, int kVector>
-__global__ void __launch_bounds__(256) conv2d_fold_kernel(const T* tensor, T* folded, FoldShape shape,
-                                                          FastDivmod segment, FastDivmod row, FastDivmod image) {
+__global__ void __launch_bounds__(256)
+    conv2d_fold_kernel(const T* tensor,  // [N, H, W, C]
+                       T* folded,        // [N, folded_h, folded_w, folded_c]
+                       FoldShape shape, FastDivmod segment, FastDivmod row, FastDivmod image) {
   const int chunks = shape.folded_c / kVector;
   const int row_elements = shape.w * shape.c;
   // Position and chunk apart: the position fits 31 bits, their product may not.
@@ -54,8 +56,8 @@ __global__ void __launch_bounds__(256) conv2d_fold_kernel(const T* tensor, T* fo
 // Grid: elementwise_config of the elements of tensor; block 256; no shared memory.
 // Floor: folded bytes once, and what the epilogue moves. Deterministic.
 template <typename T>
-__global__ void __launch_bounds__(256)
-    conv2d_unfold_kernel(const float* folded, FoldShape shape, WgradEpilogue<T> epilogue) {
+__global__ void __launch_bounds__(256) conv2d_unfold_kernel(const float* folded,  // [N, folded_h, folded_w, folded_c]
+                                                            FoldShape shape, WgradEpilogue<T> epilogue) {
   const int row_elements = shape.w * shape.c;
   const int64_t size = int64_t{shape.n} * shape.h * row_elements;
   for (int64_t at = grid_thread(); at < size; at += grid_threads()) {

@@ -284,6 +284,17 @@ def test_bad_pins(force: str) -> None:
         conv2d("fprop", *CONV2D["conv2"], force=force)
 
 
+def test_a_product_is_planned_once_for_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {"x": empty((3, 17), np.float32), "weight": empty((29, 17), np.float32), "y": empty((3, 29), np.float32)}
+    counts = []
+    for force in ("splits=5", "splits=5", "splits=7", "splits=7"):
+        monkeypatch.setenv("ALEXNET_CUDA_FORCE", force)
+        before = _simt.conv2d_plan_count()
+        run_product("fprop", problem((3, 17, 29), "float32"), **arrays)
+        counts.append(_simt.conv2d_plan_count() - before)
+    assert counts == [2, 0, 2, 0], "for operands on 16 bytes and for others"
+
+
 def test_workspace_serves_every_alignment() -> None:
     for direction in DIRECTIONS:
         for layer in CONV2D.values():

@@ -126,9 +126,9 @@ class CudaRuntime(Runtime):
 
         return int(cupy.cuda.get_current_stream().ptr)
 
-    def submit(self, work: Callable[[int], object], arrays: tuple[Array | None, ...] = ()) -> None:
+    def submit(self, work: Callable[..., object], arrays: tuple[Array | None, ...] = ()) -> None:
         """Launch on the stream."""
-        work(self.stream())
+        work(stream=self.stream())
 
 
 def default() -> CudaRuntime:

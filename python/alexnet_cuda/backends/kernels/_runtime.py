@@ -6,7 +6,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,7 +65,7 @@ class Runtime(ABC):
         """Each array as the extension takes it, None for None; errors as `addresses`."""
         addresses = self.addresses(arrays)
         return {
-            n: None if a is None else Tensor(n, addresses[n], _dtype_name(a.dtype), a.shape, pitch_of(a))
+            n: None if a is None else Tensor(n, addresses[n], dtype_name(a.dtype), a.shape, pitch_of(a))
             for n, a in arrays.items()
         }
 
@@ -78,8 +78,8 @@ class Runtime(ABC):
         """Copy from the host, in the stream's order; `host` may be changed as soon as this returns."""
 
     @abstractmethod
-    def submit(self, work: Callable[[int], object], arrays: tuple[Array | None, ...] = ()) -> None:
-        """Have `work`, which takes a stream's address, done after all that was submitted before it.
+    def submit(self, work: Callable[..., object], arrays: tuple[Array | None, ...] = ()) -> None:
+        """Have `work`, which takes a stream's address as `stream`, done after all that was submitted before it.
 
         `arrays` are what it works on, to be kept until it is done.
         """
@@ -94,21 +94,18 @@ class Runtime(ABC):
 
     def call(self, name: str, arrays: dict[str, Array | None], **options: Any) -> None:
         """Submit an operation of the extension."""
-        self.prepare(name, arrays, **options)()
+        work = partial(getattr(self.module, name), **self.tensors(arrays), **options)
+        if not self.rehearsing:
+            self.submit(work, tuple(arrays.values()))
 
     def prepare(self, name: str, arrays: dict[str, Array | None], **options: Any) -> Callable[..., None]:
         """An operation of the extension, to be submitted often: each call gives the arrays that are new, by name."""
-        function = getattr(self.module, name)
-        arguments = {**self.tensors(arrays), **options}
+        work = partial(getattr(self.module, name), **self.tensors(arrays), **options)
 
         def submit(**new: Array) -> None:
-            given = {**arguments, **self.tensors(new)} if new else arguments
-
-            def work(stream: int) -> None:
-                function(**given, stream=stream)
-
+            whole = partial(work, **self.tensors(new))
             if not self.rehearsing:
-                self.submit(work, (*arrays.values(), *new.values()))
+                self.submit(whole, (*arrays.values(), *new.values()))
 
         return submit
 
@@ -172,7 +169,7 @@ class Runtime(ABC):
 
 
 @cache
-def _dtype_name(dtype: np.dtype[Any]) -> str:
+def dtype_name(dtype: np.dtype[Any]) -> str:
     """NumPy composes the name anew each time."""
     return str(dtype.name)
 

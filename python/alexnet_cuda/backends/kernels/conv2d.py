@@ -15,7 +15,7 @@ from ..cpu.fold import FoldedLayout
 from ..cpu.sgd import SgdParams
 from . import dropout as dropouts
 from . import sgd as updates
-from ._runtime import Array, Runtime, pitch_of, runtime_of
+from ._runtime import Array, Runtime, dtype_name, pitch_of, runtime_of
 
 
 class Problem(NamedTuple):
@@ -71,7 +71,7 @@ def dgrad(
 ) -> None:
     """Write the gradient by the input, plus addend, through the mask, to `out` [N, H, W, C]."""
     arrays = {"dy": dy, "weight": weight, "mask": mask, "addend": addend, "dx": out}
-    problem = _problem(s, precision or dy.dtype.name, out, dy, weight)
+    problem = _problem(s, precision or dtype_name(dy.dtype), out, dy, weight)
     _call(runtime_of(dy), "dgrad", problem, arrays, mask_scale=mask_scale)
 
 
@@ -100,7 +100,7 @@ def _problem(
 ) -> Problem:
     """`x`, `y` and `weight` stand for themselves or for their gradients."""
     pitch = (pitch_of(x), pitch_of(y), pitch_of(weight))
-    return Problem(s, precision or x.dtype.name, pitch, folded is not None)
+    return Problem(s, precision or dtype_name(x.dtype), pitch, folded is not None)
 
 
 def _call(runtime: Runtime, direction: str, problem: Problem, arrays: dict[str, Array | None], **options: Any) -> None:

@@ -84,11 +84,11 @@ class SimtDevice(SimtRuntime):
             self._workspace = self.empty(size, np.uint8)
         return self._workspace if size else None
 
-    def submit(self, work: Callable[[int], object], arrays: tuple[Array | None, ...] = ()) -> None:
+    def submit(self, work: Callable[..., object], arrays: tuple[Array | None, ...] = ()) -> None:
         """Put work on the stream of kernels."""
 
         def launch(_kept: object = arrays) -> None:
-            work(0)
+            work(stream=0)
 
         self._kernels.put(launch)
 

@@ -43,10 +43,10 @@ class SimtRuntime(Runtime):
         """Copy from the host."""
         target[...] = host
 
-    def submit(self, work: Callable[[int], object], arrays: tuple[Array | None, ...] = ()) -> None:
+    def submit(self, work: Callable[..., object], arrays: tuple[Array | None, ...] = ()) -> None:
         """Do the work."""
         with executor_lock:
-            work(0)
+            work(stream=0)
 
 
 def default() -> SimtRuntime:
