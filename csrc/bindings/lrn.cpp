@@ -47,11 +47,7 @@ py::dict lrn_choice(int64_t images, int64_t pixels, int64_t channels, int64_t gr
   const LrnWindow window = check_lrn_window(channels, {groups, size});
   check_images({images, pixels, 1, channels});
   const LrnConfig config = choose({images, pixels, window, dtype_bytes(parse_dtype(dtype)), aligned});
-  py::dict result;
-  result["vector"] = config.vector;
-  result["block"] = config.row.block;
-  result["blocks_per_image"] = config.row.blocks_per_row;
-  result["grid"] = config.row.grid;
+  py::dict result = describe_choice(config.vector, config.row);
   result["shared_bytes"] = config.shared_bytes;
   return result;
 }

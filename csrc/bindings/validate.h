@@ -66,12 +66,6 @@ T* check_pointer(const char* name, uintptr_t address, int64_t count, int element
   return reinterpret_cast<T*>(address);
 }
 
-// As check_pointer; 0: not given.
-template <typename T>
-T* check_optional(const char* name, uintptr_t address, int64_t count, int element_bytes) {
-  return address == 0 ? nullptr : check_pointer<T>(name, address, count, element_bytes);
-}
-
 // A kernel that reads its neighbours' input cannot write over it.
 inline void check_disjoint(const char* name, const void* output, int64_t output_bytes, const char* other,
                            const void* input, int64_t input_bytes) {
