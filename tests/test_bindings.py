@@ -1,158 +1,18 @@
-"""The extension `_cuda` where no GPU is needed: launch choice, checks before a launch, Philox, no driver."""
+"""The extension `_cuda` where no GPU is needed: launch choice, Philox, no driver."""
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
-from typing import Any
 
 import pytest
-
-from alexnet_cuda.backends.cpu.dropout import DropoutParams
-from alexnet_cuda.backends.cpu.sgd import SgdParams
-from alexnet_cuda.backends.kernels._runtime import Tensor
 
 _cuda = pytest.importorskip(
     "alexnet_cuda._cuda", exc_type=ModuleNotFoundError, reason="built with ALEXNET_CUDA_BUILD=cpu"
 )
 
-ADDRESS = 4096  # never read: each call below stops before the launch
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
-
-DROPOUT = DropoutParams(0.5, seed=1, purpose=2, step=0, start=0, row_stride=5)
-SGD = SgdParams(None, None, None)
-
-
-def tensor(name: str, *shape: int, dtype: str = "float32") -> Tensor:
-    return Tensor(name, ADDRESS, dtype, shape)
-
-
-CALLS: dict[str, dict[str, Any]] = {
-    "relu_fprop": {name: tensor(name, 3, 5) for name in ("x", "y")},
-    "relu_bprop": {name: tensor(name, 3, 5) for name in ("y", "dy", "dx")},
-    "dropout_apply": {
-        "x": tensor("x", 3, 5),
-        "y": tensor("y", 3, 5),
-        "step": tensor("step", 1, dtype="uint64"),
-        "dropout": DROPOUT,
-    },
-    "softmax_cross_entropy": {
-        **{name: tensor(name, 3, 5) for name in ("logits", "dlogits")},
-        "labels": tensor("labels", 3, dtype="int64"),
-        "loss": tensor("loss", 3),
-        "correct": tensor("correct", 3, dtype="uint8"),
-        "first_column": 0,
-        "scale": 1.0,
-    },
-    "copy_columns": {name: tensor(name, 3, 5) for name in ("x", "addend", "y")},
-    "sgd": {
-        **{name: tensor(name, 3, 5) for name in ("weights", "velocity", "gradient")},
-        "copy": tensor("copy", 3, 5, dtype="bfloat16"),
-        "learning_rate": tensor("learning_rate", 1),
-        "sgd": SGD,
-    },
-}
-OPTIONAL = {("softmax_cross_entropy", "dlogits"), ("sgd", "copy"), ("copy_columns", "addend")}
-TENSORS = [(op, name) for op, call in CALLS.items() for name, value in call.items() if isinstance(value, Tensor)]
-
-
-def invoke(op: str, **changes: Any) -> None:
-    """Call with good arguments but for the changes; of a tensor those are its address or fields."""
-    call = {**CALLS[op], "stream": 0}
-    for name, value in changes.items():
-        if isinstance(call.get(name), Tensor) and isinstance(value, int | dict):
-            changes[name] = call[name]._replace(**value if isinstance(value, dict) else {"address": value})
-    getattr(_cuda, op)(**call | changes)
-
-
-@pytest.mark.parametrize(("op", "name"), TENSORS)
-def test_null_pointer_is_named(op: str, name: str) -> None:
-    with pytest.raises(ValueError, match=f"^{name} is a null pointer; expected the address of [0-9]+ elements"):
-        invoke(op, **{name: 0})
-
-
-@pytest.mark.parametrize(("op", "name"), [tensor for tensor in TENSORS if tensor[1] != "correct"])
-def test_misaligned_pointer_is_named(op: str, name: str) -> None:
-    with pytest.raises(ValueError, match=f"^{name} is at address 4097; expected a multiple of"):
-        invoke(op, **{name: 4097})
-
-
-@pytest.mark.parametrize(("op", "name"), TENSORS)
-def test_another_shape_or_dtype_is_named(op: str, name: str) -> None:
-    """Of any but the first tensor, which the others are measured by; its own dtype is among those offered."""
-    with pytest.raises(ValueError, match=f"^{name} is of complex64; expected"):
-        invoke(op, **{name: {"dtype": "complex64"}})
-    if name not in ("x", "weights", "logits") and (op, name) != ("relu_bprop", "y"):
-        with pytest.raises(ValueError, match=rf"^{name} has the shape \[[0-9, ]+\]; expected"):
-            invoke(op, **{name: {"shape": (4, 5, 1)}})
-
-
-@pytest.mark.parametrize(("op", "name"), TENSORS)
-@pytest.mark.parametrize("value", [1.5, None, "1"])
-def test_wrong_type_is_a_type_error(op: str, name: str, value: object) -> None:
-    if value is None and (op, name) in OPTIONAL:
-        return
-    with pytest.raises(TypeError, match=name):
-        invoke(op, **{name: value})
-
-
-@pytest.mark.parametrize(
-    ("changes", "error"),
-    [
-        ({"scale": math.inf}, "scale is inf"),
-        ({"logits": {"shape": (3, 0)}}, "the columns of logits is 0"),
-        ({"first_column": 6}, "first_column is 6"),
-        ({"first_column": 1}, "the columns of dlogits is 5"),
-        ({"dlogits": {"address": ADDRESS + 4}}, "dlogits overlaps logits"),
-        ({"dlogits": {"dtype": "bfloat16"}}, "dlogits overlaps logits"),
-    ],
-)
-def test_softmax_that_does_not_fit_is_named(changes: dict[str, Any], error: str) -> None:
-    with pytest.raises(ValueError, match=f"^{error}.*expected"):
-        invoke("softmax_cross_entropy", **changes)
-
-
-@pytest.mark.parametrize(
-    ("op", "options", "error"),
-    [
-        ("dropout_apply", {"rate": 1.0}, "rate is 1.0"),
-        ("dropout_apply", {"rate": -0.1}, "rate is -0.1"),
-        ("dropout_apply", {"rate": math.nan}, "rate is nan"),
-        ("dropout_apply", {"start": -1}, "start is -1"),
-        ("dropout_apply", {"row_stride": -1}, "row_stride is -1"),
-        ("dropout_apply", {"start": 2**34 - 14}, r"start \+ \(rows - 1\) \* row_stride \+ columns is too large"),
-        ("dropout_apply", {"row_stride": 2**33}, r"start \+ \(rows - 1\) \* row_stride \+ columns is too large"),
-        ("dropout_apply", {"start": 2**34, "row_stride": 0}, r"start \+ .* is too large"),
-        ("sgd", {"momentum": -0.1}, "momentum is -0.1"),
-        ("sgd", {"weight_decay": math.nan}, "weight_decay is nan"),
-        ("sgd", {"rate_factor": 1e39}, "rate_factor is"),
-        ("sgd", {"gradient_scale": math.inf}, "gradient_scale is inf"),
-    ],
-)
-def test_option_out_of_range_is_named(op: str, options: dict[str, Any], error: str) -> None:
-    name = op.removesuffix("_apply")
-    with pytest.raises(ValueError, match=f"^{error}.*expected"):
-        invoke(op, **{name: replace(CALLS[op][name], **options)})
-
-
-@pytest.mark.parametrize(("op", "option"), [("dropout_apply", "dropout"), ("sgd", "sgd")])
-def test_option_of_another_type_is_a_type_error(op: str, option: str) -> None:
-    with pytest.raises(TypeError, match=r"DropoutParams|SgdParams"):
-        invoke(op, **{option: object()})
-
-
-def test_copy_of_the_master_weights_own_type_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^copy is of float32 .*; expected bfloat16 or float16, or None"):
-        invoke("sgd", copy={"dtype": "float32"})
-
-
-@pytest.mark.parametrize("op", CALLS)
-def test_empty_input_returns_at_once(op: str) -> None:
-    own = {n: CALLS[op][n] for o, n in TENSORS if o == op and n not in ("step", "learning_rate")}
-    invoke(op, **{n: {"address": 0, "shape": (0, *t.shape[1:])} for n, t in own.items()})
 
 
 def test_launch_without_a_gpu_is_a_runtime_error_that_says_so() -> None:

@@ -73,6 +73,11 @@ def test_the_stubs_say_what_the_extensions_have(module: str) -> None:
 
 
 if __name__ == "__main__":
-    cuda, simt = functions("_cuda"), functions("_simt")
-    for module, lines in {"_cuda": cuda, "_simt": {n: simt[n] for n in simt if n not in cuda}}.items():
-        (FOLDER / f"{module}.pyi").write_text(HEADS[module] + "\n".join(lines.values()) + "\n", encoding="utf-8")
+    old, simt = committed("_cuda"), functions("_simt")
+    common = {name: line for name, line in simt.items() if name not in committed("_simt")}
+    # A build for the CPU keeps the lines of the functions that it lacks.
+    cuda = functions("_cuda") if "_cuda" in BUILT else common | {name: old[name] for name in DEVICE}
+    own = {name: line for name, line in simt.items() if name not in cuda}
+    for module, lines in {"_cuda": cuda, "_simt": own}.items():
+        text = HEADS[module] + "\n".join(lines[name] for name in sorted(lines)) + "\n"
+        (FOLDER / f"{module}.pyi").write_text(text, encoding="utf-8")

@@ -26,15 +26,10 @@ void bias_bprop(const Tensor& dy, const Tensor& dbias, const OptionalTensor& wor
 py::dict column_sum_choice(int64_t rows, int64_t columns, const std::string& dtype) {
   check_matrix(rows, "columns", columns);
   const ColumnSumConfig config = column_sum_config({rows, columns, dtype_bytes(parse_dtype(dtype))});
-  py::dict result;
-  result["vector"] = config.vector;
-  result["block_columns"] = config.block_columns;
-  result["block_rows"] = config.block_rows;
-  result["grid"] = config.grid;
-  result["splits"] = config.splits;
-  result["rows_per_split"] = config.rows_per_split;
-  result["workspace_floats"] = column_sum_workspace_floats(config, columns);
-  return result;
+  return py::dict("vector"_a = config.vector, "block_columns"_a = config.block_columns,
+                  "block_rows"_a = config.block_rows, "grid"_a = config.grid, "splits"_a = config.splits,
+                  "rows_per_split"_a = config.rows_per_split,
+                  "workspace_floats"_a = column_sum_workspace_floats(config, columns));
 }
 
 }  // namespace

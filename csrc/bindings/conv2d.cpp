@@ -24,13 +24,13 @@ void conv2d_fold(const FoldOptions& layout, const Tensor& x, const Tensor& folde
   launch_conv2d_fold(params, to_stream(stream));
 }
 
-void conv2d_fprop(const Conv2dOptions& problem, const Tensor& x, const Tensor& weight, const OptionalTensor& bias,
+void conv2d_fprop(const Conv2dProblem& problem, const Tensor& x, const Tensor& weight, const OptionalTensor& bias,
                   const OptionalTensor& addend, const Tensor& y, const std::string& activation,
                   const std::optional<DropoutOptions>& dropout, const OptionalTensor& dropout_step,
                   const OptionalTensor& workspace, uintptr_t stream) {
   Conv2dFpropParams params{};
-  params.problem = problem.checked();
-  const Conv2dTensors tensors(params.problem);
+  params.problem = problem;
+  const Conv2dTensors tensors(problem);
   params.x = tensors.input(x);
   params.weight = tensors.operand(tensors.weight(weight));
   if (bias) params.bias = tensors.bias(*bias).data<const float>();
@@ -42,19 +42,19 @@ void conv2d_fprop(const Conv2dOptions& problem, const Tensor& x, const Tensor& w
     params.dropout = check_dropout(*dropout, required("dropout_step", dropout_step), params.problem.output_positions(),
                                    params.problem.K);
   }
-  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(params.problem, Direction::kFprop));
+  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(problem, Direction::kFprop));
   launch_conv2d_fprop(params, to_stream(stream));
 }
 
-void conv2d_dgrad(const Conv2dOptions& problem, const Tensor& dy, const Tensor& weight, const OptionalTensor& mask,
+void conv2d_dgrad(const Conv2dProblem& problem, const Tensor& dy, const Tensor& weight, const OptionalTensor& mask,
                   double mask_scale, const OptionalTensor& addend, const Tensor& dx, const OptionalTensor& workspace,
                   uintptr_t stream) {
   if (!mask && mask_scale != 1.0) {
     throw std::invalid_argument("mask_scale is " + std::to_string(mask_scale) + "; expected 1 without a mask");
   }
   Conv2dDgradParams params{};
-  params.problem = problem.checked();
-  const Conv2dTensors tensors(params.problem);
+  params.problem = problem;
+  const Conv2dTensors tensors(problem);
   params.dy = tensors.operand(tensors.y(dy));
   params.weight = tensors.operand(tensors.weight(weight));
   if (mask) params.mask = tensors.operand(tensors.x(*mask));
@@ -62,17 +62,17 @@ void conv2d_dgrad(const Conv2dOptions& problem, const Tensor& dy, const Tensor& 
   if (addend) params.addend = tensors.x(*addend).strided<const float>();
   params.dx = tensors.output(tensors.x(dx));
   params.dx_float = dx.dtype == "float32";
-  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(params.problem, Direction::kDgrad));
+  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(problem, Direction::kDgrad));
   launch_conv2d_dgrad(params, to_stream(stream));
 }
 
-void conv2d_wgrad(const Conv2dOptions& problem, const Tensor& x, const Tensor& dy, const OptionalTensor& dweight,
+void conv2d_wgrad(const Conv2dProblem& problem, const Tensor& x, const Tensor& dy, const OptionalTensor& dweight,
                   const OptionalTensor& dbias, bool accumulate, const std::optional<SgdOptions>& sgd,
                   const OptionalTensor& sgd_weights, const OptionalTensor& sgd_velocity, const OptionalTensor& sgd_copy,
                   const OptionalTensor& sgd_learning_rate, const OptionalTensor& workspace, uintptr_t stream) {
   Conv2dWgradParams params{};
-  params.problem = problem.checked();
-  const Conv2dTensors tensors(params.problem);
+  params.problem = problem;
+  const Conv2dTensors tensors(problem);
   params.x = tensors.input(x);
   params.dy = tensors.operand(tensors.y(dy));
   if (sgd) {
@@ -88,36 +88,28 @@ void conv2d_wgrad(const Conv2dOptions& problem, const Tensor& x, const Tensor& d
     static_cast<void>(dy.data<const void>(16));  // what the kernel of the column sums takes
   }
   params.accumulate = accumulate;
-  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(params.problem, Direction::kWgrad));
+  params.workspace = check_workspace<void>(workspace, conv2d_workspace_bytes(problem, Direction::kWgrad));
   launch_conv2d_wgrad(params, to_stream(stream));
 }
 
 // What a direction of a problem runs with, for people and tests; `force` as in ALEXNET_CUDA_FORCE.
-py::dict conv2d_config(const Conv2dOptions& problem, const std::string& direction, bool aligned,
+py::dict conv2d_config(const Conv2dProblem& problem, const std::string& direction, bool aligned,
                        const std::string& force, int64_t multiprocessors, int64_t multiprocessor_bytes) {
   const Machine machine = check_machine(multiprocessors, multiprocessor_bytes);
   const GemmForce pins = parse_gemm_force(force);
-  const Conv2dPlan plan = conv2d_plan(problem.checked(), parse_direction(direction), aligned, machine, pins);
-  py::dict result;
-  result["m"] = plan.gemm.m;
-  result["n"] = plan.gemm.n;
-  result["k"] = plan.gemm.k;
-  result["groups"] = plan.gemm.groups;
-  result["fold"] = plan.fold;
-  result["vector"] = plan.config.vector;
-  result["tile"] = py::make_tuple(plan.config.tile_m, plan.config.tile_n, plan.config.tile_k);
-  result["splits"] = plan.config.splits;
-  result["blocks"] = plan.config.blocks(plan.gemm);
-  result["resident_blocks"] = plan.config.resident_blocks;
-  result["x_shape"] = py::make_tuple(plan.problem.N, plan.problem.H, plan.problem.W, plan.problem.C);
-  result["workspace_bytes"] = plan.workspace_bytes;
-  result["microseconds"] = plan.config.microseconds;
-  result["reason"] = gemm_reason(plan.gemm, plan.config, machine, pins);
-  return result;
+  const Conv2dPlan plan = conv2d_plan(problem, parse_direction(direction), aligned, machine, pins);
+  return py::dict("m"_a = plan.gemm.m, "n"_a = plan.gemm.n, "k"_a = plan.gemm.k, "groups"_a = plan.gemm.groups,
+                  "fold"_a = plan.fold, "vector"_a = plan.config.vector,
+                  "tile"_a = py::make_tuple(plan.config.tile_m, plan.config.tile_n, plan.config.tile_k),
+                  "splits"_a = plan.config.splits, "blocks"_a = plan.config.blocks(plan.gemm),
+                  "resident_blocks"_a = plan.config.resident_blocks,
+                  "x_shape"_a = py::make_tuple(plan.problem.N, plan.problem.H, plan.problem.W, plan.problem.C),
+                  "workspace_bytes"_a = plan.workspace_bytes, "microseconds"_a = plan.config.microseconds,
+                  "reason"_a = gemm_reason(plan.gemm, plan.config, machine, pins));
 }
 
-int64_t conv2d_workspace(const Conv2dOptions& problem, const std::string& direction) {
-  return conv2d_workspace_bytes(problem.checked(), parse_direction(direction));
+int64_t conv2d_workspace(const Conv2dProblem& problem, const std::string& direction) {
+  return conv2d_workspace_bytes(problem, parse_direction(direction));
 }
 
 }  // namespace

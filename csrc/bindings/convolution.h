@@ -14,56 +14,41 @@
 
 namespace alexnet::bindings {
 
-struct Conv2dSizes {
-  static constexpr char kDataclass[] = "Conv2dShape";
-  int64_t N, H, W, C, K, R, S, groups;
-  Pair stride, padding;
-
-  bool read(pybind11::handle p) {
-    return read_field(p, "N", N) && read_field(p, "H", H) && read_field(p, "W", W) && read_field(p, "C", C) &&
-           read_field(p, "K", K) && read_field(p, "R", R) && read_field(p, "S", S) && read_field(p, "groups", groups) &&
-           read_field(p, "stride", stride) && read_field(p, "padding", padding);
-  }
-};
-
-struct Conv2dOptions {
-  static constexpr char kDataclass[] = "Problem";
-  Conv2dSizes shape;
+// Of Problem of backends/kernels/conv2d.py, checked.
+inline bool read_problem(pybind11::handle from, Conv2dProblem& problem) {
+  pybind11::object shape;
+  std::array<int64_t, 2> stride, padding;
+  std::array<int64_t, 3> pitch;
   std::string precision;
-  std::array<int64_t, 3> pitch;  // of x, y and weight; 0: dense
-  bool x_folded;
-
-  bool read(pybind11::handle p) {
-    return read_field(p, "shape", shape) && read_field(p, "precision", precision) && read_field(p, "pitch", pitch) &&
-           read_field(p, "x_folded", x_folded);
+  if (!read_field(from, "shape", shape) || !read_field(shape, "stride", stride) ||
+      !read_field(shape, "padding", padding) || !read_field(from, "pitch", pitch) ||
+      !read_field(from, "precision", precision) || !read_field(from, "x_folded", problem.x_folded)) {
+    return false;
   }
-
-  Conv2dProblem checked() const {
-    const auto narrow = [](const char* name, int64_t value, int64_t smallest) {
-      return static_cast<int>(check_size(name, value, smallest));
-    };
-    Conv2dProblem problem{};
-    problem.N = narrow("N", shape.N, 0);
-    problem.H = narrow("H", shape.H, 1);
-    problem.W = narrow("W", shape.W, 1);
-    problem.C = narrow("C", shape.C, 1);
-    problem.K = narrow("K", shape.K, 1);
-    problem.R = narrow("R", shape.R, 1);
-    problem.S = narrow("S", shape.S, 1);
-    problem.stride_h = narrow("stride", shape.stride[0], 1);
-    problem.stride_w = narrow("stride", shape.stride[1], 1);
-    problem.padding_h = narrow("padding", shape.padding[0], 0);
-    problem.padding_w = narrow("padding", shape.padding[1], 0);
-    problem.groups = narrow("groups", shape.groups, 1);
-    problem.x_pitch = narrow("x_pitch", pitch[0], 0);
-    problem.y_pitch = narrow("y_pitch", pitch[1], 0);
-    problem.weight_pitch = narrow("weight_pitch", pitch[2], 0);
-    problem.precision = parse_precision(precision);
-    problem.x_folded = x_folded;
-    check_conv2d(problem);
-    return problem;
+  const auto narrow = [](const char* name, int64_t value) { return static_cast<int>(check_size(name, value)); };
+  for (const auto& [name, size] : {std::pair{"N", &problem.N},
+                                   {"H", &problem.H},
+                                   {"W", &problem.W},
+                                   {"C", &problem.C},
+                                   {"K", &problem.K},
+                                   {"R", &problem.R},
+                                   {"S", &problem.S},
+                                   {"groups", &problem.groups}}) {
+    int64_t value = 0;
+    if (!read_field(shape, name, value)) return false;
+    *size = narrow(name, value);
   }
-};
+  problem.stride_h = narrow("stride", stride[0]);
+  problem.stride_w = narrow("stride", stride[1]);
+  problem.padding_h = narrow("padding", padding[0]);
+  problem.padding_w = narrow("padding", padding[1]);
+  problem.x_pitch = narrow("x_pitch", pitch[0]);
+  problem.y_pitch = narrow("y_pitch", pitch[1]);
+  problem.weight_pitch = narrow("weight_pitch", pitch[2]);
+  problem.precision = parse_precision(precision);
+  check_conv2d(problem);
+  return true;
+}
 
 inline Direction parse_direction(const std::string& name) {
   if (name == "fprop") return Direction::kFprop;
@@ -112,3 +97,10 @@ class Conv2dTensors {
 };
 
 }  // namespace alexnet::bindings
+
+template <>
+struct pybind11::detail::type_caster<alexnet::Conv2dProblem> {
+  PYBIND11_TYPE_CASTER(alexnet::Conv2dProblem, const_name("Problem"));
+
+  bool load(handle source, bool) { return alexnet::bindings::read_problem(source, value); }
+};

@@ -61,11 +61,7 @@ py::dict copy_choice(int64_t rows, int64_t columns, int64_t x_pitch, int64_t add
                             dtype_bytes(parse_dtype(y_dtype, "y_dtype")),
                             aligned};
   const ElementwiseConfig config = copy_config(problem, kReferenceMachine);
-  py::dict result;
-  result["vector"] = config.vector;
-  result["block"] = config.block;
-  result["grid"] = config.grid;
-  return result;
+  return py::dict("vector"_a = config.vector, "block"_a = config.block, "grid"_a = config.grid);
 }
 
 }  // namespace

@@ -37,12 +37,8 @@ int check_device(const char* name, int device) {
 py::dict device_properties(int device) {
   cudaDeviceProp properties{};
   ALEXNET_CUDA_CHECK(cudaGetDeviceProperties(&properties, check_device("device", device)));
-  py::dict result;
-  result["name"] = properties.name;
-  result["capability"] = py::make_tuple(properties.major, properties.minor);
-  result["memory_bytes"] = properties.totalGlobalMem;
-  result["multiprocessors"] = properties.multiProcessorCount;
-  return result;
+  return py::dict("name"_a = properties.name, "capability"_a = py::make_tuple(properties.major, properties.minor),
+                  "memory_bytes"_a = properties.totalGlobalMem, "multiprocessors"_a = properties.multiProcessorCount);
 }
 
 bool can_access_peer(int device, int peer) {

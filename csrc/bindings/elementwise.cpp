@@ -13,11 +13,7 @@ namespace {
 py::dict elementwise_choice(int64_t count, const std::string& dtype, bool vectors, int64_t multiprocessors) {
   const ElementwiseConfig config = elementwise_config(
       {check_count("count", count), dtype_bytes(parse_dtype(dtype)), vectors}, check_machine(multiprocessors));
-  py::dict result;
-  result["vector"] = config.vector;
-  result["block"] = config.block;
-  result["grid"] = config.grid;
-  return result;
+  return py::dict("vector"_a = config.vector, "block"_a = config.block, "grid"_a = config.grid);
 }
 
 }  // namespace

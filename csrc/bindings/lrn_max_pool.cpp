@@ -47,15 +47,9 @@ py::dict lrn_max_pool_choice(int64_t images, int64_t height, int64_t width, int6
   const PoolShape shape = check_pool(check_images({images, height, width, channels}), pool_size, pool_stride);
   const LrnMaxPoolConfig config = lrn_max_pool_config({shape, window, dtype_bytes(parse_dtype(dtype)), aligned},
                                                       check_machine(multiprocessors, multiprocessor_bytes));
-  py::dict result;
-  result["vector"] = config.vector;
-  result["block"] = config.block;
-  result["rows"] = config.rows;
-  result["columns"] = config.columns;
-  result["packs"] = config.packs;
-  result["shared_bytes"] = config.shared_bytes;
-  result["grid"] = config.grid;
-  return result;
+  return py::dict("vector"_a = config.vector, "block"_a = config.block, "rows"_a = config.rows,
+                  "columns"_a = config.columns, "packs"_a = config.packs, "shared_bytes"_a = config.shared_bytes,
+                  "grid"_a = config.grid);
 }
 
 }  // namespace

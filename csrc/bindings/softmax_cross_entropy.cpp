@@ -36,10 +36,7 @@ void softmax_cross_entropy(const Tensor& logits, const Tensor& labels, const Ten
 
 py::dict softmax_choice(int64_t rows, int64_t classes) {
   const SoftmaxConfig config = softmax_config(check_size("rows", rows), check_size("classes", classes, 1));
-  py::dict result;
-  result["block"] = config.block;
-  result["grid"] = config.grid;
-  return result;
+  return py::dict("block"_a = config.block, "grid"_a = config.grid);
 }
 
 }  // namespace

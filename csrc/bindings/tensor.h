@@ -134,8 +134,10 @@ inline const Tensor& required(const char* name, const OptionalTensor& tensor) {
 
 // A kernel that reads its neighbours' input cannot write over it.
 inline void check_disjoint(const Tensor& output, const Tensor& input) {
-  check_disjoint(output.name, reinterpret_cast<const void*>(output.address), output.span() * output.element_bytes(),
-                 input.name, reinterpret_cast<const void*>(input.address), input.span() * input.element_bytes());
+  const auto end = [](const Tensor& t) { return t.address + static_cast<uintptr_t>(t.span() * t.element_bytes()); };
+  if (output.count() > 0 && input.count() > 0 && output.address < end(input) && input.address < end(output)) {
+    throw std::invalid_argument(std::string(output.name) + " overlaps " + input.name + "; expected memory of its own");
+  }
 }
 
 // Room for `bytes` that no other kernel uses meanwhile; it need not be given where that is 0.

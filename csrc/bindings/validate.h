@@ -66,16 +66,6 @@ T* check_pointer(const char* name, uintptr_t address, int64_t count, int element
   return reinterpret_cast<T*>(address);
 }
 
-// A kernel that reads its neighbours' input cannot write over it.
-inline void check_disjoint(const char* name, const void* output, int64_t output_bytes, const char* other,
-                           const void* input, int64_t input_bytes) {
-  const auto start = reinterpret_cast<uintptr_t>(output), other_start = reinterpret_cast<uintptr_t>(input);
-  if (output_bytes > 0 && input_bytes > 0 && start < other_start + static_cast<uintptr_t>(input_bytes) &&
-      other_start < start + static_cast<uintptr_t>(output_bytes)) {
-    throw std::invalid_argument(std::string(name) + " overlaps " + other + "; expected memory of its own");
-  }
-}
-
 inline float check_finite(const char* name, double value, double smallest = -std::numeric_limits<float>::max(),
                           double largest = std::numeric_limits<float>::max()) {
   if (!(value >= smallest && value <= largest)) {

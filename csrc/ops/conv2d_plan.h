@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "gemm/config.h"
 #include "gemm/precision.h"
@@ -127,41 +128,58 @@ inline GemmProblem conv2d_gemm(const Conv2dProblem& p, Direction direction, bool
 }
 
 inline void check_conv2d(const Conv2dProblem& p) {
-  const auto require = [](bool good, const std::string& given, const char* expected) {
-    if (!good) throw std::invalid_argument(given + "; expected " + expected);
+  const auto fail = [](const std::string& given, const char* expected) {
+    throw std::invalid_argument(given + "; expected " + expected);
   };
   const auto text = [](int64_t value) { return std::to_string(value); };
   // Tile and pipeline may look a little beyond the last index.
   constexpr int64_t kMost = (int64_t{1} << 31) - (1 << 20);
   constexpr int64_t kMostSide = 1 << 28;
-  require(p.N >= 0, "N is " + text(p.N), "0 or more");
-  for (const int size : {p.H, p.W, p.C, p.K, p.R, p.S, p.stride_h, p.stride_w, p.groups}) {
-    require(size >= 1 && size <= kMostSide, "a size, stride or number of groups is " + text(size), "1 to 2^28");
-  }
-  require(p.padding_h >= 0 && p.padding_w >= 0 && p.padding_h <= kMostSide && p.padding_w <= kMostSide,
-          "padding is " + text(p.padding_h) + ", " + text(p.padding_w), "0 to 2^28");
-  require(p.C % p.groups == 0 && p.K % p.groups == 0,
-          "groups is " + text(p.groups) + " for C = " + text(p.C) + " and K = " + text(p.K), "a divisor of both");
-  require(p.H + 2 * p.padding_h >= p.R && p.W + 2 * p.padding_w >= p.S,
-          "the filter is " + text(p.R) + " x " + text(p.S), "one that fits the padded input");
-  require(p.xp() >= p.C && p.yp() >= p.K && p.wp() >= p.group_c(), "a pitch is less than its channels",
-          "at least as much");
-  require(!can_fold(p) || p.stride_h <= kMostSide / p.stride_w / p.C, "a stride is too large",
-          "cells of at most 2^28 numbers");
-  require(!p.x_folded || can_fold(p), "x is folded, of " + text(p.groups) + " groups and " + text(p.C) + " channels",
-          "one dense group of channels that are not a multiple of 16 bytes");
-  require(p.input_positions() <= kMost && p.output_positions() <= kMost,
-          "there are " + text(p.input_positions()) + " input positions", "fewer than 2^31 of input and output");
-  require((int64_t{p.H} + 2 * p.padding_h) * (p.W + 2 * p.padding_w) <= kMost / p.xp(), "an image is too large",
-          "fewer than 2^31 numbers with its padding");
-  require(int64_t{p.R} * p.S <= kMost / std::max(p.group_c(), p.group_k()), "a filter is too large",
-          "fewer than 2^31 numbers");
   // More than any memory holds; counts of bytes and of partial sums stay far from overflowing.
-  constexpr int64_t kMostNumbers = int64_t{1} << 44;
-  require(p.input_positions() <= kMostNumbers / p.xp() && p.output_positions() <= kMostNumbers / p.yp() &&
-              int64_t{p.R} * p.S * p.K <= kMostNumbers / p.wp(),
-          "a tensor is too large", "at most 2^44 numbers");
-  require(p.groups <= 1023, "groups is " + text(p.groups), "at most 1023");
+  constexpr int64_t kMostElements = int64_t{1} << 44;
+  if (p.N < 0) fail("N is " + text(p.N), "0 or more");
+  for (const auto& [name, size] : {std::pair{"H", p.H},
+                                   {"W", p.W},
+                                   {"C", p.C},
+                                   {"K", p.K},
+                                   {"R", p.R},
+                                   {"S", p.S},
+                                   {"stride", p.stride_h},
+                                   {"stride", p.stride_w},
+                                   {"groups", p.groups}}) {
+    if (size < 1 || size > kMostSide) fail(std::string(name) + " is " + text(size), "1 to 2^28");
+  }
+  for (const int padding : {p.padding_h, p.padding_w}) {
+    if (padding < 0 || padding > kMostSide) fail("padding is " + text(padding), "0 to 2^28");
+  }
+  if (p.C % p.groups != 0 || p.K % p.groups != 0) {
+    fail("groups is " + text(p.groups) + " for C = " + text(p.C) + " and K = " + text(p.K), "a divisor of both");
+  }
+  if (p.H + 2 * p.padding_h < p.R || p.W + 2 * p.padding_w < p.S) {
+    fail("the filter is " + text(p.R) + " x " + text(p.S), "one that fits the padded input");
+  }
+  if (p.xp() < p.C || p.yp() < p.K || p.wp() < p.group_c()) fail("a pitch is less than its channels", "as much");
+  if (can_fold(p) && p.stride_h > kMostSide / p.stride_w / p.C) {
+    fail("a stride is too large", "cells of at most 2^28 elements");
+  }
+  if (p.x_folded && !can_fold(p)) {
+    fail("x is folded, of " + text(p.groups) + " groups and " + text(p.C) + " channels",
+         "one dense group of channels that are not a multiple of 16 bytes");
+  }
+  if (p.input_positions() > kMost || p.output_positions() > kMost) {
+    fail("there are " + text(p.input_positions()) + " input positions", "fewer than 2^31 of input and output");
+  }
+  if ((int64_t{p.H} + 2 * p.padding_h) * (p.W + 2 * p.padding_w) > kMost / p.xp()) {
+    fail("an image is too large", "fewer than 2^31 elements with its padding");
+  }
+  if (int64_t{p.R} * p.S > kMost / std::max(p.group_c(), p.group_k())) {
+    fail("a filter is too large", "fewer than 2^31 elements");
+  }
+  if (p.input_positions() > kMostElements / p.xp() || p.output_positions() > kMostElements / p.yp() ||
+      int64_t{p.R} * p.S * p.K > kMostElements / p.wp()) {
+    fail("a tensor is too large", "at most 2^44 elements");
+  }
+  if (p.groups > 1023) fail("groups is " + text(p.groups), "at most 1023");
 }
 
 inline ColumnSumConfig bias_sum_config(const Conv2dProblem& problem) {

@@ -274,7 +274,7 @@ def test_more_blocks_than_a_grid_has() -> None:
     assert linear("fprop", (rows, 8, 2**14))["blocks"] < 2**31
     with pytest.raises(ValueError, match=r"^a matrix product .* too many blocks; expected at most 2147483647 tiles"):
         linear("fprop", (rows, 8, 2**14), aligned=False)
-    with pytest.raises(ValueError, match=r"^a tensor is too large; expected at most 2\^44 numbers"):
+    with pytest.raises(ValueError, match=r"^a tensor is too large; expected at most 2\^44 elements"):
         linear("wgrad", (1, 2**28, 2**28))
 
 

@@ -1,4 +1,4 @@
-"""LRN, pools, LRN with max-pool and augmentation: what the bindings refuse before anything is launched."""
+"""What the bindings of all operations but the products refuse before anything is launched."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from alexnet_cuda.backends.cpu.dropout import DropoutParams
 from alexnet_cuda.backends.cpu.fold import FoldedLayout
 from alexnet_cuda.backends.cpu.lrn import LrnParams
+from alexnet_cuda.backends.cpu.sgd import SgdParams
 from alexnet_cuda.backends.kernels._runtime import Tensor
 
 # `_simt` is always built; `_cuda` not with ALEXNET_CUDA_BUILD=cpu.
@@ -22,7 +24,13 @@ WINDOW = {"window": LrnParams(size=5, k=2.0, alpha=1e-4, beta=0.75, groups=2)}
 POOL = {"pool_size": 3, "pool_stride": 2}
 IMAGES, OUTPUTS = (2, 7, 6, 12), (2, 3, 2, 12)
 COLOURS = {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "reverse_channels": False, "folded": None}
-DTYPES = {"argmax": "uint8", "images": "uint8", "mirrored": "bool", "top": "int64", "left": "int64"}
+DTYPES = {
+    **{"argmax": "uint8", "images": "uint8", "mirrored": "bool", "correct": "bool", "copy": "bfloat16"},
+    **{"top": "int64", "left": "int64", "labels": "int64", "step": "uint64"},
+}
+ROWS = (3, 5)
+DROPOUT = DropoutParams(0.5, seed=1, purpose=2, step=0, start=0, row_stride=5)
+SGD = SgdParams(None, None, None)
 
 
 def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
@@ -45,10 +53,25 @@ CALLS: dict[str, dict[str, Any]] = {
         **tensors(y=(2, 7, 7, 3), images=(2, 9, 8, 3), top=(2,), left=(2,), mirrored=(2,), shift=(2, 3)),
         **COLOURS,
     },
+    "relu_fprop": tensors(x=ROWS, y=ROWS),
+    "relu_bprop": tensors(y=ROWS, dy=ROWS, dx=ROWS),
+    "bias_bprop": {**tensors(dy=ROWS, dbias=(5,)), "workspace": None},
+    "copy_columns": tensors(x=ROWS, addend=ROWS, y=ROWS),
+    "dropout_apply": {**tensors(x=ROWS, y=ROWS, step=(1,)), "dropout": DROPOUT},
+    "softmax_cross_entropy": {
+        **tensors(logits=ROWS, labels=(3,), loss=(3,), correct=(3,), dlogits=ROWS),
+        **{"first_column": 0, "scale": 1.0},
+    },
+    "sgd": {**tensors(weights=ROWS, velocity=ROWS, gradient=ROWS, copy=ROWS, learning_rate=(1,)), "sgd": SGD},
 }
-BYTES = {"argmax", "mirrored", "images"}  # any address is aligned
+BYTES = {"argmax", "mirrored", "images", "correct"}  # any address is aligned
 TENSORS = [(op, name) for op, call in CALLS.items() for name, value in call.items() if isinstance(value, Tensor)]
-OPTIONAL = {("max_pool_fprop", "argmax"), ("lrn_max_pool_fprop", "argmax"), ("max_pool_bprop", "y")}
+OPTIONAL = {("max_pool_fprop", "argmax"), ("lrn_max_pool_fprop", "argmax"), ("max_pool_bprop", "y")} | {
+    ("softmax_cross_entropy", "dlogits"),
+    ("sgd", "copy"),
+    ("copy_columns", "addend"),
+}
+OPTIONS = {"window", "dropout", "sgd"}
 # What the shapes of an operation's other tensors are measured by.
 FIRST = {op: next(iter(call)) for op, call in CALLS.items()}
 
@@ -62,13 +85,15 @@ class Extension:
         self.base = self.module.allocate(bytes=8 * ADDRESS, label="never read") + 64 if name == "_simt" else ADDRESS
 
     def invoke(self, op: str, **changes: Any) -> None:
-        """Call with good arguments but for the changes; of a tensor or the window those are of its fields."""
+        """Call with good arguments but for the changes; of a tensor or of options those are of its fields."""
         call = {**CALLS[op], "stream": 0}
         for name, value in changes.items():
             if not isinstance(value, dict):
                 call[name] = value
             else:
-                call[name] = call[name]._replace(**value) if name != "window" else replace(call[name], **value)
+                call[name] = (
+                    call[name]._replace(**value) if isinstance(call[name], Tensor) else replace(call[name], **value)
+                )
         for name, value in call.items():
             if isinstance(value, Tensor) and value.address:
                 call[name] = value._replace(address=value.address + self.base - ADDRESS)
@@ -96,16 +121,21 @@ def test_misaligned_pointer_is_named(extension: Extension, op: str, name: str) -
 def test_another_dtype_shape_or_pitch_is_named(extension: Extension, op: str, name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} is of complex64; expected"):
         extension.invoke(op, **{name: {"dtype": "complex64"}})
-    with pytest.raises(ValueError, match=f"^{name} has a pitch of 99; expected"):
-        extension.invoke(op, **{name: {"pitch": 99}})
+    if op != "copy_columns":
+        with pytest.raises(ValueError, match=f"^{name} has a pitch of 99; expected"):
+            extension.invoke(op, **{name: {"pitch": 99}})
     if name != FIRST[op]:
         shape = CALLS[op][name].shape
-        with pytest.raises(ValueError, match=rf"^{name} has (the shape \[[0-9, ]+\]|[0-9] dimensions); expected"):
+        with pytest.raises(
+            ValueError, match=rf"^({name} has (the shape \[[0-9, ]+\]|[0-9] dim)|the columns of {name} ).*expected"
+        ):
             extension.invoke(op, **{name: {"shape": (*shape[:-1], shape[-1] + 1)}})
 
 
 @pytest.mark.parametrize(("op", "name"), TENSORS)
-@pytest.mark.parametrize("value", [1.5, None, "1"])
+@pytest.mark.parametrize(
+    "value", [1.5, None, "1", 4096, (4096, "float32", (5,)), ("x", 1.5, "float32", (5,), 0)], ids=str
+)
 def test_wrong_type_is_a_type_error(extension: Extension, op: str, name: str, value: object) -> None:
     if value is None and (op, name) in OPTIONAL:
         return
@@ -116,6 +146,7 @@ def test_wrong_type_is_a_type_error(extension: Extension, op: str, name: str, va
 OBLONG = FoldedLayout(unfolded=(7, 6, 3), stride=(4, 4), padding=(0, 0), shape=(2, 2, 48))
 LRN_OPS = ("lrn_fprop", "lrn_bprop", "lrn_max_pool_fprop", "lrn_max_pool_bprop")
 POOL_OPS = (*(op for op in CALLS if "pool" in op),)
+IMAGE_OPS = (*(op for op in CALLS if len(CALLS[op][FIRST[op]].shape) == 4),)
 
 
 @pytest.mark.parametrize(
@@ -135,11 +166,11 @@ POOL_OPS = (*(op for op in CALLS if "pool" in op),)
         (POOL_OPS, {"pool_size": 0}, "pool_size is 0; expected 1 to 15"),
         (POOL_OPS, {"pool_stride": 0}, "pool_stride is 0; expected 1 to"),
         (POOL_OPS, {"pool_size": 7}, "pool_size is 7; expected at most the input's extent, 7 x 6"),
-        (tuple(CALLS), {"": {"shape": (2, 2**20, 2**20, 12)}}, "height [*] width is more than 1073741824"),
-        (tuple(CALLS), {"": {"shape": (2**30, 2**14, 6, 12)}}, "images is 1073741824, of"),
-        (tuple(CALLS), {"": {"shape": (2, 7, 6, 0)}}, "channels is 0; expected 1 to"),
-        (tuple(CALLS), {"": {"shape": (2, -7, 6, 12)}}, "height is -7; expected 0 to"),
-        (tuple(CALLS), {"": {"shape": (2, 7, 6)}}, "has 3 dimensions; expected 4"),
+        (IMAGE_OPS, {"": {"shape": (2, 2**20, 2**20, 12)}}, "height [*] width is more than 1073741824"),
+        (IMAGE_OPS, {"": {"shape": (2**30, 2**14, 6, 12)}}, "images is 1073741824, of"),
+        (IMAGE_OPS, {"": {"shape": (2, 7, 6, 0)}}, "channels is 0; expected 1 to"),
+        (IMAGE_OPS, {"": {"shape": (2, -7, 6, 12)}}, "height is -7; expected 0 to"),
+        (IMAGE_OPS, {"": {"shape": (2, 7, 6)}}, "has 3 dimensions; expected 4"),
         (("augment",), {"y": {"shape": (2, 9, 9, 3)}}, "the views' size is 9; expected at most .* 9 x 8"),
         (("augment",), {"y": {"shape": (2, 7, 7, 5)}}, "y has views of 7 x 7 x 5; expected square ones of 3 or 4"),
         (("augment",), {"mean": [0.0, math.nan, 0.0]}, "mean is nan"),
@@ -150,6 +181,32 @@ POOL_OPS = (*(op for op in CALLS if "pool" in op),)
             {"folded": replace(OBLONG, unfolded=(7, 7, 3))},
             r"y has the shape .*; expected \[2, 2, 2, 48\]",
         ),
+        (("relu_fprop",), {"x": {"shape": (2**40, 2**20)}}, r"x has the shape \[\d+, \d+\]; expected at most \d+ elem"),
+        (("relu_fprop",), {"x": {"shape": (-1, 5)}}, r"x has the shape \[-1, 5\]; expected at most"),
+        (("bias_bprop",), {"dy": {"shape": (30_000, 5)}}, r"workspace is None; expected \d+ bytes"),
+        (("softmax_cross_entropy",), {"scale": math.inf}, "scale is inf"),
+        (("softmax_cross_entropy",), {"logits": {"shape": (3, 0)}}, "the columns of logits is 0"),
+        (("softmax_cross_entropy",), {"first_column": 6}, "first_column is 6"),
+        (("softmax_cross_entropy",), {"first_column": 1}, "the columns of dlogits is 5"),
+        (("softmax_cross_entropy",), {"dlogits": {"address": ADDRESS + 4}}, "dlogits overlaps logits"),
+        (("softmax_cross_entropy",), {"dlogits": {"address": ADDRESS, "dtype": "bfloat16"}}, "dlogits overlaps logits"),
+        (("dropout_apply",), {"dropout": {"rate": 1.0}}, "rate is 1.0"),
+        (("dropout_apply",), {"dropout": {"rate": -0.1}}, "rate is -0.1"),
+        (("dropout_apply",), {"dropout": {"rate": math.nan}}, "rate is nan"),
+        (("dropout_apply",), {"dropout": {"start": -1}}, "start is -1"),
+        (("dropout_apply",), {"dropout": {"row_stride": -1}}, "row_stride is -1"),
+        (
+            ("dropout_apply",),
+            {"dropout": {"start": 2**34 - 14}},
+            r"start \+ \(rows - 1\) \* row_stride \+ columns is too",
+        ),
+        (("dropout_apply",), {"dropout": {"row_stride": 2**33}}, r"row_stride \+ columns is too large"),
+        (("dropout_apply",), {"dropout": {"start": 2**34, "row_stride": 0}}, "columns is too large"),
+        (("sgd",), {"sgd": {"momentum": -0.1}}, "momentum is -0.1"),
+        (("sgd",), {"sgd": {"weight_decay": math.nan}}, "weight_decay is nan"),
+        (("sgd",), {"sgd": {"rate_factor": 1e39}}, "rate_factor is"),
+        (("sgd",), {"sgd": {"gradient_scale": math.inf}}, "gradient_scale is inf"),
+        (("sgd",), {"copy": {"dtype": "float32"}}, "copy is of float32 .*; expected bfloat16 or float16, or None"),
     ],
     ids=str,
 )
@@ -183,7 +240,14 @@ def test_overlap_is_named(extension: Extension, op: str, output: str, other: str
         extension.invoke(op, **{output: {"address": CALLS[op][other].address + distance}})
 
 
-@pytest.mark.parametrize("op", CALLS)
+@pytest.mark.parametrize(("op", "name"), [(op, name) for op, call in CALLS.items() for name in OPTIONS & call.keys()])
+def test_options_of_another_type_are_a_type_error(extension: Extension, op: str, name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name}: {type(CALLS[op][name]).__name__}"):
+        extension.invoke(op, **{name: object()})
+
+
+@pytest.mark.parametrize("op", [op for op in CALLS if op != "bias_bprop"])  # whose sums are zeros then
 def test_empty_batch_returns_at_once(extension: Extension, op: str) -> None:
-    own = {name: CALLS[op][name].shape for each, name in TENSORS if each == op}
+    names = [name for each, name in TENSORS if each == op and name not in ("step", "learning_rate", "dbias")]
+    own = {name: CALLS[op][name].shape for name in names}
     extension.invoke(op, **{name: {"address": 0, "shape": (0, *shape[1:])} for name, shape in own.items()})
