@@ -6,6 +6,7 @@
 
 #include "gemm/activation.h"
 #include "gemm/epilogue.cuh"
+#include "ops/activation.h"
 #include "ops/conv2d.h"
 #include "ops/dropout.cuh"
 #include "ops/sgd.cuh"
@@ -41,8 +42,7 @@ struct FpropEpilogue : OutputLayout {
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) {
         float& value = sums.value[i];
-        // A NaN passes both, so that a training run that broke shows it.
-        value = activation == Activation::kTanh ? tanhf(value) : value <= 0.0f ? 0.0f : value;
+        value = activation == Activation::kTanh ? Tanh::fprop(value) : Relu::fprop(value);
       }
     }
     if (dropout.step != nullptr) dropout.apply(row, channel, sums);

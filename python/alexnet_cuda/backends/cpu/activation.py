@@ -29,7 +29,7 @@ def _tanh_bprop(dy: Array, y: Array, dx: Array) -> None:
 
 
 # Of blocks: fprop(x, y) writes y, bprop(dy, y, dx) writes dx.
-TABLE: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
+ACTIVATIONS: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
     "relu": (lambda x, y: np.maximum(x, 0, out=y), _relu_bprop),
     "tanh": (lambda x, y: np.tanh(x, out=y), _tanh_bprop),
 }
@@ -37,11 +37,11 @@ TABLE: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
 
 def fprop(name: str, x: Array, out: Array) -> None:
     """Write the function of `x` to `out`, which may be `x`."""
-    function, (x, y) = TABLE[name][0], (a.reshape(-1) for a in (x, out))
+    function, (x, y) = ACTIVATIONS[name][0], (a.reshape(-1) for a in (x, out))
     elementwise(lambda s: function(x[s], y[s]), x.size)
 
 
 def bprop(name: str, dy: Array, y: Array, out: Array) -> None:
     """Write the gradient by the input, from the output `y`, to `out`, which may be `dy` or `y`."""
-    function, (dy, y, dx) = TABLE[name][1], (a.reshape(-1) for a in (dy, y, out))
+    function, (dy, y, dx) = ACTIVATIONS[name][1], (a.reshape(-1) for a in (dy, y, out))
     elementwise(lambda s: function(dy[s], y[s], dx[s]), y.size)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from . import dropout as dropouts
 from . import sgd as updates
+from .activation import ACTIVATIONS
 from .dropout import DropoutParams
 from .fold import FoldedLayout, unfold
 from .masks import keep
@@ -121,10 +122,8 @@ def _rows(y: Array, s: Conv2dShape, t: _Tile) -> Array:
 
 def activate(y: Array, activation: str) -> None:
     """Apply an activation in place."""
-    if activation == "relu":
-        np.maximum(y, 0, out=y)
-    elif activation == "tanh":
-        np.tanh(y, out=y)
+    if activation != "none":
+        ACTIVATIONS[activation][0](y, y)
 
 
 def through_mask(dx: Array, mask: Array | None, scale: float) -> None:
