@@ -49,15 +49,15 @@ ALEXNET = {
 }
 ALL = {**CASES, **ALEXNET}
 all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
-every_placement = pytest.mark.parametrize("placement", ["to_device", "shifted"])
+lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
 
 
 @all_cases
-@every_placement
-def test_fprop(backend: Backend, precision: Precision, case: Case, placement: str) -> None:
+@lying
+def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -> None:
     x = precision.array(case.arrays()[0])
     expected, _ = max_pool.fprop(lrn.fprop(x.astype(np.float64), case.parameters), **case.window)
-    to_device = getattr(backend, placement)
+    to_device = getattr(backend, there)
     y, argmax = backend.poisoned(expected.shape, x.dtype), backend.poisoned(expected.shape, np.uint8)
     given = lrn_max_pool.fprop(to_device(x), case.parameters, out=y, argmax_out=argmax, **case.window)
     assert given[0] is y
@@ -73,14 +73,14 @@ def test_fprop(backend: Backend, precision: Precision, case: Case, placement: st
 
 
 @all_cases
-@every_placement
+@lying
 @pytest.mark.parametrize("relu", [False, True], ids=["", "relu"])
-def test_bprop(backend: Backend, precision: Precision, case: Case, placement: str, relu: bool) -> None:
+def test_bprop(backend: Backend, precision: Precision, case: Case, there: str, relu: bool) -> None:
     rng = np.random.default_rng(13)
     x = precision.array(case.arrays()[0])
     if relu:
         x = np.maximum(x, x.dtype.type(0))
-    to_device, options = getattr(backend, placement), {**case.window, "relu": relu}
+    to_device, options = getattr(backend, there), {**case.window, "relu": relu}
     _, argmax = lrn_max_pool.fprop(backend.to_device(x), case.parameters, **case.window)
     taps = backend.to_host(argmax)
     dy = precision.array(rng.standard_normal(taps.shape))
@@ -159,9 +159,9 @@ def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
         x = precision.array(case.arrays()[0])
 
         def run(x: Array = x, case: Case = case) -> list[Any]:
-            on_device = backend.to_device(x)
-            y, argmax = lrn_max_pool.fprop(on_device, case.parameters, **case.window)
-            return [y, argmax, lrn_max_pool.bprop(y, argmax, on_device, case.parameters, **case.window)]
+            there = backend.to_device(x)
+            y, argmax = lrn_max_pool.fprop(there, case.parameters, **case.window)
+            return [y, argmax, lrn_max_pool.bprop(y, argmax, there, case.parameters, **case.window)]
 
         assert_repeats(backend, run)
 

@@ -39,7 +39,7 @@ ALEXNET = {
 }
 ALL = {**CASES, **ALEXNET}
 all_cases = pytest.mark.parametrize(("shape", "size", "stride"), ALL.values(), ids=ALL)
-every_placement = pytest.mark.parametrize("placement", ["to_device", "shifted"])
+lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
 
 
 def loops(x: Array, size: int, stride: int) -> tuple[Array, Array]:
@@ -65,14 +65,14 @@ def spread(dy: Array, argmax: Array, shape: Shape, size: int, stride: int) -> Ar
 
 @all_cases
 @pytest.mark.parametrize("values", ["apart", "ties"])
-@every_placement
+@lying
 def test_fprop_and_bprop(
-    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, values: str, placement: str
+    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, values: str, there: str
 ) -> None:
     rng = np.random.default_rng(8)
     x = precision.array(rng.standard_normal(shape) if values == "apart" else rng.integers(-1, 2, shape))
     expected, taps = loops(x, size, stride)
-    to_device, options = getattr(backend, placement), {"size": size, "stride": stride}
+    to_device, options = getattr(backend, there), {"size": size, "stride": stride}
     out, argmax_out = backend.poisoned(expected.shape, precision.dtype), backend.poisoned(taps.shape, np.uint8)
     y, argmax = max_pool.fprop(to_device(x), out=out, argmax_out=argmax_out, **options)
     assert_equal(backend.to_host(y), expected)
@@ -96,9 +96,9 @@ def assert_spread(
 
 
 @all_cases
-@every_placement
+@lying
 def test_bprop_through_the_relu_before(
-    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, placement: str
+    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, there: str
 ) -> None:
     rng = np.random.default_rng(8)
     # Half of the windows have a maximum of zero, as after a ReLU; of the others some tie.
@@ -106,7 +106,7 @@ def test_bprop_through_the_relu_before(
     dy = precision.array(rng.standard_normal(loops(x, size, stride)[0].shape))
     y, argmax = max_pool.fprop(backend.to_device(x), size=size, stride=stride)
     expected, taps = loops(x, size, stride)
-    out, to_device = backend.poisoned(shape, precision.dtype), getattr(backend, placement)
+    out, to_device = backend.poisoned(shape, precision.dtype), getattr(backend, there)
     dx = max_pool.bprop(
         to_device(dy), argmax, shape, size=size, stride=stride, y=to_device(backend.to_host(y)), out=out
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def _tanh_bprop(dy: Array, y: Array, dx: Array) -> None:
 
 
 # Of blocks: fprop(x, y) writes y, bprop(dy, y, dx) writes dx.
-TABLE = {
+TABLE: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
     "relu": (lambda x, y: np.maximum(x, 0, out=y), _relu_bprop),
     "tanh": (lambda x, y: np.tanh(x, out=y), _tanh_bprop),
 }
