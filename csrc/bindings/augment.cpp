@@ -68,8 +68,7 @@ py::dict augment_choice(int64_t images, int64_t elements, const std::string& dty
   check_size("images", images);
   check_image({{"elements", elements}});
   const AugmentConfig config = augment_config({images, elements, dtype_bytes(parse_dtype(dtype)), aligned});
-  return py::dict("vector"_a = config.vector, "block"_a = config.row.block,
-                  "blocks_per_image"_a = config.row.blocks_per_row, "grid"_a = config.row.grid);
+  return describe_choice(config.vector, config.row);
 }
 
 }  // namespace

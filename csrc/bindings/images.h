@@ -11,6 +11,7 @@
 
 #include "bindings/options.h"
 #include "bindings/tensor.h"
+#include "common/row_grid.h"
 #include "ops/lrn.h"
 #include "ops/max_pool.h"
 
@@ -97,6 +98,16 @@ inline LrnWindow check_lrn_window(int64_t channels, const LrnOptions& given) {
                                 std::to_string(2 * kLrnMaxHalf + 1) + " of a group's channels");
   }
   return window;
+}
+
+// A launch choice of images, for people and tests.
+inline pybind11::dict describe_choice(int vector, const RowConfig& row) {
+  pybind11::dict result;
+  result["vector"] = vector;
+  result["block"] = row.block;
+  result["blocks_per_image"] = row.blocks_per_row;
+  result["grid"] = row.grid;
+  return result;
 }
 
 // Of a pool over x, checked.

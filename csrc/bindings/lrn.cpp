@@ -47,9 +47,9 @@ py::dict lrn_choice(int64_t images, int64_t pixels, int64_t channels, int64_t gr
   const LrnWindow window = check_lrn_window(channels, {groups, size});
   check_images({images, pixels, 1, channels});
   const LrnConfig config = choose({images, pixels, window, dtype_bytes(parse_dtype(dtype)), aligned});
-  return py::dict("vector"_a = config.vector, "block"_a = config.row.block,
-                  "blocks_per_image"_a = config.row.blocks_per_row, "grid"_a = config.row.grid,
-                  "shared_bytes"_a = config.shared_bytes);
+  py::dict result = describe_choice(config.vector, config.row);
+  result["shared_bytes"] = config.shared_bytes;
+  return result;
 }
 
 }  // namespace

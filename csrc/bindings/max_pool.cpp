@@ -42,8 +42,7 @@ py::dict pool_choice(int64_t images, int64_t height, int64_t width, int64_t chan
                      int64_t pool_stride, const std::string& dtype, bool aligned) {
   const PoolShape shape = check_pool(check_images({images, height, width, channels}), pool_size, pool_stride);
   const PoolConfig config = choose({shape, dtype_bytes(parse_dtype(dtype)), aligned});
-  return py::dict("vector"_a = config.vector, "block"_a = config.row.block,
-                  "blocks_per_image"_a = config.row.blocks_per_row, "grid"_a = config.row.grid);
+  return describe_choice(config.vector, config.row);
 }
 
 }  // namespace
