@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backends.kernels._runtime import is_staged
+from .backends.kernels._runtime import is_cupy, is_staged
 from .config import Config
 
 Array = npt.NDArray[Any]
@@ -109,7 +109,7 @@ def check_tensors(
         given = tuple(np.shape(value))
         if given != shape:
             raise ValueError(f"{name} must have shape {list(shape)}, got {list(given)}")
-        if type(value).__module__.partition(".")[0] == "cupy":
+        if is_cupy(value):
             raise TypeError(f"{name} must be on the host, got a CuPy array: take its .get()")
         arrays[name] = np.asarray(value)
         if arrays[name].dtype.kind not in "fiu" and arrays[name].dtype.name != "bfloat16":

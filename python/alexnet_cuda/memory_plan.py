@@ -32,9 +32,9 @@ class PlanningDevice(SimtDevice):
         """Zeros."""
         return np.zeros(array.shape, array.dtype)
 
-    def fetch(self, arrays: Sequence[SimtArray]) -> Callable[[], list[npt.NDArray[Any]]]:
+    def fetch(self, array: SimtArray) -> Callable[[], npt.NDArray[Any]]:
         """Zeros."""
-        return lambda: [self.download(array) for array in arrays]
+        return lambda: self.download(array)
 
 
 @lru_cache(maxsize=64)

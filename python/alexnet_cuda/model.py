@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,17 +12,15 @@ import numpy.typing as npt
 
 from . import checks, views
 from .backends.cpu.augment import Views
-from .backends.kernels._runtime import DeviceMemoryError
 from .config import Config, config_from_preset
 from .devices import offers, open_devices
 from .initialize import initial_parameters
-from .inputs import Inputs, as_array
+from .inputs import as_array
 from .network import Network
 from .plan import Plan, build_plan
-from .precision import loss_scale
 from .result import StepResult
 from .tensors import Tensors
-from .towers import Pass, Update
+from .towers import Update
 from .turns import Turns, takes_turn
 
 Array = npt.NDArray[Any]
@@ -127,11 +124,8 @@ class Model:
         self.step = 0
         self.class_names: tuple[str, ...] | None = None
         self._network = Network(config, self.plan, opened)
-        self.towers, self.link = self._network.towers, self._network.link
-        self._inputs = Inputs(config, self.towers)
+        self.towers, self.link, self._inputs = self._network.towers, self._network.link, self._network.inputs
         self._seen: tuple[int, ...] | None = None  # shape of the images that a backward pass may follow
-        self._rehearsed: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
-        self._gradient_scale = 1.0
         self._has_gradients = False
         self._turns = Turns()
 
@@ -140,7 +134,7 @@ class Model:
             return {
                 "config": self.config,
                 "devices": self.devices,
-                "cuda_graph": all(getattr(tower.device, "graphs", True) for tower in self.towers),
+                "cuda_graph": all(tower.device.graphs for tower in self.towers),
                 "parameters": dict(self.parameters),
                 "velocity": dict(self.velocity),
                 "step": self.step,
@@ -176,7 +170,7 @@ class Model:
         """
         if not self._has_gradients:
             return {}
-        return Tensors(self.towers, "gradients", self._turns, lambda: self._gradient_scale)
+        return Tensors(self.towers, "gradients", self._turns, lambda: self._network.gradient_scale)
 
     @property
     def velocity(self) -> Mapping[str, Array]:
@@ -239,25 +233,17 @@ class Model:
             A batch too large for the device; the message says which would fit.
         """
         images = checks.check_images(as_array(images), self.config)
-        random = train and images.dtype == np.uint8
-        chosen = views.random_views(images.shape, self.config, self.step) if random else None
-        return self._forward(images, chosen, train)
+        return self._forward(images, self._random_views(images) if train else None, train)
+
+    def _random_views(self, images: Array) -> Views | None:
+        return views.random_views(images.shape, self.config, self.step) if images.dtype == np.uint8 else None
 
     def _forward(self, images: Array, chosen: Views | None, train: bool) -> Array:
         self._seen = None
-        with self._memory(images.shape, images.dtype, train):
-            halves = self._inputs.load(images, chosen, self.step)
-
-            def work() -> None:
-                self._network.forward(halves, Pass(train))
-
-            if train:
-                work()
-                self._seen = tuple(images.shape)
-                self._turns.begin_step()
-            else:
-                self._run(("forward", len(images)), work)
-        logits: Array = self._network.logits(len(images))
+        logits: Array = self._network.forward(images, chosen, self.step, train)
+        if train:
+            self._seen = tuple(images.shape)
+            self._turns.begin_step()
         return logits
 
     @takes_turn("train")
@@ -288,20 +274,12 @@ class Model:
                 "thread computes in between"
             )
         self._turns.check_step("backward")
-        shape, batch = self._seen, self._seen[0]
-        self._inputs.load_labels(checks.check_labels(as_array(labels), batch, self.config.num_classes))
+        shape = self._seen
+        self._inputs.load_labels(checks.check_labels(as_array(labels), shape[0], self.config.num_classes))
         self._seen, self._has_gradients = None, False
-        with self._memory(shape, np.dtype(np.uint8), True):
-            for tower in self.towers:
-                tower.start_training(gradients=True)
-            run = self._training_pass(batch, None)
-            self._network.backward(batch, run)
+        result = self._network.backward(shape)
         self._has_gradients = True
-        return self._network.result(batch).loss
-
-    def _training_pass(self, batch: int, update: Update | None) -> Pass:
-        self._gradient_scale = 1.0 / loss_scale(self.config.precision, batch)
-        return Pass(True, self._gradient_scale, update)
+        return result.loss
 
     @takes_turn("train")
     def sgd_step(
@@ -325,7 +303,7 @@ class Model:
         self._turns.check_step("sgd_step")
         self._inputs.load_learning_rate(rate)
         for tower in self.towers:
-            tower.update(Update(*rates), self._gradient_scale)
+            tower.update(Update(*rates), self._network.gradient_scale)
         self.step += 1
 
     def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
@@ -382,58 +360,14 @@ class Model:
         images = checks.check_images(as_array(images), self.config)
         labels = checks.check_labels(as_array(labels), len(images), self.config.num_classes)
         rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
-        batch, update = len(images), Update(*rates)
-        random = images.dtype == np.uint8
-        chosen = views.random_views(images.shape, self.config, self.step) if random else None
         self._seen, self._has_gradients = None, False
         self._turns.begin_step()
-        fused = all(tower.device.fuses_update for tower in self.towers)
-        with self._memory(images.shape, images.dtype, True):
-            for tower in self.towers:
-                tower.start_training(gradients=not fused)
-            run = self._training_pass(batch, update)
-            if fused:
-                self._rehearse(images, chosen, labels, run)
-            halves = self._inputs.load(images, chosen, self.step, labels, rate)
-
-            def work() -> None:
-                self._network.forward(halves, run)
-                self._network.backward(batch, run)
-                if not fused:
-                    for tower in self.towers:
-                        tower.update(update, self._gradient_scale)
-
-            self._run(("train_step", batch, update), work)
+        chosen = self._random_views(images)
+        result = self._network.train_step(images, labels, chosen, self.step, rate, Update(*rates))
         self._inputs.wait_until_read(*given)
         self.step += 1
-        self._has_gradients = not fused
-        return self._network.result(batch)
-
-    def _run(self, key: tuple[Any, ...], work: Callable[[], None]) -> None:
-        device, *others = (tower.device for tower in self.towers)
-        device.run(key, work, *others)
-
-    def _rehearse(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
-        """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
-        key = (images.shape, images.dtype)
-        if key in self._rehearsed:
-            return
-        with ExitStack() as devices:
-            for tower in self.towers:
-                devices.enter_context(tower.device.rehearsal())
-            self._network.forward(self._inputs.load(images, chosen, self.step, labels), run)
-            self._network.backward(len(images), run)
-        self._rehearsed.add(key)
-
-    @contextmanager
-    def _memory(self, shape: tuple[int, ...], dtype: np.dtype[Any], train: bool) -> Iterator[None]:
-        """Say of images that do not fit a device how many would."""
-        try:
-            yield
-        except DeviceMemoryError as error:
-            from .memory_plan import advice
-
-            raise MemoryError(advice(self.config, self.towers, tuple(shape), dtype.name, train)) from error
+        self._has_gradients = not self._network.fuses_update
+        return result
 
     def probabilities(self, images: Array, views: int = 1) -> npt.NDArray[np.float32]:
         """Softmax of the logits, float32 [N, num_classes].

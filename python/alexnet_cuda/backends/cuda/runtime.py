@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ def extension() -> Any:
         The package was built without CUDA.
     """
     try:
-        return importlib.import_module("alexnet_cuda._cuda")
+        return sys.modules.get("alexnet_cuda._cuda") or importlib.import_module("alexnet_cuda._cuda")
     except ModuleNotFoundError as error:
         raise RuntimeError(
             "this installation of alexnet-cuda has no CUDA kernels; see `alexnet-cuda doctor` for how to build them"

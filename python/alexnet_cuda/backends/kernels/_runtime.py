@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -165,6 +165,17 @@ def active_runtime() -> Runtime | None:
     return stack[-1] if stack else None
 
 
+def active_runtimes() -> Sequence[Runtime]:
+    """Those that are active in this thread, the first to be activated first."""
+    stack: Sequence[Runtime] = _active.__dict__.get("stack", ())
+    return stack
+
+
+def is_cupy(array: Any) -> bool:
+    """Whether it is an array of CuPy, which need not be imported to know."""
+    return type(array).__module__.partition(".")[0] == "cupy"
+
+
 def array_kind(array: Array) -> str:
     """``cpu``, ``cuda`` or ``simt``: where an array is.
 
@@ -175,7 +186,7 @@ def array_kind(array: Array) -> str:
     """
     if isinstance(array, np.ndarray):
         return getattr(array, "backend", "cpu")
-    if type(array).__module__.partition(".")[0] == "cupy":
+    if is_cupy(array):
         return "cuda"
     raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
 
@@ -183,9 +194,9 @@ def array_kind(array: Array) -> str:
 def runtime_of(array: Array) -> Runtime:
     """Who runs the kernels of an array: the active device of its kind, else that kind's default."""
     kind = array_kind(array)
-    for runtime in reversed(_active.__dict__.get("stack", ())):
+    for runtime in reversed(active_runtimes()):
         if runtime.kind == kind:
-            return runtime  # type: ignore[no-any-return]
+            return runtime
     return default_runtime(kind)
 
 
