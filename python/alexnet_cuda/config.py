@@ -145,18 +145,20 @@ class Config:
 
 # Only what differs from `Config`'s defaults, which are the paper's. Sources: FAIR's torchvision for "torchvision"
 # (Krizhevsky, "One weird trick", arXiv 1404.5997), the BVLC model zoo's prototxt files for "caffe" and "caffenet".
+_CAFFE = {
+    "lrn_k": 1.0,
+    "lrn_alpha_over_size": True,
+    "lrn_window": "across",
+    "fc_init_std": (0.005, 0.005, 0.01),
+    "bias_init": 0.1,
+    "channel_order": "BGR",
+    "mean": (122.68, 116.67, 104.01),
+    "colour_noise": 0.0,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "caffe": {
-        "lrn_k": 1.0,
-        "lrn_alpha_over_size": True,
-        "lrn_window": "across",
-        "fc_init_std": (0.005, 0.005, 0.01),
-        "bias_init": 0.1,
-        "channel_order": "BGR",
-        "mean": (122.68, 116.67, 104.01),
-        "colour_noise": 0.0,
-    },
+    "caffe": _CAFFE,
+    "caffenet": {**_CAFFE, "lrn_before_pool": False, "bias_init": 1.0},
     "torchvision": {
         "image_size": 224,
         "conv_widths": (64, 192, 384, 256, 256),
@@ -172,7 +174,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "colour_noise": 0.0,
     },
 }
-PRESETS["caffenet"] = {**PRESETS["caffe"], "lrn_before_pool": False, "bias_init": 1.0}
 
 
 def config_from_preset(preset: str = "paper", image_size: int | None = None, **overrides: Any) -> Config:
@@ -180,7 +181,8 @@ def config_from_preset(preset: str = "paper", image_size: int | None = None, **o
 
     Parameters
     ----------
-    preset : {"paper", "caffe", "caffenet", "torchvision"}
+    preset : str
+        One of `PRESETS`.
     image_size : int, optional
         The preset's own (227; torchvision 224) by default. `resize` follows in proportion unless it is given.
     **overrides

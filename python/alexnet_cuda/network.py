@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -63,7 +62,7 @@ class Network:
                 if train:
                     self._forward(halves, run)
                 else:
-                    self._run(("forward", len(images)), partial(self._forward, halves, run))
+                    self._device.run(("forward", len(images)), partial(self._forward, halves, run), *self._others)
                 logits: Array = self._device.download(self._logits(self.towers[0], len(images)))
                 return logits
         except DeviceMemoryError as error:
@@ -92,13 +91,11 @@ class Network:
                 if self.fuses_update:
                     self._rehearse(images, chosen, labels, run)
                 halves = self.inputs.load(images, chosen, step, labels, learning_rate)
-                self._run(("train_step", len(images), update), partial(self._step, halves, run))
+                key = ("train_step", len(images), update)
+                self._device.run(key, partial(self._step, halves, run), *self._others)
                 return self._result(len(images))
         except DeviceMemoryError as error:
             raise self._too_large(images.shape, images.dtype.name, True) from error
-
-    def _run(self, key: tuple[Any, ...], work: Callable[[], object]) -> None:
-        self._device.run(key, work, *self._others)
 
     def _training_pass(self, batch: int, update: Update | None) -> Pass:
         self.gradient_scale = 1.0 / loss_scale(self._config.precision, batch)
@@ -148,7 +145,7 @@ class Network:
         return self.link.exchange(name, halves) if self.link and stage.crosses else [None] * len(halves)
 
     def _logits(self, tower: Tower, batch: int) -> Array:
-        name = "fc8" if self.link is None else "logits"
+        name = self.stages[-1].name if self.link is None else "logits"
         return tower.buffer(name, (batch, self._config.num_classes), tower.sums)
 
     def _backward(self, batch: int, run: Pass) -> None:

@@ -196,7 +196,7 @@ class Tower:
         """A stage: from this tower's channels of its input, and the other's if it crosses, those of its output."""
         lo, hi = self.channels(stage.output[-1])
         # Without a backward pass an output is dead after the next stage, unless it is being sent: two buffers in turn.
-        logits = stage.name == "fc8"  # of another dtype, which would have a buffer made anew
+        logits = stage.step.makes_logits  # of another dtype, which would have a buffer made anew
         name = stage.name if run.train or self.count == 2 or logits else f"forward{number % 2}"
         dtype = self.sums if logits else self.dtype
         y = self.buffer(name, (len(x), *stage.output[:-1], hi - lo), dtype)

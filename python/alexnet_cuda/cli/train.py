@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ..config import PRESETS
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
 from ..wording import counted
 from .options import Function, devices_option, emit, max_broken_option, parse_fields
@@ -41,7 +42,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/ and the source's name]"
 )
-@_recipe_option("--preset", str, "Network: paper, caffe, caffenet or torchvision.", "NAME")
+@_recipe_option("--preset", str, f"Network: {', '.join(PRESETS)}.", "NAME")
 @_recipe_option("--image-size", int, "Side of the network's input in pixels.", "PIXELS")
 @_recipe_option("--epochs", int, "Passes over the training images.", "N")
 @_recipe_option("--batch-size", int, "Images a step.", "N")
