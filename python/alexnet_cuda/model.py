@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ import numpy.typing as npt
 from . import checks, views
 from .backends.cpu.augment import Views
 from .backends.cpu.softmax_cross_entropy import softmax
+from .backends.protocol import Device
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import Config, config_from_preset
 from .devices import offers, open_devices
 from .initialize import initial_parameters
 from .inputs import as_array
 from .network import Network
-from .plan import Plan, build_plan
+from .plan import build_plan
 from .result import StepResult
 from .tensors import Tensors
 from .towers import Update
@@ -122,10 +123,8 @@ class Model:
         model.step, model.class_names = step, class_names
         return model
 
-    def _build(self, config: Config, opened: list[Any]) -> None:
-        self.config: Config = config
-        self.plan: Plan = build_plan(config)
-        self.step = 0
+    def _build(self, config: Config, opened: Sequence[Device]) -> None:
+        self.config, self.plan, self.step = config, build_plan(config), 0
         self.class_names: tuple[str, ...] | None = None
         self._network = Network(config, self.plan, opened)
         self.towers, self.link, self._inputs = self._network.towers, self._network.link, self._network.inputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -31,7 +32,7 @@ class Network:
     ----------
     config : Config
     plan : Plan
-    devices : list of Device
+    devices : sequence of Device
         One a tower.
 
     Attributes
@@ -43,7 +44,7 @@ class Network:
         What the gradients of the last pass are to be multiplied by.
     """
 
-    def __init__(self, config: Config, plan: Plan, devices: list[Device]) -> None:
+    def __init__(self, config: Config, plan: Plan, devices: Sequence[Device]) -> None:
         self._config = config
         self.stages = fuse(plan, len(devices))
         self.towers = [Tower(config, plan, i, len(devices), device) for i, device in enumerate(devices)]
