@@ -104,6 +104,8 @@ def _take_all() -> None:
     for lock in _in_order():
         if not lock.is_mine():
             lock.__enter__()
+    if _held_before is None:  # a handler of signals forked meanwhile, and gave all back
+        _take_all()
 
 
 def _give_back_all() -> None:

@@ -13,42 +13,19 @@ Mark = Any  # a place in a stream of work, which others can wait for
 
 
 class Device(Protocol):
-    """Memory, operations on it in the order in which they are called, and copies beside them.
-
-    Attributes
-    ----------
-    name, kind : str
-        ``cuda:0``; and as `alexnet_cuda.backends.kernels._runtime.array_kind` has it.
-    precisions : tuple of str
-    fuses_update : bool
-        Whether the weights' gradient and their update are one operation, so that the gradient need not be stored.
-    folds_input : bool
-        Whether the first convolution wants the images folded: `alexnet_cuda.ops.conv2d.folded_layout`.
-    graphs : bool
-        Whether `run` may record work and repeat it.
-    allocations : int
-        How many arrays were made so far.
-    rehearsing : bool
-        Whether work is only gone through, to make its arrays.
-    """
+    """Memory, operations on it in the order in which they are called, and copies beside them."""
 
     name: str
-    kind: str
+    kind: str  # as `alexnet_cuda.backends.kernels._runtime.array_kind` has it
     precisions: tuple[str, ...]
-    fuses_update: bool
-    folds_input: bool
-    graphs: bool
-    allocations: int
-    rehearsing: bool
+    fuses_update: bool  # the weights' gradient and their update are one operation, the gradient need not be stored
+    folds_input: bool  # the first convolution wants the images folded: `alexnet_cuda.ops.conv2d.folded_layout`
+    graphs: bool  # `run` may record work and repeat it
+    allocations: int  # arrays made so far
+    rehearsing: bool  # work is only gone through, to make its arrays
 
     def active(self) -> AbstractContextManager[None]:
-        """A context in which operations run on this device.
-
-        Raises
-        ------
-        RuntimeError
-            Somebody else records a graph, which work of this device cannot be part of.
-        """
+        """A context in which operations run on this device; a RuntimeError where somebody else records a graph."""
 
     def rehearsal(self) -> AbstractContextManager[None]:
         """A context in which work is only gone through; see `Runtime.rehearsal`."""
@@ -57,13 +34,7 @@ class Device(Protocol):
         """Do a pass's work, of this device and `others`; one may record what `body` does and repeat it for a key."""
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-        """An uninitialised array.
-
-        Raises
-        ------
-        DeviceMemoryError
-            No room.
-        """
+        """An uninitialised array; a DeviceMemoryError where there is no room."""
 
     def zero(self, array: Array) -> None:
         """Fill with zeros."""
