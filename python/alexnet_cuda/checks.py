@@ -60,6 +60,28 @@ def check_labels(labels: Any, count: int, num_classes: int) -> Any:
     return array.astype(np.int64)
 
 
+class OutputsNotFinite(ValueError):
+    """The model's outputs hold NaN or infinity."""
+
+
+def check_outputs(outputs: Array, parameters: Mapping[str, Array]) -> None:
+    """Require finite outputs [N, num_classes]; OutputsNotFinite says which parameter or image is to blame."""
+    finite: Array = np.isfinite(outputs).all(axis=1)
+    if finite.all():
+        return
+    name = not_finite(parameters)
+    where = f"{name} holds NaN or infinity" if name else "no parameter does, so they or the images are too large"
+    raise OutputsNotFinite(
+        f"the model's outputs hold NaN or infinity, for {np.count_nonzero(~finite)} of {len(finite)} images, number "
+        f"{np.argmin(finite)} the first: {where}"
+    )
+
+
+def not_finite(parameters: Mapping[str, Array]) -> str | None:
+    """The name of the first parameter that holds NaN or infinity, which a ReLU behind it can hide; None without any."""
+    return next((name for name, tensor in parameters.items() if not np.isfinite(tensor).all()), None)
+
+
 def _check_on_gpu(name: str, array: Any, dtypes: tuple[str, ...]) -> None:
     """Require of an array on a GPU what no copy on the way to the kernels can mend."""
     if array.dtype.name not in dtypes:

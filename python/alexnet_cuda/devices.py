@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
-import warnings
 from typing import Any
 
 from .backends.locks import late_import
+from .notices import say_once
 
 
 def open_devices(
@@ -86,7 +86,7 @@ def default_device(precision: str) -> str:
     except (ImportError, RuntimeError):  # no kernels, no driver, no GPU
         return "cpu"
     if problem := forked or _problem(module):
-        warnings.warn(f"cuda:0 stays unused: {problem}; see `alexnet-cuda doctor`", RuntimeWarning, stacklevel=2)
+        say_once("cuda:0", f"cuda:0 stays unused: {problem}; see `alexnet-cuda doctor`")
         return "cpu"
     return "cuda:0"
 

@@ -440,10 +440,19 @@ class Model:
 
         `views` 1 takes the centre of uint8 images; 10 the mean over the four corners and the centre, each also
         mirrored, as the paper's results do (section 4.1). See `forward` for `images`.
+
+        Raises
+        ------
+        OutputsNotFinite
+            A ValueError: the logits hold NaN or infinity. It names the parameter that does, if one does.
+        ValueError, TypeError, MemoryError
+            As `forward`; another number of views.
         """
         images = checks.check_images(as_array(images), self.config)
         chunks = range(0, len(images), _CHUNK)
-        return np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
+        found = np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
+        checks.check_outputs(found, self.parameters)
+        return found
 
     @takes_turn("predict")
     def _probabilities(self, images: Array, count: int) -> npt.NDArray[np.float32]:
@@ -463,7 +472,7 @@ class Model:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """The `top` most probable classes of each image and their probabilities, both [N, top]; see `probabilities`.
 
-        Where there are fewer than `top` classes, all of them.
+        Where there are fewer than `top` classes, all of them. Raises as `probabilities`.
         """
         if isinstance(top, bool) or not isinstance(top, (int, np.integer)):
             raise TypeError(f"top must be an integer, got {top!r}")
@@ -479,7 +488,7 @@ class Model:
         Raises
         ------
         ValueError
-            `class_names` are not as many as the classes.
+            A parameter holds NaN or infinity, or `class_names` are not as many as the classes; nothing is written.
         OSError
             What the file system says, with the file's name.
         """
@@ -490,6 +499,8 @@ class Model:
         with self._turns.take("read"):
             metadata = {"config": self.config.to_dict(), "class_names": self.class_names, "step": self.step}
             parameters = dict(self.parameters)
+        if name := checks.not_finite(parameters):
+            raise ValueError(f"{name} holds NaN or infinity: {os.fspath(path)} is not written (pickle takes any model)")
         save_checkpoint(path, parameters, metadata)
 
     @classmethod
@@ -537,4 +548,5 @@ class Model:
 def _softmax(logits: Array) -> Array:
     from .backends.cpu.softmax_cross_entropy import softmax
 
-    return softmax(logits)
+    with np.errstate(invalid="ignore"):  # which is an error of its own; of minus infinity it would be a 0 like others
+        return np.where(np.isfinite(logits).all(axis=1, keepdims=True), softmax(logits), np.nan)

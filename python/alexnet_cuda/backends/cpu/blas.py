@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from ...notices import say_once
 from ..locks import ForkLock, Level
 
 _lock = ForkLock(Level.BLAS)
@@ -62,11 +62,10 @@ def _set(library: Any, threads: int) -> None:
         if (actual := library.num_threads) == threads:
             break
     else:
-        warnings.warn(
+        say_once(
+            library.filepath,
             f"{library.filepath} was asked for {threads} threads and has {actual}: results can depend on the number of "
             "its threads; start Python with OPENBLAS_NUM_THREADS=1, or what limits this library",
-            RuntimeWarning,
-            stacklevel=2,
         )
 
 

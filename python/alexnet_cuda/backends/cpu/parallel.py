@@ -19,8 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...notices import say_once
 from .blas import one_blas_thread
 from .cores import available_cores
+
+_OURS, _OPENMP = "ALEXNET_CUDA_NUM_THREADS", "OMP_NUM_THREADS"
 
 
 @cache
@@ -29,18 +32,28 @@ def num_threads() -> int:
 
     Those are the cores of its affinity mask, or fewer where a control group (of a container, say) has a CPU quota.
 
+    Of ``OMP_NUM_THREADS`` the first of a list counts. It is other software's variable: what is no number of threads is
+    left out of account, and said once.
+
     Raises
     ------
     ValueError
-        One of the variables is no positive integer; of ``OMP_NUM_THREADS`` the first of a list counts.
+        ``ALEXNET_CUDA_NUM_THREADS`` is no positive integer.
     """
-    for name in ("ALEXNET_CUDA_NUM_THREADS", "OMP_NUM_THREADS"):
-        if text := os.environ.get(name, "").strip():
-            first = text.partition(",")[0].strip() if name.startswith("OMP") else text
-            if not (first.isascii() and first.isdigit()) or int(first) < 1:
-                raise ValueError(f"{name} must be a positive integer, got {text!r}")
-            return int(first)
+    if text := os.environ.get(_OURS, "").strip():
+        if not (threads := _positive(text)):
+            raise ValueError(f"{_OURS} must be a positive integer, got {text!r}")
+        return threads
+    if text := os.environ.get(_OPENMP, "").strip():
+        if threads := _positive(text.partition(",")[0].strip()):
+            return threads
+        say_once(_OPENMP, f"{_OPENMP} is {text!r}, no positive integer or list of them: ignored; {_OURS} sets threads")
     return available_cores()
+
+
+def _positive(text: str) -> int:
+    """The positive integer that a text is, 0 for any other."""
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 @cache

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gc
-import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from ...notices import say_once
 
 if TYPE_CHECKING:
     from .device import CudaDevice
@@ -82,7 +83,7 @@ class Graphs:
             if error.status not in _REFUSALS:
                 raise
             self._refused = True
-            warnings.warn(f"no CUDA graph: {error}; kernels are launched one by one", RuntimeWarning, stacklevel=2)
+            say_once("CUDA graph", f"no CUDA graph: {error}; kernels are launched one by one")
             return None
         finally:
             if collecting:

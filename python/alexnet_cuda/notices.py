@@ -1,6 +1,6 @@
-"""What is said while images are read, by whatever thread reads them: a line on standard error, once a process.
+"""What is said while work goes on, by whatever thread does it: a line on standard error, once a process.
 
-By `logging` and not by `warnings`, which would end the decoding of good images under ``python -W error``.
+By `logging` and not by `warnings`, which would end a run, or leave a lock behind, under ``python -W error``.
 """
 
 from __future__ import annotations
