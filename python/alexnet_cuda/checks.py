@@ -66,13 +66,13 @@ class OutputsNotFinite(ValueError):
 
 def check_outputs(outputs: Array, parameters: Mapping[str, Array]) -> None:
     """Require finite outputs [N, num_classes]; OutputsNotFinite says which parameter or image is to blame."""
-    finite: Array = np.isfinite(outputs).all(axis=1)
+    finite = np.asarray(np.isfinite(outputs).all(axis=1))
     if finite.all():
         return
     name = not_finite(parameters)
     where = f"{name} holds NaN or infinity" if name else "no parameter does, so they or the images are too large"
     raise OutputsNotFinite(
-        f"the model's outputs hold NaN or infinity, for {np.count_nonzero(~finite)} of {len(finite)} images, number "
+        f"the model's outputs are not finite for {np.count_nonzero(~finite)} of {len(finite)} images, number "
         f"{np.argmin(finite)} the first: {where}"
     )
 

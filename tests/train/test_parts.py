@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -191,6 +191,8 @@ def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path: Path, mo
 
 class FakeModel:
     """Gives the scores that its images carry: pixel c of the first row is the logit of class c."""
+
+    parameters: ClassVar[dict[str, np.ndarray]] = {}
 
     def __init__(self, classes: int) -> None:
         self.config = SimpleNamespace(num_classes=classes)

@@ -52,9 +52,9 @@ def part(text: str | float) -> float:
 
 
 def place(text: str) -> str:
-    """Give a path, or what stands for one, as it is; an empty one, as of an unset variable, would be this folder."""
+    """Give a path, or what stands for one, as it is; an empty one would be the folder that the user is in."""
     if not text:
-        raise click.BadParameter("expected a path, got an empty text; this folder is '.'")
+        raise click.BadParameter("expected a path, got an empty text, as of a variable that is not set")
     return text
 
 
