@@ -334,7 +334,7 @@ def test_a_folder_called_digits_is_named_where_the_digits_do_not_fit(
     for more in ([], ["--held-out"]):
         code, output, errors = command("evaluate", trained, "digits", *more)
         assert (code, output, errors.count("\n")) == (2, "", 1)
-        assert "digits (scikit-learn's; what is here by that name is ./digits)" in errors
+        assert "digits (scikit-learn's, not ./digits)" in errors
 
 
 def test_summary_prints_the_numbers_of_the_paper(command: Command) -> None:

@@ -278,7 +278,7 @@ def test_what_the_system_refuses_while_decoding_is_not_called_broken(encode, pic
 
 def test_warnings_of_others_come_through_while_images_are_decoded(encode, picture, monkeypatch):
     def warn(*_, **__):
-        warnings.warn("of another", UserWarning, stacklevel=1)
+        warnings.warn("of another", UserWarning, stacklevel=1)  # noqa: TID251 - as Pillow does
 
     monkeypatch.setattr(ImageOps, "exif_transpose", warn)
     with pytest.warns(UserWarning, match="of another"):

@@ -25,7 +25,7 @@ class DigitsSource(ImageSource):
 
     def __init__(self) -> None:
         here = os.path.lexists("digits")
-        name = "digits (scikit-learn's; what is here by that name is ./digits)" if here else "digits"
+        name = "digits (scikit-learn's, not ./digits)" if here else "digits"
         try:
             from sklearn.datasets import load_digits
         except ImportError as error:

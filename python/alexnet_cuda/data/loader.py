@@ -69,8 +69,9 @@ class BrokenImages:
         self._found.add((source.name, file))
         if (broken := len(self._found)) > self.most * self.images:
             raise TooManyBroken(
-                f"{broken} of the {self.images} images of {self._names} are broken so far, more than the part of"
-                f" {self.most:g} that max_broken (--max-broken) allows; {file}: {reason}"
+                f"{broken} of the {self.images} images of {self._names} {'is' if broken == 1 else 'are'} broken so far,"
+                f" more than the part of {self.most:g} that max_broken (--max-broken) allows: mend them or allow more;"
+                f" {file}: {reason}"
             )
 
 

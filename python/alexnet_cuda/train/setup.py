@@ -163,7 +163,7 @@ def _resumed(options: TrainOptions, path: Path) -> Run:
     recipe = recipe.changed(options.given)
     named = sources["validation"] if options.validation is None else options.validation
     training, validation, identity, broken = _open(options, named, recipe)
-    _compare(options, sources, identity)
+    _compare(options, sources, identity, {"training": training.name, "validating": (validation or training).name})
     if checkpoint.network()[1] != training.classes:
         raise ValueError(f"{training.name} has other classes than the run in {path.parent}")
     model = Model.load(path, devices=options.devices)
@@ -203,13 +203,13 @@ def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any]
     return recipe, state, sources, stored["schedule"]
 
 
-def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any], names: dict[str, str]) -> None:
     """Refuse images that are not those of the run, unless they are accepted."""
     for part in () if options.accept_changes else ("training", "validating"):
         if found := difference(before[part], now[part]):
             raise ValueError(
-                f"the images for {part} are not those the run in {options.output} began with ({found}): give those, "
-                "start anew in another --output, or go on with these by --accept-changes"
+                f"the images of {names[part]} for {part} are not those the run in {options.output} began with "
+                f"({found}): give those, start anew in another --output, or go on with these by --accept-changes"
             )
         if options.checksum and before[part] is not None and "contents" not in before[part]:
             raise ValueError(
