@@ -67,7 +67,7 @@ class BrokenImages:
         """
         file = source.names[index]
         self._found.add((source.name, file))
-        if (broken := len(self._found)) > self.most * self.images:
+        if (broken := len(self._found)) / self.images > self.most:
             raise TooManyBroken(
                 f"{broken} of the {self.images} images of {self._names} {'is' if broken == 1 else 'are'} broken so far,"
                 f" more than the part of {self.most:g} that max_broken (--max-broken) allows: mend them or allow more;"
