@@ -24,5 +24,5 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 def _cpu_by_default() -> Iterator[None]:
     """Of the session, since other fixtures of a session or a module are set up before any of a function."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alexnet_cuda.devices.default_device", lambda precision: "cpu")
+        patch.setattr("alexnet_cuda.backends.devices.default_device", lambda precision: "cpu")
         yield

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from alexnet_cuda import doctor
-from alexnet_cuda.doctor import find_problems, query_cuda, render, report, runs_as
+from alexnet_cuda.backends.devices import runs_as
+from alexnet_cuda.cli import doctor
+from alexnet_cuda.cli.doctor import find_problems, query_cuda, render, report
 
 HEALTHY: dict[str, Any] = {
     "package": "0.1.0",

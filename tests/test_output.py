@@ -90,7 +90,7 @@ CASES: dict[str, tuple[str, list[str], int, str]] = {
 INTERRUPTED = {
     "ctrl-c-cli": "alexnet_cuda.cli",
     "ctrl-c-click": "alexnet_cuda.train.recipe",
-    "ctrl-c-later": "alexnet_cuda.summary",
+    "ctrl-c-later": "alexnet_cuda.cli.summary",
 }
 
 

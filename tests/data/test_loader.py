@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_cuda.base.philox import Purpose, permutation
 from alexnet_cuda.data import DecodeError, ImageSource, Loader, TooManyBroken, estimate_colour, notices
-from alexnet_cuda.philox import Purpose, permutation
 
 SIDE = 4
 

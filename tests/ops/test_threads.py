@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from alexnet_cuda.backends.cpu import parallel
+from alexnet_cuda.base import parallel
 
 SCRIPT = """
 import hashlib

@@ -19,7 +19,7 @@ from .options import emit, json_option, parse_fields
 def summary(preset: str, image_size: int | None, assignments: tuple[str, ...], as_json: bool) -> int:
     """Print each layer's shapes, parameters, multiply-adds and bytes, its tower, and what crosses between towers."""
     from ..config import config_from_preset
-    from ..summary import render, summarize
+    from .summary import render, summarize
 
     fields = parse_fields(assignments)
     result = summarize(config_from_preset(preset, image_size=image_size, **fields))
@@ -31,7 +31,7 @@ def summary(preset: str, image_size: int | None, assignments: tuple[str, ...], a
 @json_option
 def doctor(as_json: bool) -> int:
     """Print versions, GPUs and what the extension was built for, and for whatever is wrong what mends it."""
-    from ..doctor import render, report
+    from .doctor import render, report
 
     result = report()
     emit(json.dumps(result) if as_json else render(result))

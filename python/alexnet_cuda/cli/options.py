@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..files import naming
+from ..base.files import naming
 from ..train.setup import MAX_BROKEN
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backends.locks import ForkLock, Level
-from ..philox import Purpose, permutation
+from ..base.locks import ForkLock, Level
+from ..base.philox import Purpose, permutation
 from .base import ImageSource, Int64Array
 from .image import DecodeError, ReadError, UInt8Array
 from .memory import default_cache_bytes

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from ..backends.cpu.dropout import DropoutParams
-from ..philox import check_elements, check_key
+from ..base.params import DropoutParams
+from ..base.philox import check_elements, check_key
 from ._dispatch import Array, backend, check, output
 
 

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..files import LOCK_NAME, check_output_folder, naming
+from ..base.files import LOCK_NAME, check_output_folder, naming
 
 # What flock answers where another one holds the file, network mounts included, and where there are no locks.
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)

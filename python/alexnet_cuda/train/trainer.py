@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
+from ..base.wording import counted
 from ..checkpoint import join_tensors, save_checkpoint
-from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
-from ..result import StepResult
-from ..wording import counted
+from ..network.result import StepResult
 from . import plots
 from .command import train_command
 from .evaluation import Evaluation, OutputsNotFinite, batch_loss, evaluate, not_finite

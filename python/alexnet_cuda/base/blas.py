@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from ..locks import ForkLock, Level
+from .locks import ForkLock, Level
 
 _lock = ForkLock(Level.BLAS)
 _holders: set[object] = set()
