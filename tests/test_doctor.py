@@ -1,4 +1,4 @@
-"""`alexnet_cuda.doctor`: what it makes of made-up machines, and that it answers on this one."""
+"""`alexnet_cuda.cli.doctor`: what it makes of made-up machines, and that it answers on this one."""
 
 from __future__ import annotations
 

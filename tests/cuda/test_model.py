@@ -285,7 +285,7 @@ def test_devices_that_are_not_there(install_driver: Install, monkeypatch: pytest
     assert tiny(devices="cuda").devices == ("cuda:0",)
     assert default_device("bfloat16") == "cuda:0"
     assert default_device("float64") == "cpu"
-    monkeypatch.setattr("alexnet_cuda.cli.doctor.runs_as", lambda capability, architectures: "")
+    monkeypatch.setattr("alexnet_cuda.backends.devices.runs_as", lambda capability, architectures: "")
     with pytest.warns(RuntimeWarning, match="cuda:0 stays unused: the kernels are not built for stand-in, sm_90"):
         assert default_device("float32") == "cpu"
     driver.count = 0

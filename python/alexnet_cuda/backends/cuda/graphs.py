@@ -7,10 +7,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from .device import CudaDevice
+from typing import Any
 
 # Graphs that are kept: one for each kind of pass, size of batch and set of rates.
 _GRAPHS = 8
@@ -29,7 +26,7 @@ class Graphs:
     devices : sequence of CudaDevice
     """
 
-    def __init__(self, devices: Sequence[CudaDevice]) -> None:
+    def __init__(self, devices: Sequence[Any]) -> None:
         # The first device owns this object: without a cycle it goes when its model goes, and not when a collection
         # of garbage finds it, which may be within another model's recording.
         self._first, self._others = weakref.proxy(devices[0]), devices[1:]
