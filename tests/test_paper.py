@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 import towers  # noqa: E402
 
-PAGE = (ROOT / "docs" / "paper.md").read_text()
+PAGE = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 COMMANDS = sorted(set(re.findall(r"`alexnet-cuda ([^`]+)`", PAGE)))
 
 
@@ -27,7 +27,7 @@ def test_files_and_tests_exist() -> None:
     links = re.findall(r"\[([^]]*)\]\(([^)]+)\)", PAGE)
     assert len(links) > 50
     for text, target in [*links, *(("", f"../{path}") for path in re.findall(r"`python (\S+)`", PAGE))]:
-        source = (ROOT / "docs" / target).read_text()
+        source = (ROOT / "docs" / target).read_text(encoding="utf-8")
         name, _, test = text.partition("::")
         assert not test or (name == Path(target).name and f"def {test}(" in source), text
 
@@ -52,4 +52,4 @@ def test_the_example_holds() -> None:
 
 
 def test_the_picture_is_of_this_network() -> None:
-    assert (ROOT / "docs" / "towers.svg").read_text() == towers.picture(), "run: python tools/towers.py"
+    assert (ROOT / "docs" / "towers.svg").read_text(encoding="utf-8") == towers.picture(), "run: python tools/towers.py"
