@@ -24,6 +24,15 @@ FLOORS = {
     "train": "trainer, schedules, metrics",
     "cli": "the command alexnet-cuda",
 }
+# Of pictures, in the colours of GitHub's two pages; a browser takes the one that its user prefers.
+STYLE = """<style>
+text{font-size:14px;fill:#1f2328} path.way{fill:none} .page{fill:#fff}
+.box{fill:#dcebfa} .side{fill:#b6d4f2} .other{fill:#f6e3cf} .line{stroke:#57606a;fill:#57606a}
+.forward{stroke:#0969da;fill:#0969da} .backward{stroke:#bc4c00;fill:#bc4c00}
+@media(prefers-color-scheme:dark){
+text{fill:#e6edf3} .page{fill:#0d1117} .box{fill:#1c3a5e} .side{fill:#2d5584} .other{fill:#4d3319}
+.line{stroke:#9198a1;fill:#9198a1} .forward{stroke:#58a6ff;fill:#58a6ff} .backward{stroke:#f0883e;fill:#f0883e}
+}</style>"""
 
 
 def modules() -> dict[str, Path]:
@@ -80,41 +89,45 @@ def between() -> set[tuple[str, str]]:
     }
 
 
-def picture() -> str:
-    """The parts as floors of a house, and an arrow from each to every part that it imports from."""
-    names = list(reversed(FLOORS))
-    height, top, left, width = 46, 20, 330, 700
-    middle = {name: top + height * i + height / 2 - 3 for i, name in enumerate(names)}
-    lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 20} {top + height * len(names) + 70}" '
-        'font-family="sans-serif" font-size="14">',
-        '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#57606a"/></marker></defs>',
-        '<rect width="100%" height="100%" fill="white"/>',
+def document(width: int, height: int, body: list[str]) -> str:
+    """An SVG for a light or a dark page, with arrow heads ``line``, ``forward`` and ``backward``."""
+    heads = [
+        f'<marker id="{name}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        f'<path class="{name}" d="M0 0 8 4 0 8z"/></marker>'
+        for name in ("line", "forward", "backward")
     ]
+    opening = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">'
+    page = f'<rect class="page" width="{width}" height="{height}" rx="6"/>'
+    return "\n".join([opening, STYLE, "<defs>", *heads, "</defs>", page, *body, "</svg>\n"])
+
+
+def picture() -> str:
+    """The parts as floors of a house, and beside it for each part a line up, with a dot where another imports it."""
+    names = list(reversed(FLOORS))
+    left, width = 240, 720
+    middle = {name: 40 + 46 * i for i, name in enumerate([*names, "csrc"])}
+    lane = {name: left - 22 - 22 * i for i, name in enumerate(names)}
+    kernels = "kernels, bindings, CPU executor, compiled into extensions for backends"
+    edges, body = between(), []
+    for name, text in [*((name, FLOORS[name]) for name in names), ("csrc", kernels)]:
+        y = middle[name]
+        kind = "other" if name == "csrc" else "box"
+        body += [
+            f'<rect class="{kind}" x="{left}" y="{y - 20}" width="{width}" height="40" rx="4"/>',
+            f'<text x="{left + 12}" y="{y + 5}" font-weight="bold">{name}</text>',
+            f'<text x="{left + 115}" y="{y + 5}">{escape(text)}</text>',
+        ]
     for name in names:
         y = middle[name]
-        lines += [
-            f'<rect x="{left}" y="{y - 20:g}" width="{width}" height="40" rx="4" fill="#eaf2fb" stroke="#57606a"/>',
-            f'<text x="{left + 12}" y="{y + 5:g}" font-weight="bold">{name}</text>',
-            f'<text x="{left + 115}" y="{y + 5:g}">{escape(FLOORS[name])}</text>',
-        ]
-    for number, (source, target) in enumerate(sorted(between(), key=lambda e: (middle[e[1]] - middle[e[0]], e))):
-        start, end = middle[source] + 8 - number % 3 * 4, middle[target] - 8 + number % 3 * 4
-        reach = left - 20 - 9 * number
-        lines.append(
-            f'<path d="M{left} {start:g} C{reach} {start:g} {reach} {end:g} {left} {end:g}" fill="none" '
-            'stroke="#57606a" marker-end="url(#head)"/>'
-        )
-    y = top + height * len(names) + 12
-    lines += [
-        f'<rect x="{left}" y="{y}" width="{width}" height="40" rx="4" fill="#f6e7d7" stroke="#57606a"/>',
-        f'<text x="{left + 12}" y="{y + 25}" font-weight="bold">csrc</text>',
-        f'<text x="{left + 115}" y="{y + 25}">kernels, bindings, CPU executor, compiled into extensions for backends'
-        "</text>",
-        "</svg>",
-    ]
-    return "\n".join(lines) + "\n"
+        users = [middle[source] - 9 for source, target in edges if target == name]
+        used = [lane[target] for source, target in edges if source == name]
+        if users:
+            way = f"M{lane[name]} {min(users)} V{y + 9} H{left}"
+            body.append(f'<path class="line way" d="{way}" marker-end="url(#line)"/>')
+        if used:
+            body.append(f'<path class="line way" d="M{left} {y - 9} H{min(used)}"/>')
+        body += [f'<circle class="line" cx="{x}" cy="{y - 9}" r="4"/>' for x in sorted(used)]
+    return document(left + width + 20, middle["csrc"] + 40, body)
 
 
 if __name__ == "__main__":
