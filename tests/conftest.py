@@ -23,12 +23,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 @pytest.fixture(autouse=True)
 def _nothing_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is said once a process is said once a test."""
-    monkeypatch.setattr("alexnet_cuda.notices._said", set())
+    monkeypatch.setattr("alexnet_cuda.base.notices._said", set())
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cpu_by_default() -> Iterator[None]:
     """Of the session, since other fixtures of a session or a module are set up before any of a function."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alexnet_cuda.devices.default_device", lambda precision: "cpu")
+        patch.setattr("alexnet_cuda.backends.devices.default_device", lambda precision: "cpu")
         yield

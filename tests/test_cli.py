@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model, __version__, cli
+from alexnet_cuda.base.files import FILTERS_NAME
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
-from alexnet_cuda.files import FILTERS_NAME
 
 # The device is named because some commands are processes of their own, which no fixture reaches.
 TINY = ["--devices", "cpu", "--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]

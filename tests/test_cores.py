@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from alexnet_cuda import _simt
-from alexnet_cuda.backends.cpu import cores, parallel
 from alexnet_cuda.backends.simt import memory
+from alexnet_cuda.base import cores, parallel
 
 V1, V2 = "4:cpu,cpuacct:{}\n3:memory:/x\n2:cpuset:{}\n", "0::{}\n"
 MAX, TWO, PART = "max 100000\n", "200000 100000\n", "50000 100000\n"

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "cmake"))
 sys.path.append(str(ROOT / "python"))  # last: before the build there is no package, after it that one is meant
 
 import toolkit  # noqa: E402
-from alexnet_cuda.files import atomic_path  # noqa: E402
+from alexnet_cuda.base.files import atomic_path  # noqa: E402
 
 try:
     import tomllib

@@ -9,7 +9,7 @@ import numpy as np
 from tests.ops.tolerance import dot_terms
 
 from alexnet_cuda import ops
-from alexnet_cuda.backends.cpu.augment import Views
+from alexnet_cuda.base.params import Views
 
 from .small_products import KEY, RATES
 from .small_set import Array, Expected, SmallSet

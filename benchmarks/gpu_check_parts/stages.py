@@ -39,7 +39,7 @@ SHOWN_FAILURES = 20
 ASK = """
 import json, sys
 import alexnet_cuda
-from alexnet_cuda import doctor
+from alexnet_cuda.cli import doctor
 facts = doctor.report() | {"package_folder": alexnet_cuda.__path__[0]}
 json.dump(facts, open(sys.argv[1], "w"))
 import cupy, numpy

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, views
-from .backends.cpu.augment import Views
-from .backends.kernels._runtime import DeviceMemoryError
+from .backends.devices import offers, open_devices
+from .base.array import DeviceMemoryError
+from .base.params import Views
+from .base.precision import loss_scale
+from .base.turns import Turns, takes_turn
 from .config import Config, config_from_preset
-from .devices import offers, open_devices
-from .initialize import initial_parameters
-from .inputs import Inputs, as_array
-from .network import Network
-from .plan import Plan, build_plan
-from .precision import loss_scale
-from .result import StepResult
-from .tensors import Tensors
-from .towers import Pass, Update
-from .turns import Turns, takes_turn
+from .network import checks, views
+from .network.initialize import initial_parameters
+from .network.inputs import Inputs, as_array
+from .network.passes import Network
+from .network.plan import Plan, build_plan
+from .network.result import StepResult
+from .network.tensors import Tensors
+from .network.tower import Pass, Update
 
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
@@ -48,8 +48,8 @@ class Model:
         ``("cuda:0", "cuda:1")``, or the same one twice. By default the first GPU that can run the kernels, else the
         CPU.
     precision : {"float32", "float64", "tf32", "bfloat16", "float16"}
-        Of activations and products; see `alexnet_cuda.precision`. The CPU offers the first two, the kernels all but
-        float64.
+        Of activations and products; see `alexnet_cuda.base.precision`. The CPU offers the first two, the kernels
+        all but float64.
     init : {"paper", "he"}
         "paper": as published with the preset. "he": learns from the first step also on small data.
     seed : int
@@ -116,9 +116,14 @@ class Model:
         if parameters is None:
             fields = config.to_dict()
             return cls(devices=devices, cuda_graph=cuda_graph, **fields)
-        model = cls.__new__(cls)
-        model._build(config, open_devices(devices, config.precision, cuda_graph))
+        model = cls._on(config, open_devices(devices, config.precision, cuda_graph))
         model.set_parameters(parameters)
+        return model
+
+    @classmethod
+    def _on(cls, config: Config, opened: list[Any]) -> Model:
+        model = cls.__new__(cls)
+        model._build(config, opened)
         return model
 
     def _build(self, config: Config, opened: list[Any]) -> None:
@@ -431,9 +436,11 @@ class Model:
         try:
             yield
         except DeviceMemoryError as error:
-            from .memory_plan import advice
+            from .network.memory import advice
 
-            raise MemoryError(advice(self.config, self.towers, tuple(shape), dtype.name, train)) from error
+            raise MemoryError(
+                advice(type(self)._on, self.config, self.towers, tuple(shape), dtype.name, train)
+            ) from error
 
     def probabilities(self, images: Array, views: int = 1) -> npt.NDArray[np.float32]:
         """Softmax of the logits, float32 [N, num_classes].

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda import Model, ops
-from alexnet_cuda.backends.cpu.augment import Views
 from alexnet_cuda.backends.cuda.device import CudaDevice
 from alexnet_cuda.backends.cuda.graphs import Graphs
-from alexnet_cuda.towers import Tower
+from alexnet_cuda.base.params import Views
+from alexnet_cuda.network.tower import Tower
 from tests.model.tiny import tiny
 
 from .standin import Capture, Driver, Stream

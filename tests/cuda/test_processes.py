@@ -62,7 +62,7 @@ def test_a_forked_child_is_told_that_cuda_does_not_work_there(
 ) -> None:
     install_driver()
     monkeypatch.setattr(runtime, "_process", None)
-    monkeypatch.setattr("alexnet_cuda.doctor.runs_as", lambda capability, architectures: "sm_90")
+    monkeypatch.setattr("alexnet_cuda.backends.devices.runs_as", lambda capability, architectures: "sm_90")
     assert in_child(lambda: tiny(devices="cuda:0", **SMALL).devices) == "('cuda:0',)"  # its parent has not used it
     model = tiny(devices="cuda:0", **SMALL)
     result = model.train_step(IMAGES, LABELS)

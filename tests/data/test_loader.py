@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alexnet_cuda.base.philox import Purpose, permutation
 from alexnet_cuda.data import BrokenImages, DecodeError, ImageSource, Loader, TooManyBroken, estimate_colour
-from alexnet_cuda.philox import Purpose, permutation
 
 SIDE = 4
 

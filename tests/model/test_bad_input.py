@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model
-from alexnet_cuda.checks import OutputsNotFinite
+from alexnet_cuda.network.checks import OutputsNotFinite
 
 from .tiny import TINY, tiny
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda.backends.cpu.augment import Views
+from alexnet_cuda.base.params import Views
 from alexnet_cuda.ops import augment
 
 from .backends import Backend, assert_repeats

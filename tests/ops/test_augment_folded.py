@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_cuda.backends.cpu.augment import Views
-from alexnet_cuda.backends.cpu.fold import FoldedLayout
+from alexnet_cuda.base.params import FoldedLayout, Views
 from alexnet_cuda.ops import augment, conv2d
 
 from .backends import Backend

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from alexnet_cuda.backends.cpu import blas, parallel
+from alexnet_cuda.base import blas, parallel
 
 
 class Library:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda.backends.cpu.fold import FoldedLayout, unfold
-from alexnet_cuda.backends.cpu.sgd import SgdParams
+from alexnet_cuda.backends.cpu.fold import unfold
+from alexnet_cuda.base.params import FoldedLayout, SgdParams
 from alexnet_cuda.ops import conv2d
 
 from .backends import Backend

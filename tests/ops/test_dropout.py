@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda import philox
+from alexnet_cuda.base import philox
 from alexnet_cuda.ops import dropout
 
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats

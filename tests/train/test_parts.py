@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import cli
+from alexnet_cuda.base.wording import counted
 from alexnet_cuda.data import Batch
 from alexnet_cuda.train.command import train_command
 from alexnet_cuda.train.evaluation import evaluate
@@ -31,7 +32,6 @@ from alexnet_cuda.train.progress import PlainReporter, make_reporter
 from alexnet_cuda.train.recipe import Recipe, recipe_for
 from alexnet_cuda.train.schedule import make_schedule, state_of
 from alexnet_cuda.train.setup import TrainOptions, default_output
-from alexnet_cuda.wording import counted
 
 
 def test_each_source_has_its_recipe_and_what_is_given_goes_first() -> None:

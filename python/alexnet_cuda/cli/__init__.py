@@ -13,7 +13,7 @@ import click
 
 from .. import __version__
 from .evaluate import evaluate
-from .info import doctor, summary
+from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
 from .train import train
@@ -35,7 +35,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, summary, doctor):
+for _subcommand in (train, evaluate, predict, summary_command, doctor_command):
     command.add_command(_subcommand)
 
 

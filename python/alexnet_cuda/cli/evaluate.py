@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..wording import counted
+from ..base.wording import counted
 from .options import devices_option, emit, json_option, load_model, max_broken_option, place, views_option
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..files import naming
+from ..base.files import naming
 from ..train.setup import MAX_BROKEN
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def load_model(checkpoint: str, devices: str | tuple[str, ...] | None) -> Model:
     ValueError
         As `Model.load`, and for weights of NaN or infinity.
     """
-    from ..checks import not_finite
     from ..model import Model
+    from ..network.checks import not_finite
 
     model = Model.load(checkpoint, devices=devices)
     if name := not_finite(model.parameters):

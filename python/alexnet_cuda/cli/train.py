@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from ..base.wording import counted
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
-from ..wording import counted
 from .options import Function, devices_option, emit, max_broken_option, parse_fields, part, place
 
 _DEFAULTS = Recipe()

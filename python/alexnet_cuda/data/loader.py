@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..backends.locks import ForkLock, Level
-from ..notices import say_once
-from ..philox import Purpose, permutation
+from ..base.locks import ForkLock, Level
+from ..base.notices import say_once
+from ..base.philox import Purpose, permutation
 from .base import ImageSource, Int64Array
 from .image import DecodeError, ReadError, UInt8Array
 from .memory import default_cache_bytes

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import check_outputs
+from ..network.checks import check_outputs
 
 if TYPE_CHECKING:
     from ..data import Loader

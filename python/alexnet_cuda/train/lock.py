@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..files import LOCK_NAME, check_output_folder, naming
-from ..notices import say_once
+from ..base.files import LOCK_NAME, check_output_folder, naming
+from ..base.notices import say_once
 
 # What flock answers where another one holds the file, network mounts included, and where there are no locks.
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)

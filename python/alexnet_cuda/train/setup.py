@@ -11,9 +11,9 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from ..base.files import CHECKPOINT_NAME
+from ..base.wording import counted
 from ..checkpoint import Checkpoint, load_checkpoint
-from ..files import CHECKPOINT_NAME
-from ..wording import counted
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
 from .state import TrainState, difference, fingerprint

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
+from ..base.wording import counted
 from ..checkpoint import join_tensors, save_checkpoint
-from ..checks import OutputsNotFinite, not_finite
-from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
-from ..result import StepResult
-from ..wording import counted
+from ..network.checks import OutputsNotFinite, not_finite
+from ..network.result import StepResult
 from . import plots
 from .command import train_command
 from .evaluation import Evaluation, batch_loss, evaluate

@@ -6,12 +6,9 @@ import gc
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ...notices import say_once
-
-if TYPE_CHECKING:
-    from .device import CudaDevice
+from ...base.notices import say_once
 
 # Graphs that are kept: one for each kind of pass, size of batch and set of rates.
 _GRAPHS = 8
@@ -30,7 +27,7 @@ class Graphs:
     devices : sequence of CudaDevice
     """
 
-    def __init__(self, devices: Sequence[CudaDevice]) -> None:
+    def __init__(self, devices: Sequence[Any]) -> None:
         # The first device owns this object: without a cycle it goes when its model goes, and not when a collection
         # of garbage finds it, which may be within another model's recording.
         self._first, self._others = weakref.proxy(devices[0]), devices[1:]

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from .backends.cpu.augment import Views
-from .config import Config
-from .philox import Purpose, bits, normal
+from ..base.params import Views
+from ..base.philox import Purpose, bits, normal
+from ..config import Config
 
 Shape = tuple[int, ...]
 

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from ...notices import say_once
-from ..locks import ForkLock, Level
+from .locks import ForkLock, Level
+from .notices import say_once
 
 _lock = ForkLock(Level.BLAS)
 _holders: set[object] = set()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backends.kernels._runtime import is_staged
-from .config import Config
+from ..base.array import is_staged
+from ..config import Config
 
 Array = npt.NDArray[Any]
 

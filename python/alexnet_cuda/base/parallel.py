@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...notices import say_once
 from .blas import one_blas_thread
 from .cores import available_cores
+from .notices import say_once
 
 _OURS, _OPENMP = "ALEXNET_CUDA_NUM_THREADS", "OMP_NUM_THREADS"
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .config import Config
-from .philox import Purpose, normal, uniform
+from ..base.philox import Purpose, normal, uniform
+from ..base.precision import parameter_dtype
+from ..config import Config
 from .plan import Step
-from .precision import parameter_dtype
 
 Array = npt.NDArray[Any]
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, ops, views
-from .backends.cpu.augment import Views
-from .backends.kernels._runtime import PinnedArray, array_kind, is_staged
-from .config import Config
+from .. import ops
+from ..base.array import PinnedArray, array_kind, is_staged
+from ..base.params import Views
+from ..config import Config
+from . import checks, views
 from .layers.product import input_layout
-from .towers import Tower
+from .tower import Tower
 
 Array = Any
 

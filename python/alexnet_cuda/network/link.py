@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from typing import Any
 
-from .towers import Array, Arrival, Tower
+from .tower import Array, Arrival, Tower
 
 
 class Link:

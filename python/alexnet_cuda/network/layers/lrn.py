@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .. import ops
-from ..backends.cpu.lrn import LrnParams
+from ... import ops
+from ...base.params import LrnParams
 from ..stages import Stage
-from ..towers import Array, Arrival, Kept, Pass, Tower
+from ..tower import Array, Arrival, Kept, Pass, Tower
 
 
 def parameters(tower: Tower, stage: Stage) -> LrnParams:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from .backends.locks import ForkLock, Level
+from .locks import ForkLock, Level
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
-from .backends.cpu.sgd import SgdParams
-from .config import Config
+from .. import ops
+from ..base.params import SgdParams
+from ..base.precision import activation_dtype, parameter_dtype
+from ..config import Config
 from .layers import layer
 from .plan import Plan, share
-from .precision import activation_dtype, parameter_dtype
 from .stages import Stage
 
 Array = Any

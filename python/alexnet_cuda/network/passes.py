@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
-from .config import Config
+from .. import ops
+from ..config import Config
 from .inputs import label_buffer
 from .link import Link
 from .plan import Plan
 from .result import StepResult
 from .stages import Stage, fuse
-from .towers import Array, Arrival, Pass, Tower
+from .tower import Array, Arrival, Pass, Tower
 
 
 class Network:

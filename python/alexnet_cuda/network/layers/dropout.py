@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .. import ops
-from ..backends.cpu.dropout import DropoutParams
-from ..philox import Purpose
+from ... import ops
+from ...base.params import DropoutParams
+from ...base.philox import Purpose
 from ..plan import Step
 from ..stages import Stage
-from ..towers import Array, Kept, Pass, Tower
+from ..tower import Array, Kept, Pass, Tower
 
 
 def mask_of(tower: Tower, step: Step) -> DropoutParams:

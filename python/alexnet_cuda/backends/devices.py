@@ -6,8 +6,8 @@ import importlib
 import re
 from typing import Any
 
-from .backends.locks import late_import
-from .notices import say_once
+from ..base.locks import late_import
+from ..base.notices import say_once
 
 
 def open_devices(
@@ -71,8 +71,8 @@ def default_device(precision: str) -> str:
 
     A GPU that is there but cannot be used is warned of.
     """
-    from .backends.cuda.runtime import check_process, process_problem
-    from .precision import KERNEL_PRECISIONS
+    from ..base.precision import KERNEL_PRECISIONS
+    from .cuda.runtime import check_process, process_problem
 
     if precision not in KERNEL_PRECISIONS:
         return "cpu"
@@ -93,8 +93,6 @@ def default_device(precision: str) -> str:
 
 def _problem(module: Any) -> str:
     """What keeps the first GPU from running the kernels; empty if nothing does."""
-    from .doctor import runs_as
-
     try:
         importlib.import_module("cupy")
         built = importlib.import_module("alexnet_cuda._build_info").BUILD_INFO["cuda"]["architectures"]
@@ -129,3 +127,24 @@ def _open(name: str, cuda_graph: bool) -> Any:
 
 def _listed(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def runs_as(capability: tuple[int, int], architectures: list[str]) -> str:
+    """How a GPU runs a build for `architectures` (CMake's names): ``code``, ``ptx`` or, not at all, an empty text.
+
+    Machine code runs on its own major version from its minor version on, ``90a`` on 9.0 alone; PTX on anything newer.
+    """
+    wanted = capability[0] * 10 + capability[1]
+    how = ""
+    for name in architectures:
+        found = re.fullmatch(r"(\d+)([af]?)-(real|virtual)", name)
+        if found is None:
+            continue
+        built, exact = int(found.group(1)), found.group(2) == "a"
+        if built != wanted and (exact or built > wanted):
+            continue
+        if found.group(3) == "real" and built // 10 == capability[0]:
+            return "code"
+        if found.group(3) == "virtual":
+            how = "ptx"
+    return how

@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from .. import ops
-from ..backends.cpu.fold import FoldedLayout
-from ..backends.cpu.sgd import SgdParams
+from ... import ops
+from ...base.params import FoldedLayout, SgdParams
 from ..stages import Stage
-from ..towers import Array, Arrival, Kept, Pass, Tower
+from ..tower import Array, Arrival, Kept, Pass, Tower
 from .dropout import mask_of
 
 

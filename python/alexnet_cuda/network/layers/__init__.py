@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends.locks import late_import
+from ...base.locks import late_import
 
 _MODULES = {
     "conv2d": "product",
@@ -25,4 +25,4 @@ _MODULES = {
 
 def layer(op: str) -> Any:
     """The module of an operation."""
-    return late_import(f"alexnet_cuda.layers.{_MODULES[op]}")
+    return late_import(f"alexnet_cuda.network.layers.{_MODULES[op]}")

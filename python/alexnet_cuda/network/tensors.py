@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .towers import Tower
-from .turns import Turns
+from ..base.turns import Turns
+from .tower import Tower
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ._version import __version__
+from .._version import __version__
+from ..backends.devices import runs_as
 
 Facts = dict[str, Any]
 
@@ -125,27 +126,6 @@ def _driver_version() -> str | None:
         return None
     found = re.search(r"\b(\d{3,}\.\d+(?:\.\d+)?)\b", text)
     return found.group(1) if found else None
-
-
-def runs_as(capability: tuple[int, int], architectures: list[str]) -> str:
-    """How a GPU runs a build for `architectures` (CMake's names): ``code``, ``ptx`` or, not at all, an empty text.
-
-    Machine code runs on its own major version from its minor version on, ``90a`` on 9.0 alone; PTX on anything newer.
-    """
-    wanted = capability[0] * 10 + capability[1]
-    how = ""
-    for name in architectures:
-        found = re.fullmatch(r"(\d+)([af]?)-(real|virtual)", name)
-        if found is None:
-            continue
-        built, exact = int(found.group(1)), found.group(2) == "a"
-        if built != wanted and (exact or built > wanted):
-            continue
-        if found.group(3) == "real" and built // 10 == capability[0]:
-            return "code"
-        if found.group(3) == "virtual":
-            how = "ptx"
-    return how
 
 
 def find_problems(facts: Facts) -> list[dict[str, str]]:

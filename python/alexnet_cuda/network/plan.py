@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .config import Config
+from ..config import Config
 
 Shape = tuple[int, ...]
 
@@ -204,15 +204,3 @@ def build_plan(config: Config) -> Plan:
     exchanges = [Exchange(s.name, math.prod(s.input) // 2) for s in steps if s.crosses]
     exchanges.append(Exchange("logits", config.num_classes // 2))
     return Plan(steps, tuple(exchanges))
-
-
-def smallest_image_size(config: Config) -> int:
-    """The smallest image, pixels a side, that leaves at least one position after pool5."""
-    size = 1
-    pooled = (0, 1, 4)
-    for i in reversed(range(5)):
-        if i in pooled:
-            size = (size - 1) * config.pool_stride + config.pool_size
-        size = (size - 1) * config.conv_strides[i] + config.conv_kernels[i] - 2 * config.conv_paddings[i]
-        size = max(size, 1)
-    return size

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .. import ops
+from ... import ops
 from ..stages import Stage
-from ..towers import Array, Kept, Pass, Tower
+from ..tower import Array, Kept, Pass, Tower
 from .max_pool import window
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backends.simt.device import SimtDevice
-from .backends.simt.memory import SimtArray, as_simt_array
-from .config import Config
+from ..backends.simt.device import SimtDevice
+from ..backends.simt.memory import SimtArray, as_simt_array
+from ..config import Config
 
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)  # Python 3.11
 
@@ -38,13 +38,18 @@ class PlanningDevice(SimtDevice):
 
 
 @lru_cache(maxsize=64)
-def memory_needed(config: Config, towers: int, shape: tuple[int, ...], dtype: str, train: bool) -> int:
-    """Bytes that the larger tower of a model takes for a training step, or a forward pass, on images [N, H, W, 3]."""
-    from .model import Model
-
+def memory_needed(
+    build: Callable[[Config, list[Any]], Any],
+    config: Config,
+    towers: int,
+    shape: tuple[int, ...],
+    dtype: str,
+    train: bool,
+) -> int:
+    """Bytes that the larger tower of the model that `build` makes on given devices takes for a training step, or a
+    forward pass, on images [N, H, W, 3]."""
     devices = [PlanningDevice(f"tower {i}") for i in range(towers)]
-    model = Model.__new__(Model)
-    model._build(config, devices)
+    model = build(config, devices)
     images = np.broadcast_to(np.zeros((), np.uint8 if dtype == "uint8" else np.float32), shape)
     if train:
         model.train_step(images, np.zeros(shape[0], np.int64))
@@ -53,7 +58,14 @@ def memory_needed(config: Config, towers: int, shape: tuple[int, ...], dtype: st
     return max(device.allocated_bytes for device in devices)
 
 
-def advice(config: Config, towers: Sequence[Any], shape: tuple[int, ...], dtype: str, train: bool) -> str:
+def advice(
+    build: Callable[[Config, list[Any]], Any],
+    config: Config,
+    towers: Sequence[Any],
+    shape: tuple[int, ...],
+    dtype: str,
+    train: bool,
+) -> str:
     """What to say when a batch does not fit: what it needs, what there is, and the largest batch that fits."""
     tower = min(towers, key=lambda t: (t.device.memory() or (1 << 62, 0))[0])
     free, total = tower.device.memory() or (0, 0)
@@ -61,7 +73,7 @@ def advice(config: Config, towers: Sequence[Any], shape: tuple[int, ...], dtype:
     batch, available = shape[0], free + held
 
     def needed(images: int) -> int:
-        return memory_needed(config, len(towers), (images, *shape[1:]), dtype, train)
+        return memory_needed(build, config, len(towers), (images, *shape[1:]), dtype, train)
 
     low, high = 0, batch
     while high - low > 1:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .config import Config
-from .plan import Step, build_plan
+from ..config import Config
+from ..network.plan import Step, build_plan
 
 _FLOAT_BYTES = 4
 

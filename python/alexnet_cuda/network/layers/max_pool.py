@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import ops
+from ... import ops
 from ..plan import Step
 from ..stages import Stage
-from ..towers import Array, Kept, Pass, Tower
+from ..tower import Array, Kept, Pass, Tower
 
 
 def window(step: Step) -> dict[str, int]:

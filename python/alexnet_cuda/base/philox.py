@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backends.cpu.parallel import elementwise, parallel_for
+from .parallel import elementwise, parallel_for
 
 UInt32Array = npt.NDArray[np.uint32]
 
