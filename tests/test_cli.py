@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_cuda import Model, __version__, cli
+from alexnet_cuda import Model, __version__, cli, data
 from alexnet_cuda.base.files import FILTERS_NAME
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 
@@ -324,6 +324,18 @@ def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(
     ):
         code, output, errors = command(*arguments)
         assert (code, output, errors) == (2, "", f"alexnet-cuda: error: out of memory (needs more): try {advice}\n")
+    fits[0] = 1
+    read = data.read_square
+
+    def too_large(file: str, side: int) -> np.ndarray:
+        if file.endswith("1.png"):
+            raise MemoryError
+        return read(file, side)
+
+    monkeypatch.setattr(data, "read_square", too_large)
+    code, output, errors = command("predict", trained, *files)
+    assert (code, errors) == (1, f"alexnet-cuda: error: {files[1]}: out of memory to decode it\n")
+    assert output.startswith(f"{files[0]}\n")
 
 
 def test_a_folder_called_digits_is_named_where_the_digits_do_not_fit(

@@ -68,7 +68,7 @@ def _predict(model: Model, files: tuple[str, ...], top: int, views: int) -> list
     for index, file in enumerate(files):
         try:
             squares[index] = read_square(file, model.config.resize)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError) as error:
             results[index]["error"] = _reason(file, error)
     if squares:
         count = min(top, model.config.num_classes)
@@ -84,7 +84,7 @@ def _predict(model: Model, files: tuple[str, ...], top: int, views: int) -> list
 def _reason(file: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{file}: {error.strerror}"
-    return str(error)
+    return f"{file}: out of memory to decode it" if isinstance(error, MemoryError) else str(error)
 
 
 def _name(model: Model, label: int) -> str:
