@@ -9,6 +9,7 @@ The executor's sums lose what a tensor core's lose, so that bounds used on a GPU
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # A process a core: threads of their own would only wait for each other. Tests of threads name their number.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("ALEXNET_CUDA_SIMT_THREADS", "1")
+
+
+_ON_GPU = re.compile(r"\[(.*-)?cuda(-|,|\])")
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what runs on a GPU, as its id says."""
+    if _ON_GPU.search(item.nodeid):
+        item.add_marker("gpu")
 
 
 @pytest.fixture(scope="session", autouse=True)
