@@ -8,7 +8,6 @@ AlexNet's own size. The executor multiplies in each with the sums of tensor core
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-
 from typing import Any
 
 import pytest
