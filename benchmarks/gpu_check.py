@@ -55,6 +55,7 @@ def limit_of(stages: Sequence[Stage], number: int, minutes: float, spent: float)
 
 def run_stage(stage: Stage, setup: Setup, report: Report, limit: float, runner: Runner) -> None:
     """Run one stage and record it."""
+    entry = report.stage(stage.name)
     lacking = [name for name in stage.needs if report.stage(name)["status"] != "passed"]
     try:
         if lacking:
@@ -63,19 +64,26 @@ def run_stage(stage: Stage, setup: Setup, report: Report, limit: float, runner: 
             raise NotRunError("no time was left")
         command = stage.command(setup)
     except NotRunError as error:
-        report.not_run(stage.name, error)
+        entry["reason"] = str(error)
+        report.packages += error.packages
         return
-    report.begin(stage.name, limit)
+    entry.update(status="cut", reason="the check ended in this stage", limit=round(limit, 1))
+    report.write()
     log = setup.work / f"{stage.name.replace(' ', '-')}.log"
     done = runner(command, setup.child_environment(), limit, ROOT, log)
     try:
         verdict = stage.judge(setup, done)
     except (OSError, ValueError, KeyError, TypeError) as error:
         verdict = Verdict(False, f"its results cannot be read: {type(error).__name__}: {error}")
-    report.end(stage.name, done, verdict)
+    status, reason = "passed" if verdict.passed else "failed", verdict.reason
+    if done.timed_out:
+        status, reason = "out of time", f"its {limit:.0f} seconds ran out; {reason}".rstrip("; ")
+    entry.update(status=status, reason=reason, seconds=round(done.seconds, 1), **verdict.details)
+    if status != "passed":
+        entry["tail"] = done.tail
 
 
-def check(setup: Setup, stages: Sequence[Stage], report: Report, minutes: float, runner: Runner = process.run) -> int:
+def check(setup: Setup, stages: Sequence[Stage], report: Report, minutes: float, runner: Runner) -> int:
     """Run the stages in turn, the report written before and after each; returns the exit status."""
     report.write()
     for number, stage in enumerate(stages):
@@ -86,16 +94,11 @@ def check(setup: Setup, stages: Sequence[Stage], report: Report, minutes: float,
             report.write()
         entry = report.stage(stage.name)
         print(f"{entry['status']} ({entry.get('seconds', 0):.0f} s) {entry['reason']}".rstrip(), flush=True)
+    print(f"passed: {report.names(True)}; not passed: {report.names(False)}")
+    if report.packages:
+        print(report.data["how_to_fix"])
+    print(f"{'passed' if report.data['passed'] else 'NOT PASSED'}: {report.path}")
     return 0 if report.data["passed"] else 1
-
-
-def summary(report: Report) -> str:
-    """Return which stages passed and which did not, for the end of the output."""
-    names = {
-        wanted: [entry["name"] for entry in report.data["stages"] if (entry["status"] == "passed") is wanted]
-        for wanted in (True, False)
-    }
-    return f"passed: {', '.join(names[True]) or 'nothing'}; not passed: {', '.join(names[False]) or 'nothing'}"
 
 
 def dry_run(setup: Setup, stages: Sequence[Stage]) -> int:
@@ -156,12 +159,7 @@ def main(arguments: Sequence[str] | None = None, runner: Runner = process.run) -
         stages = all_stages(setup)
         report = Report(output, [stage.name for stage in stages], gpus, given.minutes, setup.build)
         print(f"{gpus[0]['name']}, sm_{gpus[0]['capability'].replace('.', '')}, driver {gpus[0]['driver']}")
-        status = check(setup, stages, report, given.minutes, runner)
-    print(summary(report))
-    if "how_to_fix" in report.data:
-        print(report.data["how_to_fix"])
-    print(f"{'passed' if status == 0 else 'NOT PASSED'}: {output}")
-    return status
+        return check(setup, stages, report, given.minutes, runner)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def test_everything_passes(check: Any, capsys: pytest.CaptureFixture[str]) -> No
     assert (status, report["passed"], list(runner.limits)) == (0, True, NAMES)
     assert statuses(report) == dict.fromkeys(NAMES, "passed")
     assert (report["gpu"], report["commit"], report["built"]) == (GPU, "0123456789ab", True)
-    assert report["versions"]["nvcc"] == "13.0.88"
+    assert entries(report)["environment"]["doctor"]["build"]["cuda"]["version"] == "13.0.88"
     entry = entries(report)["operations"]
     assert entry["kernels"] == [
         {"op": "relu", "precision": "float32", "passed": 1, "failed": 0}

@@ -37,6 +37,7 @@ def invented(name: str = "Invented 1", started: str = "2030-01-02T03:04:05+00:00
     kernels[0]["worst_error_over_bound"] = 0.25
     stages = [{"name": stage, "status": "passed", "reason": "", "kernels": []} for stage in status_table.STAGES]
     stages[status_table.STAGES.index("tests")]["kernels"] = kernels
+    stages[status_table.STAGES.index("environment")]["doctor"] = {"build": {"cuda": {"version": "13.0.88"}}}
     return {
         "kind": status_table.KIND,
         "format": status_table.FORMAT,
@@ -45,7 +46,6 @@ def invented(name: str = "Invented 1", started: str = "2030-01-02T03:04:05+00:00
         "commit": "0123456789ab",
         "built": True,
         "gpu": {"name": name, "capability": "9.0", "driver": "580.00"},
-        "versions": {"nvcc": "13.0.88"},
         "stages": stages,
     }
 
@@ -115,7 +115,9 @@ def test_other_reasons_not_to_count(field: str, value: Any, words: str) -> None:
 @pytest.mark.parametrize("change", [{"failed": 1}, {"passed": 0}, {"precision": "float64"}, {"op": "conv3d"}], ids=str)
 def test_an_operation_counts_only_where_all_of_it_passed(change: dict[str, Any]) -> None:
     report = invented()
-    entry = next(e for e in status_table.kernels(report) if (e["op"], e["precision"]) == ("conv2d", "tf32"))
+    entry = next(
+        e for e in status_table.stage(report, "tests")["kernels"] if (e["op"], e["precision"]) == ("conv2d", "tf32")
+    )
     entry.update(change)
     assert on_gpu(report) == {NETWORK: "Invented 1", "conv2d": "not yet", "relu": "Invented 1"}
 

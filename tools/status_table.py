@@ -90,14 +90,18 @@ def latest_reports(paths: Sequence[Path]) -> list[Report]:
     return [latest[name] for name in sorted(latest)]
 
 
+def stage(report: Report, name: str) -> Report:
+    """Return the entry of a stage; empty where it is absent."""
+    return next((entry for entry in report["stages"] if entry["name"] == name), {})
+
+
 def shortcomings(report: Report) -> list[str]:
     """Return why a report does not count as passed; nothing where it does. Does not trust its own ``passed``."""
-    stages = {entry["name"]: entry for entry in report["stages"]}
     found = []
-    for name in dict.fromkeys([*STAGES, *stages]):
-        status = stages.get(name, {}).get("status", "absent")
+    for name in dict.fromkeys([*STAGES, *(entry["name"] for entry in report["stages"])]):
+        status = stage(report, name).get("status", "absent")
         if status != "passed":
-            reason = " ".join(str(stages.get(name, {}).get("reason", "")).split())
+            reason = " ".join(stage(report, name).get("reason", "").split())
             found.append(f"{name} {status}" + (f" ({reason[:80].replace('|', '/')})" if reason else ""))
     if not found and report.get("passed") is not True:
         found.append("the report itself says so")
@@ -108,27 +112,26 @@ def shortcomings(report: Report) -> list[str]:
     return found
 
 
-def kernels(report: Report) -> list[dict[str, Any]]:
-    """Return what all tests on the GPU say of each operation and precision."""
-    return next((entry.get("kernels", []) for entry in report["stages"] if entry["name"] == "tests"), [])
-
-
 def operation_passed(report: Report, name: str) -> bool:
     """Whether tests of an operation ran and passed in every precision."""
-    passed = {entry["precision"] for entry in kernels(report) if entry["op"] == name and entry["passed"] > 0}
-    failed = any(entry["failed"] for entry in kernels(report) if entry["op"] == name)
-    return not failed and passed >= {*PRECISIONS, *(("tf32",) if name in PRODUCTS else ())}
+    kernels = [entry for entry in stage(report, "tests")["kernels"] if entry["op"] == name]
+    passed = {entry["precision"] for entry in kernels if entry["passed"] > 0}
+    return not any(entry["failed"] for entry in kernels) and passed >= {
+        *PRECISIONS,
+        *(("tf32",) if name in PRODUCTS else ()),
+    }
 
 
 def describe(report: Report) -> str:
     """Return a sentence about one report."""
-    gpu, nvcc = report["gpu"], report["versions"].get("nvcc")
+    gpu, doctor = report["gpu"], stage(report, "environment").get("doctor", {})
+    nvcc = ((doctor.get("build") or {}).get("cuda") or {}).get("version")
     where = f"{gpu['name']} (sm_{gpu['capability'].replace('.', '')}, driver {gpu['driver']}, nvcc {nvcc})"
     when = f"{report['started'][:10]}, commit `{report['commit']}`"
     missing = shortcomings(report)
     if missing:
         return f"- {where}, {when}: **not passed**: {'; '.join(missing)}."
-    worst = max((entry.get("worst_error_over_bound", 0.0) for entry in kernels(report)), default=0.0)
+    worst = max((entry.get("worst_error_over_bound", 0.0) for entry in stage(report, "tests")["kernels"]), default=0.0)
     return f"- {where}, {when}: everything passed; the largest error was {worst:.2f} of its bound."
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,10 @@ from benchmarks.harness import machine
 sys.path.append(str(machine.ROOT / "python"))  # last: before the build there is no package, after it that one is meant
 from alexnet_cuda.files import atomic_path
 
-from .needs import NotRunError, how_to_install
-from .process import Done
-from .stages import Verdict
+from .needs import how_to_install
 
-KIND = "alexnet-cuda gpu check"
-FORMAT = 2
+KIND, FORMAT = "alexnet-cuda gpu check", 2
+Entry = dict[str, Any]
 
 
 class Report:
@@ -29,18 +28,19 @@ class Report:
     ----------
     data : dict
         As in the file.
+    packages : list of str
+        Requirements that stages lacked.
     """
 
-    def __init__(self, path: Path, names: list[str], gpus: list[dict[str, Any]], minutes: float, build: bool) -> None:
+    def __init__(self, path: Path, names: Sequence[str], gpus: list[Entry], minutes: float, build: bool) -> None:
         self.path, self._start = path, time.monotonic()
-        self._packages: list[str] = []
+        self.packages: list[str] = []
         self.data: dict[str, Any] = {
             "kind": KIND,
             "format": FORMAT,
             "passed": False,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "minutes": minutes,
-            "seconds": 0.0,
             "commit": machine.commit(),
             "built": build,
             "gpu": gpus[0],
@@ -49,48 +49,24 @@ class Report:
             "stages": [{"name": name, "status": "not run", "reason": "not reached"} for name in names],
         }
 
-    def stage(self, name: str) -> dict[str, Any]:
+    def stage(self, name: str) -> Entry:
         """Return the entry of a stage."""
-        entry: dict[str, Any] = next(entry for entry in self.data["stages"] if entry["name"] == name)
-        return entry
+        return next(entry for entry in self.data["stages"] if entry["name"] == name)
+
+    def names(self, passed: bool) -> str:
+        """Return the names of the stages that passed, or of the others."""
+        found = [entry["name"] for entry in self.data["stages"] if (entry["status"] == "passed") is passed]
+        return ", ".join(found) or "nothing"
 
     def elapsed(self) -> float:
         """Return the seconds since the check began."""
         return time.monotonic() - self._start
 
-    def not_run(self, name: str, error: NotRunError) -> None:
-        """Record why a stage was not run; how to install what is missing is said once for all stages."""
-        self.stage(name).update(status="not run", reason=str(error))
-        self._packages += error.packages
-        if self._packages:
-            self.data["how_to_fix"] = how_to_install(self._packages)
-
-    def begin(self, name: str, limit: float) -> None:
-        """Record that a stage runs: what a cut run leaves of it."""
-        self.stage(name).update(status="cut", reason="the check ended in this stage", limit=round(limit, 1))
-        self.write()
-
-    def end(self, name: str, done: Done, verdict: Verdict) -> None:
-        """Record the result of a stage."""
-        entry, status = self.stage(name), "passed" if verdict.passed else "failed"
-        reason = verdict.reason
-        if done.timed_out:
-            status, reason = "out of time", f"its {entry['limit']:.0f} seconds ran out; {reason}".rstrip("; ")
-        entry.update(status=status, reason=reason, seconds=round(done.seconds, 1), **verdict.details)
-        if status != "passed":
-            entry["tail"] = done.tail
-        if "doctor" in verdict.details:
-            self._take_facts(verdict.details["doctor"])
-
-    def _take_facts(self, facts: dict[str, Any]) -> None:
-        toolkit = (facts.get("build") or {}).get("cuda") or {}
-        self.data["versions"] |= {"package": facts.get("package"), "nvcc": toolkit.get("version")}
-        self.data["versions"] |= {name: facts["cuda"].get(name) for name in ("driver_cuda", "runtime_cuda")}
-        self.data["architectures"] = toolkit.get("architectures")
-
     def write(self) -> None:
         """Put the file in place of what it held."""
         self.data["seconds"] = round(self.elapsed(), 1)
-        self.data["passed"] = all(entry["status"] == "passed" for entry in self.data["stages"])
+        self.data["passed"] = self.names(False) == "nothing"
+        if self.packages:
+            self.data["how_to_fix"] = how_to_install(self.packages)
         with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(self.data, indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -115,7 +115,6 @@ class Build(Stage):
     """Build and install into a folder of its own, with what the machine has; passes with exit status 0."""
 
     def command(self, setup: Setup) -> list[str]:
-        """As of `Stage`."""
         needs.require(needs.build_requirements(setup.environment))
         needs.require_compiler(setup.environment)
         pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation"]
@@ -126,12 +125,10 @@ class Environment(Stage):
     """Passes where the package that was built sees a GPU, and CuPy can copy to it and back."""
 
     def command(self, setup: Setup) -> list[str]:
-        """As of `Stage`."""
         needs.require(needs.extra_requirements("test").values())
         return [sys.executable, "-c", ASK, str(setup.work / "facts.json")]
 
     def judge(self, setup: Setup, done: Done) -> Verdict:
-        """As of `Stage`."""
         facts = json.loads((setup.work / "facts.json").read_text(encoding="utf-8"))
         folder, verdict, reason = Path(facts["package_folder"]), super().judge(setup, done), ""
         if setup.build and not folder.is_relative_to(setup.package):
@@ -151,12 +148,10 @@ class Training(Stage):
     options: tuple[str, ...] = ()
 
     def command(self, setup: Setup) -> list[str]:
-        """As of `Stage`."""
         output = ["--output", str(setup.work / self.name), "--overwrite", "--devices", self.devices]
         return [sys.executable, "-m", "alexnet_cuda", "train", "digits", *output, *self.options]
 
     def judge(self, setup: Setup, done: Done) -> Verdict:
-        """As of `Stage`."""
         records = read_lines(setup.work / self.name / "metrics.jsonl")
         accuracy = next((r["val_accuracy"] for r in reversed(records) if "val_accuracy" in r), None)
         details = {"accuracy": accuracy, "expected": self.least}
@@ -185,7 +180,6 @@ class Tests(Stage):
     without: tuple[str, ...] = ()
 
     def command(self, setup: Setup) -> list[str]:
-        """As of `Stage`; one process, which the GPU is for."""
         options = ["-p", "outcomes", "--outcomes", str(setup.work / f"{self.name}.jsonl"), "-p", "no:cacheprovider"]
         options += ["-m", "gpu and small", "--no-pool"] if self.small else ["-m", "gpu"]
         if self.precisions:
@@ -194,7 +188,6 @@ class Tests(Stage):
         return [sys.executable, "-m", "pytest", "-q", "--tb=short", *options, "tests/ops" if self.small else "tests"]
 
     def judge(self, setup: Setup, done: Done) -> Verdict:
-        """As of `Stage`."""
         records = read_lines(setup.work / f"{self.name}.jsonl")
         outcomes = [record for record in records if "id" in record]
         counts = {name: sum(r["outcome"] == name for r in outcomes) for name in ("passed", "failed", "skipped")}
@@ -230,7 +223,6 @@ class Sanitizer(Tests):
     """The tool of compute-sanitizer that the stage is named after, on tests; passes where it finds nothing."""
 
     def command(self, setup: Setup) -> list[str]:
-        """As of `Stage`."""
         program = needs.find_sanitizer(setup.environment)
         options = ["--tool", self.name, "--error-exitcode", str(SANITIZER_STATUS), "--print-limit", "20"]
         if self.name == "memcheck":
@@ -239,7 +231,6 @@ class Sanitizer(Tests):
         return [program, *options, *super().command(setup)]
 
     def judge(self, setup: Setup, done: Done) -> Verdict:
-        """As of `Stage`."""
         verdict = super().judge(setup, done)
         summary = (re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (.*)", done.tail) or [""])[-1].strip()
         found, reason = done.status == SANITIZER_STATUS or re.search(r"[1-9]", summary), verdict.reason
