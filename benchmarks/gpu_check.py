@@ -2,7 +2,7 @@
 
     python benchmarks/gpu_check.py [--output FILE.json] [--minutes 10] [--no-build] [--keep FOLDER] [--dry-run]
 
-Needs no network, but what `pip install '.[gpu-check]'` brings; `--dry-run` says what of it is missing and runs nothing.
+Needs no network, but what `pip install '.[gpu-check]'` installs; `--dry-run` says what is missing and runs nothing.
 In this order: build and installation into a folder of its own; the small set of the operations' tests
 (tests/ops/small.py); all tests that run on a GPU; training on the digits, also as two towers; the small set under
 compute-sanitizer's four tools. Each is a process with a time limit, and the JSON is complete after each: of every

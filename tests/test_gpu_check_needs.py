@@ -1,4 +1,4 @@
-"""What benchmarks/gpu_check.py asks for, the extra that brings it, and which tests it chooses."""
+"""What benchmarks/gpu_check.py asks for, the extra that installs it, and which tests it chooses."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ BARE = {"PATH": "", "ALEXNET_CUDA_TOOLKIT": "wheels"}  # neither compiler nor CM
 
 
 def test_the_extra_brings_what_the_check_asks_for_and_nothing_else() -> None:
-    brought = needs.extra_requirements()
-    sanitizer = brought["nvidia-cuda-sanitizer-api"]
+    offered = needs.extra_requirements()
+    sanitizer = offered["nvidia-cuda-sanitizer-api"]
     asked = {*needs.build_requirements(BARE), *needs.extra_requirements("test").values(), sanitizer}
-    assert asked == set(brought.values())
-    assert {"cupy-cuda13x", "scikit-learn", "pytest", "cmake"} <= set(brought)
+    assert asked == set(offered.values())
+    assert {"cupy-cuda13x", "scikit-learn", "pytest", "cmake"} <= set(offered)
     # The extra's ranges hold what the build itself is pinned to, and of CUDA nothing that a driver 580 is too old for.
     for pin in (*needs.project()["build-system"]["requires"], *needs.toolkit.WHEELS):
         name, _, version = pin.partition("==")
-        assert Requirement(brought[name]).specifier.contains(version), pin
-    for name, line in brought.items():
+        assert Requirement(offered[name]).specifier.contains(version), pin
+    for name, line in offered.items():
         if name.startswith("nvidia-") and name != "nvidia-cuda-sanitizer-api":
             assert Requirement(line).specifier.contains("13.0.99"), line
             assert not Requirement(line).specifier.contains("13.1.48"), line

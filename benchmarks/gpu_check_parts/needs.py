@@ -19,11 +19,11 @@ import toolkit
 
 try:
     import tomllib
-except ModuleNotFoundError:  # Python 3.10; pip brings one
+except ModuleNotFoundError:  # Python 3.10; pip has one
     from pip._vendor import tomli as tomllib
 try:
     from packaging.requirements import Requirement
-except ModuleNotFoundError:  # until pytest has brought it
+except ModuleNotFoundError:  # until pytest has installed it
     from pip._vendor.packaging.requirements import Requirement
 
 EXTRA = "gpu-check"

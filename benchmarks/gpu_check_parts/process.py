@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TAIL = 4000  # characters of a command's output that are kept
 GRACE = 5.0  # seconds between asking to end and ending
@@ -33,7 +34,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], limit: float, fo
     """
     start, timed_out = time.monotonic(), False
     with open(log, "wb") as output:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
         try:
             process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **streams)
         except OSError as error:
