@@ -18,7 +18,7 @@ PACKAGE = Path(alexnet_cuda.__file__).parent
     [
         (r"\bcaffenet\b", ["config.py"]),
         (r'["\'](conv|lrn|pool|fc|dropout)\d["\']', []),
-        (r"""[!=]= ["']cupy["']""", ["_runtime.py"]),
+        (r"""[!=]= ["']cupy["']""", ["array.py"]),
     ],
     ids=["presets", "layers", "CuPy"],
 )

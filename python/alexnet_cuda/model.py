@@ -10,21 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, views
-from .backends.cpu.augment import Views
-from .backends.cpu.softmax_cross_entropy import softmax
+from .backends.devices import offers, open_devices
 from .backends.protocol import Device
+from .base.params import Views
+from .base.turns import Turns, takes_turn
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import Config, config_from_preset
-from .devices import offers, open_devices
-from .initialize import initial_parameters
-from .inputs import as_array
-from .network import Network
-from .plan import build_plan
-from .result import StepResult
-from .tensors import Tensors
-from .towers import Update
-from .turns import Turns, takes_turn
+from .network import checks, views
+from .network.initialize import initial_parameters
+from .network.inputs import as_array
+from .network.passes import Network
+from .network.plan import build_plan
+from .network.result import StepResult
+from .network.tensors import Tensors
+from .network.tower import Update
 
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
@@ -46,7 +45,7 @@ class Model:
         ``"cuda:0"``, ``"cpu"``, or ``"simt"``, the CPU executor of the kernels; two of a kind, or one twice, for two
         towers. By default the first GPU that can run the kernels, else the CPU.
     precision : str
-        Of `alexnet_cuda.precision.PRECISIONS`; the CPU offers float32 and float64, the kernels all but float64.
+        Of `alexnet_cuda.base.precision.PRECISIONS`; the CPU offers float32 and float64, the kernels all but float64.
     init : {"paper", "he"}
         "paper": as published with the preset. "he": learns from the first step also on small data.
     seed : int
@@ -330,16 +329,25 @@ class Model:
 
         `views` 1 takes the centre of uint8 images; 10 the mean over the four corners and the centre, each also
         mirrored, as the paper's results do (section 4.1). See `forward` for `images`.
+
+        Raises
+        ------
+        OutputsNotFinite
+            A ValueError: the logits hold NaN or infinity. It names the parameter that does, if one does.
+        ValueError, TypeError, MemoryError
+            As `forward`; another number of views.
         """
         images = checks.check_images(as_array(images), self.config)
         chunks = range(0, len(images), _CHUNK)
-        return np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
+        found = np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
+        checks.check_outputs(found, self.parameters)
+        return found
 
     @takes_turn("predict")
     def _probabilities(self, images: Array, count: int) -> npt.NDArray[np.float32]:
         checks.check_views(count, images)
         chosen = views.ten_views(images.shape, self.config) if count == 10 else [None]
-        each = [softmax(self._forward(images, view, train=False)) for view in chosen]
+        each = [_softmax(self._forward(images, view, train=False)) for view in chosen]
         return np.asarray(np.sum(each, axis=0) / len(each), np.float32)
 
     def predict(
@@ -347,7 +355,7 @@ class Model:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """The `top` most probable classes of each image and their probabilities, both [N, top]; see `probabilities`.
 
-        Where there are fewer than `top` classes, all of them.
+        Where there are fewer than `top` classes, all of them. Raises as `probabilities`.
         """
         checks.check_top(top)
         probabilities = self.probabilities(images, views)
@@ -360,13 +368,16 @@ class Model:
         Raises
         ------
         ValueError, OSError
-            `class_names` are not as many as the classes; what the file system says, with the file's name.
+            A parameter holds NaN or infinity, or `class_names` are not as many as the classes, and nothing is written;
+            what the file system says, with the file's name.
         """
         if self.class_names is not None and len(self.class_names) != self.config.num_classes:
             raise ValueError(f"class_names are {len(self.class_names)}, expected {self.config.num_classes}")
         with self._turns.take("read"):
             metadata = {"config": self.config.to_dict(), "class_names": self.class_names, "step": self.step}
             parameters = dict(self.parameters)
+        if name := checks.not_finite(parameters):
+            raise ValueError(f"{name} holds NaN or infinity: {os.fspath(path)} is not written (pickle takes any model)")
         save_checkpoint(path, parameters, metadata)
 
     @classmethod
@@ -396,3 +407,10 @@ class Model:
             precision = config.precision if offers(devices, config.precision) else "float32"
         config = dataclasses.replace(config, precision=precision)
         return cls.from_config(config, devices, checkpoint.parameters(), cuda_graph, None, step, class_names)
+
+
+def _softmax(logits: Array) -> Array:
+    from .backends.cpu.softmax_cross_entropy import softmax
+
+    with np.errstate(invalid="ignore"):  # which is an error of its own; of minus infinity it would be a 0 like others
+        return np.where(np.isfinite(logits).all(axis=1, keepdims=True), softmax(logits), np.nan)

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 import alexnet_cuda
-from alexnet_cuda import devices
+from alexnet_cuda.backends import devices
 from alexnet_cuda.backends.simt.memory import extension
 from alexnet_cuda.backends.simt.streams import Scheduler
 

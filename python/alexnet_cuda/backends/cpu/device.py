@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels._runtime import PinnedArray, array_kind
+from ...base.array import PinnedArray, array_kind
 
 Array = npt.NDArray[Any]
 
