@@ -18,13 +18,9 @@ HEADS = {
 from collections.abc import Sequence
 from typing import Any
 
-from .backends.cpu.conv2d import Conv2dShape
-from .backends.cpu.dropout import DropoutParams
-from .backends.cpu.fold import FoldedLayout
-from .backends.cpu.lrn import LrnParams
-from .backends.cpu.sgd import SgdParams
 from .backends.kernels._runtime import Tensor
 from .backends.kernels.conv2d import Problem
+from .base.params import Conv2dShape, DropoutParams, FoldedLayout, LrnParams, SgdParams
 
 ''',
     "_simt": '''"""The CPU executor of the CUDA kernels, as `_cuda.pyi`; and what it has beside them."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from alexnet_cuda.config import Config
-from alexnet_cuda.plan import Plan, Step, build_plan
+from alexnet_cuda.network.plan import Plan, Step, build_plan
 
 BATCHES = (128, 256, 1024)
 PRECISIONS = ("bfloat16", "float16", "tf32", "float32")

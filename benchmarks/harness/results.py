@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alexnet_cuda.files import atomic_path
+from alexnet_cuda.base.files import atomic_path
 
 SCHEMA = 1
 # Of a contender: timed; not installed; cannot do this; gave wrong results; failed; its turn never came.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alexnet_cuda.backends.cpu.conv2d import Conv2dShape
+from alexnet_cuda.base.params import Conv2dShape
 
 from ..harness.cases import Case, Tensor
 from ..harness.check import Sample

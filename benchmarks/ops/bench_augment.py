@@ -43,7 +43,7 @@ def launch(case: Case) -> dict[str, Any]:
 
 
 def _views(case: Case) -> Any:
-    from alexnet_cuda import views
+    from alexnet_cuda.network import views
 
     return views.random_views((case.batch, _CONFIG.resize, _CONFIG.resize, 3), _CONFIG, 0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_cuda import philox
+from alexnet_cuda.base import philox
 
 from ..harness.cases import Case, Tensor, Tensors, step
 from ..harness.check import Sample, choose

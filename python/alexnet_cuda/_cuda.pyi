@@ -3,13 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .backends.cpu.conv2d import Conv2dShape
-from .backends.cpu.dropout import DropoutParams
-from .backends.cpu.fold import FoldedLayout
-from .backends.cpu.lrn import LrnParams
-from .backends.cpu.sgd import SgdParams
 from .backends.kernels._runtime import Tensor
 from .backends.kernels.conv2d import Problem
+from .base.params import Conv2dShape, DropoutParams, FoldedLayout, LrnParams, SgdParams
 
 def augment(*, images: Tensor, top: Tensor, left: Tensor, mirrored: Tensor, shift: Tensor, y: Tensor, mean: Sequence[float], std: Sequence[float], reverse_channels: bool, folded: FoldedLayout | None, stream: int) -> None: ...
 def augment_config(*, images: int, elements: int, dtype: str, aligned: bool) -> dict[str, Any]: ...

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_cuda import _simt
-from alexnet_cuda.backends.cpu.conv2d import Conv2dShape
 from alexnet_cuda.backends.kernels._runtime import Tensor, pitch_of
 from alexnet_cuda.backends.kernels.conv2d import Problem
 from alexnet_cuda.backends.kernels.linear import as_conv2d
+from alexnet_cuda.base.params import Conv2dShape
 
 Array = npt.NDArray[Any]
 DTYPES: dict[str, Any] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}

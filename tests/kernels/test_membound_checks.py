@@ -10,11 +10,8 @@ from typing import Any
 
 import pytest
 
-from alexnet_cuda.backends.cpu.dropout import DropoutParams
-from alexnet_cuda.backends.cpu.fold import FoldedLayout
-from alexnet_cuda.backends.cpu.lrn import LrnParams
-from alexnet_cuda.backends.cpu.sgd import SgdParams
 from alexnet_cuda.backends.kernels._runtime import Tensor
+from alexnet_cuda.base.params import DropoutParams, FoldedLayout, LrnParams, SgdParams
 
 # `_simt` is always built; `_cuda` not with ALEXNET_CUDA_BUILD=cpu.
 MODULES = ["_simt", *(["_cuda"] if importlib.util.find_spec("alexnet_cuda._cuda") else [])]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from alexnet_cuda.backends.cpu import blas, parallel
+from alexnet_cuda.base import blas, parallel
 
 
 class Library:
@@ -32,18 +32,22 @@ class Library:
             self._everybodys = threads
 
 
+def clear_control(library: Any) -> None:
+    """Let any thread set the limit, which threadpoolctl since 3.8 keeps to one."""
+    getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
+
+
 @pytest.fixture
 def real() -> Iterator[Any]:
-    """NumPy's BLAS, limited to two threads by this one, which threadpoolctl since 3.8 has it keep for itself."""
+    """NumPy's BLAS, limited to two threads by this one, which keeps the control of it."""
     library = ThreadpoolController().select(user_api="blas").lib_controllers[0]
     before = library.num_threads
-    clear = getattr(library, "clear_controlling_thread", lambda force: None)
-    clear(force=True)
+    clear_control(library)
     library.set_num_threads(2)
     yield library
-    clear(force=True)
+    clear_control(library)
     library.set_num_threads(before)
-    clear(force=True)
+    clear_control(library)
 
 
 @pytest.fixture(params=["process", "thread", "real"])
@@ -112,10 +116,26 @@ def test_overlapping_callers_leave_what_was_there(library: Any, first_to_leave: 
     assert library.num_threads == 3
 
 
-def test_a_library_that_does_not_obey_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "_libraries", lambda: [Library("deaf")])
-    with pytest.warns(RuntimeWarning, match="libdeaf.so was asked for 1 threads and has 4: results can depend on"):
-        parallel.parallel_for(lambda _: None, 1)
+@pytest.mark.parametrize("threads", [3, 4])
+def test_a_users_limit_that_changes_meanwhile_stays(library: Any, threads: int) -> None:
+    """As one that `threadpool_limits` sets, or gives back, in another thread: where a limit is everybody's."""
+    before = library.num_threads
+    with blas.one_blas_thread():
+        in_a_thread(lambda: (clear_control(library), library.set_num_threads(threads)))
+    own = isinstance(library, Library) and library.scope == "thread"
+    assert library.num_threads == (before if own else threads)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_library_that_does_not_obey_is_named_once_and_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    deaf = Library("deaf")
+    monkeypatch.setattr(blas, "_libraries", lambda: [deaf])
+    for _ in range(2):
+        assert found_in_bodies(deaf) == {4}
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("libdeaf.so was asked for 1 threads and has 4: results can depend on")
 
 
 def test_a_child_has_the_limit_that_was_there_before_its_parents_other_thread(real: Any) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .device import CudaDevice
+from ...base.notices import say_once
 
 # Graphs that are kept: one for each kind of pass, size of batch and set of rates.
 _GRAPHS = 8
@@ -29,7 +27,7 @@ class Graphs:
     devices : sequence of CudaDevice
     """
 
-    def __init__(self, devices: Sequence[CudaDevice]) -> None:
+    def __init__(self, devices: Sequence[Any]) -> None:
         # The first device owns this object: without a cycle it goes when its model goes, and not when a collection
         # of garbage finds it, which may be within another model's recording.
         self._first, self._others = weakref.proxy(devices[0]), devices[1:]
@@ -38,7 +36,7 @@ class Graphs:
         self._kept: dict[tuple[Any, ...], Any] = {}  # None: done once without making arrays, so it can be recorded
         self._made: list[int] = []  # allocations that their addresses are good for
 
-    def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
+    def run(self, key: tuple[Any, ...], body: Callable[[], object]) -> None:
         """Do what `body` does; see `CudaDevice.run`."""
         self._forget_moved()
         if self._refused or key not in self._kept:
@@ -62,15 +60,13 @@ class Graphs:
 
     def _launch(self, graph: Any) -> None:
         for other in self._others:
-            self._first.wait(other.record())
+            self._first.follow(other)
         with self._first.active():
             graph.launch(self._first.streams[0])
-        if self._others:
-            done = self._first.record()
-            for other in self._others:
-                other.wait(done)
+        for other in self._others:
+            other.follow(self._first)
 
-    def _recorded(self, body: Callable[[], None]) -> Any:
+    def _recorded(self, body: Callable[[], object]) -> Any:
         """The graph of what `body` does; None where CUDA cannot record it, which is said once."""
         import cupy
 
@@ -82,13 +78,13 @@ class Graphs:
             if error.status not in _REFUSALS:
                 raise
             self._refused = True
-            warnings.warn(f"no CUDA graph: {error}; kernels are launched one by one", RuntimeWarning, stacklevel=2)
+            say_once("CUDA graph", f"no CUDA graph: {error}; kernels are launched one by one")
             return None
         finally:
             if collecting:
                 gc.enable()
 
-    def _record(self, body: Callable[[], None]) -> Any:
+    def _record(self, body: Callable[[], object]) -> Any:
         import cupy
 
         origin = self._first.streams[0]

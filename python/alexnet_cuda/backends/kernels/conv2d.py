@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..cpu.conv2d import Conv2dShape
-from ..cpu.dropout import DropoutParams
-from ..cpu.fold import FoldedLayout
-from ..cpu.sgd import SgdParams
+from ...base.params import Conv2dShape, DropoutParams, FoldedLayout, SgdParams
 from . import dropout as dropouts
 from . import sgd as updates
 from ._runtime import Array, Runtime, dtype_name, pitch_of, runtime_of

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ..cpu.conv2d import Conv2dShape
+from ...base.params import Conv2dShape
 from . import conv2d
 from ._runtime import Array
 
