@@ -50,16 +50,16 @@ def loops(images: Array, views: Views, mean: Any, std: Any, order: str, size: in
     return out
 
 
-@small(order=["BGR"], mean=[MEAN], size=[41], there=["to_device"])
+@small(order=["BGR"], mean=[MEAN], size=[41], placement=["to_device"])
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 @pytest.mark.parametrize(("mean", "std"), [(MEAN, STD), ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))], ids=["scaled", "plain"])
 @pytest.mark.parametrize(("n", "size"), [(6, 5), (1, 5), (0, 5), (3, 41)])
-@pytest.mark.parametrize("there", ["to_device", "shifted"])
+@pytest.mark.parametrize("placement", ["to_device", "shifted"])
 def test_every_pixel(
-    backend: Backend, precision: Precision, order: str, mean: Any, std: Any, n: int, size: int, there: str
+    backend: Backend, precision: Precision, order: str, mean: Any, std: Any, n: int, size: int, placement: str
 ) -> None:
     images, views = batch(n, size)
-    out = getattr(backend, there)(np.full((n, size, size, 3), np.nan, precision.dtype))
+    out = getattr(backend, placement)(np.full((n, size, size, 3), np.nan, precision.dtype))
     options = {"mean": mean, "std": std, "channel_order": order}
     given = augment.fprop(backend.to_device(images), on_device(backend, views), out=out, **options)
     assert given is out
@@ -75,17 +75,17 @@ def test_every_pixel(
 
 # Of 16 such images the bytes are a multiple of 16: the executor sees a read of one more.
 @pytest.mark.parametrize(("n", "size"), [(16, 5), (3, 41), (0, 5)])
-@pytest.mark.parametrize("there", ["to_device", "shifted"])
+@pytest.mark.parametrize("placement", ["to_device", "shifted"])
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 def test_a_fourth_channel_of_zeros(
-    kernels: Backend, precision: Precision, n: int, size: int, there: str, order: str
+    kernels: Backend, precision: Precision, n: int, size: int, placement: str, order: str
 ) -> None:
     images, views = batch(n, size)
     options: dict[str, Any] = {"mean": MEAN, "std": STD, "channel_order": order}
     for _ in kernels.schedules():
         arguments = kernels.to_device(images), on_device(kernels, views)
         three = augment.fprop(*arguments, out=kernels.poisoned((n, size, size, 3), precision.dtype), **options)
-        four = getattr(kernels, there)(np.full((n, size, size, 4), np.nan, precision.dtype))
+        four = getattr(kernels, placement)(np.full((n, size, size, 4), np.nan, precision.dtype))
         augment.fprop(*arguments, out=four, **options)
         assert_equal(kernels.to_host(four)[..., :3], kernels.to_host(three))
         assert_equal(kernels.to_host(four)[..., 3], np.zeros((n, size, size), precision.dtype))
@@ -114,10 +114,10 @@ def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
 
 def test_images_stay_as_they_are(backend: Backend, precision: Precision) -> None:
     images, views = batch()
-    there = backend.to_device(images)
+    device_images = backend.to_device(images)
     out = backend.poisoned((6, SIZE, SIZE, 3), precision.dtype)
-    augment.fprop(there, on_device(backend, views), mean=MEAN, std=STD, channel_order="RGB", out=out)
-    assert np.array_equal(backend.to_host(there), images)
+    augment.fprop(device_images, on_device(backend, views), mean=MEAN, std=STD, channel_order="RGB", out=out)
+    assert np.array_equal(backend.to_host(device_images), images)
 
 
 @pytest.mark.parametrize(

@@ -50,21 +50,21 @@ def arrays(shape: Shape, size: int, stride: int) -> tuple[Array, Array]:
     return x, rng.standard_normal((n, (h - size) // stride + 1, (w - size) // stride + 1, c))
 
 
-@small(shape=[CASES[name][0] for name in ("overlapping", "vectors", "vectors with gaps")], there=["to_device"])
+@small(shape=[CASES[name][0] for name in ("overlapping", "vectors", "vectors with gaps")], placement=["to_device"])
 @all_cases
-@pytest.mark.parametrize("there", ["to_device", "shifted"])
+@pytest.mark.parametrize("placement", ["to_device", "shifted"])
 def test_fprop_and_bprop(
-    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, there: str
+    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, placement: str
 ) -> None:
     x, dy = (precision.array(a) for a in arrays(shape, size, stride))
     (y, dx), sizes = loops(x, dy, size, stride), loops(np.abs(x), np.abs(dy), size, stride)
     units = size**2 + 2  # an addition each, the factor and its product
     shared = precision.accumulate  # the rounded factor
     options = {"size": size, "stride": stride}
-    actual = avg_pool.fprop(getattr(backend, there)(x), out=backend.poisoned(y.shape, precision.dtype), **options)
+    actual = avg_pool.fprop(getattr(backend, placement)(x), out=backend.poisoned(y.shape, precision.dtype), **options)
     assert_close(backend.to_host(actual), y, precision.bound(y, units * sizes[0]), precision.dtype, shared)
     out = backend.poisoned(shape, precision.dtype)
-    actual = avg_pool.bprop(getattr(backend, there)(dy), shape, out=out, **options)
+    actual = avg_pool.bprop(getattr(backend, placement)(dy), shape, out=out, **options)
     assert_close(backend.to_host(actual), dx, precision.bound(dx, units * sizes[1]), precision.dtype, shared)
 
 

@@ -58,12 +58,12 @@ def test_values(
 ) -> None:
     rng = np.random.default_rng(19)
     x, addend = (precision.array(rng.standard_normal(shape)) for _ in range(2))
-    there, other = backend.channel_range(x, *x_at), backend.channel_range(addend, *addend_at)
+    on_device, other = backend.channel_range(x, *x_at), backend.channel_range(addend, *addend_at)
     out = backend.channel_range(np.full(shape, np.nan, dtype), *out_at)
-    given = copy.cast(there.array, out=out.array, addend=other.array if with_addend else None)
+    given = copy.cast(on_device.array, out=out.array, addend=other.array if with_addend else None)
     assert given is out.array
     assert_equal(out.to_host(), summed(x, addend if with_addend else None, dtype))
-    assert_equal(there.to_host(), x)
+    assert_equal(on_device.to_host(), x)
     assert_equal(other.to_host(), addend)
 
 
@@ -99,18 +99,18 @@ def test_in_place(backend: Backend, precision: Precision, columns: int) -> None:
     x, addend = (precision.array(rng.standard_normal((6, columns))) for _ in range(2))
     expected = summed(x, addend, precision.dtype)
     for target in (0, 1):
-        there = [backend.to_device(a) for a in (x, addend)]
-        copy.cast(there[0], out=there[target], addend=there[1])
-        assert_equal(backend.to_host(there[target]), expected)
+        on_device = [backend.to_device(a) for a in (x, addend)]
+        copy.cast(on_device[0], out=on_device[target], addend=on_device[1])
+        assert_equal(backend.to_host(on_device[target]), expected)
 
 
 def test_more_numbers_than_a_grid_has_threads(kernels: Backend) -> None:
     x = np.random.default_rng(19).standard_normal((77236, 7)).astype(np.float32)  # 2112 blocks of 256 threads, and 20
     out = kernels.poisoned(x.shape, np.float16)
     assert_equal(kernels.to_host(copy.cast(kernels.to_device(x), out=out)), x.astype(np.float16))
-    there = kernels.to_device(x)
-    copy.cast(there, out=there, addend=there)  # in place what is done twice shows
-    assert_equal(kernels.to_host(there), x + x)
+    on_device = kernels.to_device(x)
+    copy.cast(on_device, out=on_device, addend=on_device)  # in place what is done twice shows
+    assert_equal(kernels.to_host(on_device), x + x)
 
 
 @to_dtype
@@ -125,8 +125,8 @@ def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
     x = precision.array(np.random.default_rng(19).standard_normal((33, 24)))
 
     def run() -> list[Any]:
-        there = backend.to_device(x)
-        return [copy.cast(there, out=backend.poisoned(x.shape, np.float16), addend=there)]
+        on_device = backend.to_device(x)
+        return [copy.cast(on_device, out=backend.poisoned(x.shape, np.float16), addend=on_device)]
 
     assert_repeats(backend, run)
 

@@ -63,8 +63,8 @@ def test_mask_and_values_to_the_bit(
 ) -> None:
     x = precision.array(np.random.default_rng(12).standard_normal(shape))
     p = parameters(rate, row_stride, start=start)
-    for there in (backend.to_device, backend.shifted):
-        y = dropout.apply(there(x), p, out=backend.poisoned(shape, precision.dtype))
+    for place in (backend.to_device, backend.shifted):
+        y = dropout.apply(place(x), p, out=backend.poisoned(shape, precision.dtype))
         assert_equal(backend.to_host(y), masked(x, rate, start, row_stride))
 
 
@@ -82,8 +82,8 @@ def test_the_threshold_is_exact(backend: Backend, precision: Precision) -> None:
 def test_many_rows_are_masked_as_few(backend: Backend, shape: tuple[int, int]) -> None:
     columns = shape[1]
     x = np.ones(shape, np.float32)
-    there = backend.to_device(x)
-    y = backend.to_host(dropout.apply(there, parameters(0.5, columns), out=there))  # what is done twice shows
+    on_device = backend.to_device(x)
+    y = backend.to_host(dropout.apply(on_device, parameters(0.5, columns), out=on_device))  # what is done twice shows
     words = philox.bits(KEY["seed"], KEY["purpose"], KEY["step"], 0, x.size).reshape(x.shape)
     assert_equal(y, np.where(words >= 2**31, np.float32(2.0), np.float32(0.0)))
 

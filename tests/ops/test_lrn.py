@@ -73,7 +73,7 @@ SMALL = [CASES[name] for name in ("paper, a window a tower", "vectors, groups", 
 all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
 
 
-lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
+every_placement = pytest.mark.parametrize("placement", ["to_device", "shifted"])
 
 
 def sums(x: Array, case: Case) -> Array:
@@ -107,27 +107,27 @@ def test_reference_does_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch)
         assert_equal(lrn.bprop(dy, x, case.parameters), whole[1])
 
 
-@small(case=SMALL, there=["to_device"])
+@small(case=SMALL, placement=["to_device"])
 @all_cases
-@lying
-def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -> None:
+@every_placement
+def test_fprop(backend: Backend, precision: Precision, case: Case, placement: str) -> None:
     x = precision.array(case.arrays()[0])
-    y = lrn.fprop(getattr(backend, there)(x), case.parameters, out=backend.poisoned(x.shape, x.dtype))
+    y = lrn.fprop(getattr(backend, placement)(x), case.parameters, out=backend.poisoned(x.shape, x.dtype))
     expected = lrn.fprop(x.astype(np.float64), case.parameters)
     bound = precision.bound(expected, relative_units(case) * np.abs(expected))
     # With a small alpha all sums are near k, and one rounding of it is the same everywhere.
     assert_close(backend.to_host(y), expected, bound, precision.dtype, relative_units(case) * precision.accumulate)
 
 
-@small(case=SMALL, there=["to_device"])
+@small(case=SMALL, placement=["to_device"])
 @all_cases
-@lying
+@every_placement
 @pytest.mark.parametrize("relu", [False, True], ids=["", "relu"])
-def test_bprop(backend: Backend, precision: Precision, case: Case, there: str, relu: bool) -> None:
+def test_bprop(backend: Backend, precision: Precision, case: Case, placement: str, relu: bool) -> None:
     x, dy = (precision.array(a) for a in case.arrays())
     if relu:
         x = np.maximum(x, x.dtype.type(0))
-    to_device, out = getattr(backend, there), backend.poisoned(x.shape, x.dtype)
+    to_device, out = getattr(backend, placement), backend.poisoned(x.shape, x.dtype)
     dx = backend.to_host(lrn.bprop(to_device(dy), to_device(x), case.parameters, relu=relu, out=out))
     x, dy = x.astype(np.float64), dy.astype(np.float64)
     expected = lrn.bprop(dy, x, case.parameters)
@@ -181,9 +181,9 @@ def test_relu_closes_what_is_infinite(backend: Backend, precision: Precision) ->
         x, dy = np.ones((1, 1, 1, channels)), np.ones((1, 1, 1, channels))
         x[..., 2], dy[..., 2] = 0.0, np.inf
         p = lrn.parameters(channels)
-        there = [backend.to_device(precision.array(a)) for a in (dy, x)]
+        on_device = [backend.to_device(precision.array(a)) for a in (dy, x)]
         with np.errstate(invalid="ignore"):
-            dx = backend.to_host(lrn.bprop(*there, p, relu=True))
+            dx = backend.to_host(lrn.bprop(*on_device, p, relu=True))
         assert dx[0, 0, 0, 2] == 0
 
 
@@ -235,8 +235,8 @@ def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
         x, dy = (precision.array(a) for a in case.arrays())
 
         def run(x: Array = x, dy: Array = dy, p: Any = case.parameters) -> list[Any]:
-            there = backend.to_device(x)
-            return [lrn.fprop(there, p), lrn.bprop(backend.to_device(dy), there, p)]
+            on_device = backend.to_device(x)
+            return [lrn.fprop(on_device, p), lrn.bprop(backend.to_device(dy), on_device, p)]
 
         assert_repeats(backend, run)
 

@@ -51,16 +51,16 @@ ALEXNET = {
 ALL = {**CASES, **ALEXNET}
 SMALL = [CASES[name] for name in ("paper, a window a tower", "vectors, groups", "window of 9, beta 1.2, gaps")]
 all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
-lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
+every_placement = pytest.mark.parametrize("placement", ["to_device", "shifted"])
 
 
-@small(case=SMALL, there=["to_device"])
+@small(case=SMALL, placement=["to_device"])
 @all_cases
-@lying
-def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -> None:
+@every_placement
+def test_fprop(backend: Backend, precision: Precision, case: Case, placement: str) -> None:
     x = precision.array(case.arrays()[0])
     expected, _ = max_pool.fprop(lrn.fprop(x.astype(np.float64), case.parameters), **case.window)
-    to_device = getattr(backend, there)
+    to_device = getattr(backend, placement)
     y, argmax = backend.poisoned(expected.shape, x.dtype), backend.poisoned(expected.shape, np.uint8)
     given = lrn_max_pool.fprop(to_device(x), case.parameters, out=y, argmax_out=argmax, **case.window)
     assert given[0] is y
@@ -75,16 +75,16 @@ def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -
     assert [backend.bits(a) for a in given] == [backend.bits(a) for a in two]
 
 
-@small(case=SMALL, there=["to_device"])
+@small(case=SMALL, placement=["to_device"])
 @all_cases
-@lying
+@every_placement
 @pytest.mark.parametrize("relu", [False, True], ids=["", "relu"])
-def test_bprop(backend: Backend, precision: Precision, case: Case, there: str, relu: bool) -> None:
+def test_bprop(backend: Backend, precision: Precision, case: Case, placement: str, relu: bool) -> None:
     rng = np.random.default_rng(13)
     x = precision.array(case.arrays()[0])
     if relu:
         x = np.maximum(x, x.dtype.type(0))
-    to_device, options = getattr(backend, there), {**case.window, "relu": relu}
+    to_device, options = getattr(backend, placement), {**case.window, "relu": relu}
     _, argmax = lrn_max_pool.fprop(backend.to_device(x), case.parameters, **case.window)
     taps = backend.to_host(argmax)
     dy = precision.array(rng.standard_normal(taps.shape))
@@ -163,9 +163,9 @@ def test_repeats_to_the_bit(backend: Backend, precision: Precision) -> None:
         x = precision.array(case.arrays()[0])
 
         def run(x: Array = x, case: Case = case) -> list[Any]:
-            there = backend.to_device(x)
-            y, argmax = lrn_max_pool.fprop(there, case.parameters, **case.window)
-            return [y, argmax, lrn_max_pool.bprop(y, argmax, there, case.parameters, **case.window)]
+            on_device = backend.to_device(x)
+            y, argmax = lrn_max_pool.fprop(on_device, case.parameters, **case.window)
+            return [y, argmax, lrn_max_pool.bprop(y, argmax, on_device, case.parameters, **case.window)]
 
         assert_repeats(backend, run)
 

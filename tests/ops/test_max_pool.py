@@ -42,7 +42,7 @@ ALL = {**CASES, **ALEXNET}
 # What a thread takes by itself and in vectors, and windows that leave gaps.
 small_shapes = [CASES[name][0] for name in ("overlapping", "vectors", "vectors with gaps")]
 all_cases = pytest.mark.parametrize(("shape", "size", "stride"), ALL.values(), ids=ALL)
-lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
+every_placement = pytest.mark.parametrize("placement", ["to_device", "shifted"])
 
 
 def loops(x: Array, size: int, stride: int) -> tuple[Array, Array]:
@@ -66,17 +66,17 @@ def spread(dy: Array, argmax: Array, shape: Shape, size: int, stride: int) -> Ar
     return dx
 
 
-@small(shape=small_shapes, values=["ties"], there=["to_device"])
+@small(shape=small_shapes, values=["ties"], placement=["to_device"])
 @all_cases
 @pytest.mark.parametrize("values", ["apart", "ties"])
-@lying
+@every_placement
 def test_fprop_and_bprop(
-    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, values: str, there: str
+    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, values: str, placement: str
 ) -> None:
     rng = np.random.default_rng(8)
     x = precision.array(rng.standard_normal(shape) if values == "apart" else rng.integers(-1, 2, shape))
     expected, taps = loops(x, size, stride)
-    to_device, options = getattr(backend, there), {"size": size, "stride": stride}
+    to_device, options = getattr(backend, placement), {"size": size, "stride": stride}
     out, argmax_out = backend.poisoned(expected.shape, precision.dtype), backend.poisoned(taps.shape, np.uint8)
     y, argmax = max_pool.fprop(to_device(x), out=out, argmax_out=argmax_out, **options)
     assert_equal(backend.to_host(y), expected)
@@ -99,11 +99,11 @@ def assert_spread(
     assert_close(backend.to_host(dx), gradient, bound, precision.dtype)
 
 
-@small(shape=small_shapes, there=["to_device"])
+@small(shape=small_shapes, placement=["to_device"])
 @all_cases
-@lying
+@every_placement
 def test_bprop_through_the_relu_before(
-    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, there: str
+    backend: Backend, precision: Precision, shape: Shape, size: int, stride: int, placement: str
 ) -> None:
     rng = np.random.default_rng(8)
     # Half of the windows have a maximum of zero, as after a ReLU; of the others some tie.
@@ -111,7 +111,7 @@ def test_bprop_through_the_relu_before(
     dy = precision.array(rng.standard_normal(loops(x, size, stride)[0].shape))
     y, argmax = max_pool.fprop(backend.to_device(x), size=size, stride=stride)
     expected, taps = loops(x, size, stride)
-    out, to_device = backend.poisoned(shape, precision.dtype), getattr(backend, there)
+    out, to_device = backend.poisoned(shape, precision.dtype), getattr(backend, placement)
     dx = max_pool.bprop(
         to_device(dy), argmax, shape, size=size, stride=stride, y=to_device(backend.to_host(y)), out=out
     )

@@ -42,12 +42,12 @@ def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision:
     assert_alignment_changes_nothing(backend, arrays, run)
 
 
-@pytest.mark.parametrize("there", ["to_device", "shifted"])
-def test_more_numbers_than_a_grid_has_threads(kernels: Backend, there: str) -> None:
+@pytest.mark.parametrize("placement", ["to_device", "shifted"])
+def test_more_numbers_than_a_grid_has_threads(kernels: Backend, placement: str) -> None:
     # 2112 blocks of 256 threads, which take one number each where the array is shifted, else four.
-    count = 2112 * 256 * (1 if there == "shifted" else 4) + 5
+    count = 2112 * 256 * (1 if placement == "shifted" else 4) + 5
     x = np.random.default_rng(3).standard_normal(count).astype(np.float32)
-    y = relu.fprop(getattr(kernels, there)(x), out=kernels.poisoned(x.shape, x.dtype))
+    y = relu.fprop(getattr(kernels, placement)(x), out=kernels.poisoned(x.shape, x.dtype))
     assert_equal(kernels.to_host(y), np.maximum(x, 0))
 
 

@@ -54,11 +54,11 @@ def test_steps(
     sizes = np.abs(velocity.astype(np.float64)) + np.abs(weight.astype(np.float64))
     sizes = sizes + sum(np.abs(g.astype(np.float64)) for g in gradients)
     units = STEPS * 6 * precision.accumulate
-    for there in (backend.to_device, backend.shifted):
-        w, v = there(weight), there(velocity)
+    for place in (backend.to_device, backend.shifted):
+        w, v = place(weight), place(velocity)
         copy = None if copy_dtype is None else backend.poisoned(shape, copy_dtype)
         for gradient in gradients:
-            sgd.update(SgdParams(w, v, **rates, copy=copy), there(gradient))
+            sgd.update(SgdParams(w, v, **rates, copy=copy), place(gradient))
         for actual, reference in zip((w, v), expected, strict=True):
             assert_close(backend.to_host(actual), reference, units * sizes, precision.sums.dtype, shared=units)
         if copy is not None:

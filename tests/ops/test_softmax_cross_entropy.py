@@ -92,11 +92,11 @@ def expected_and_bounds(
     return (expected, bound), right, (gradient, terms)
 
 
-@small(classes=[7, 257], there=["to_device"])
+@small(classes=[7, 257], placement=["to_device"])
 @sizes
 @scales
-@pytest.mark.parametrize("there", ["to_device", "shifted"])
-def test_fprop(backend: Backend, precision: Precision, rows: int, classes: int, scale: float, there: str) -> None:
+@pytest.mark.parametrize("placement", ["to_device", "shifted"])
+def test_fprop(backend: Backend, precision: Precision, rows: int, classes: int, scale: float, placement: str) -> None:
     logits, labels = problem(rows, classes, scale)
     logits = precision.array(logits)
     dlogits = backend.poisoned(logits.shape, precision.dtype)
@@ -104,7 +104,7 @@ def test_fprop(backend: Backend, precision: Precision, rows: int, classes: int, 
         "loss_out": backend.poisoned((rows,), np.float32),
         "correct_out": backend.to_device(np.full(rows, 255, np.uint8).view(np.bool_)),
     }
-    to_device = getattr(backend, there)
+    to_device = getattr(backend, placement)
     loss, correct = softmax_cross_entropy.fprop(
         to_device(logits), backend.to_device(labels), scale=0.25, dlogits=dlogits, **outputs
     )
@@ -120,15 +120,15 @@ def test_fprop(backend: Backend, precision: Precision, rows: int, classes: int, 
 
 
 @pytest.mark.parametrize(("first", "columns"), [(0, 257), (0, 128), (128, 129), (131, 7), (256, 1), (257, 0)])
-@pytest.mark.parametrize("there", ["to_device", "shifted"])
+@pytest.mark.parametrize("placement", ["to_device", "shifted"])
 def test_the_gradient_of_some_columns_in_another_dtype(
-    backend: Backend, precision: Precision, first: int, columns: int, there: str
+    backend: Backend, precision: Precision, first: int, columns: int, placement: str
 ) -> None:
     """The logits are of the dtype of sums, the gradient, which goes on, of that of the network."""
     logits, labels = problem(9, 257)
     labels[:4] = 0, 127, 128, 256
     logits = logits.astype(np.float32)
-    dlogits = getattr(backend, there)(np.full((9, columns), np.nan, precision.dtype))
+    dlogits = getattr(backend, placement)(np.full((9, columns), np.nan, precision.dtype))
     loss, correct = softmax_cross_entropy.fprop(
         backend.to_device(logits), backend.to_device(labels), scale=0.5, dlogits=dlogits, first_column=first
     )
@@ -186,10 +186,10 @@ def test_a_label_that_is_no_class_is_nan_and_touches_nothing_else(kernels: Backe
 
 def test_the_gradient_may_overwrite_the_logits(backend: Backend, precision: Precision) -> None:
     given, labels = problem(5, 9)
-    logits, there = backend.to_device(precision.array(given)), backend.to_device(labels)
+    logits, on_device = backend.to_device(precision.array(given)), backend.to_device(labels)
     apart = backend.poisoned(given.shape, precision.dtype)
-    loss, correct = softmax_cross_entropy.fprop(logits, there, dlogits=apart)
-    again, right = softmax_cross_entropy.fprop(logits, there, dlogits=logits)
+    loss, correct = softmax_cross_entropy.fprop(logits, on_device, dlogits=apart)
+    again, right = softmax_cross_entropy.fprop(logits, on_device, dlogits=logits)
     for actual, expected in ((again, loss), (right, correct), (logits, apart)):
         assert_equal(backend.to_host(actual), backend.to_host(expected))
 

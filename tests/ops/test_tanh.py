@@ -25,18 +25,18 @@ def test_reference_equals_the_mathematical_library_and_differences() -> None:
     assert_gradient(tanh.fprop, x, dy, tanh.bprop(dy, y))
 
 
-@small(shape=[(3, 5, 7, 2), (2048,)], there=["to_device"])
+@small(shape=[(3, 5, 7, 2), (2048,)], placement=["to_device"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("there", ["to_device", "shifted"])
-def test_fprop_and_bprop(backend: Backend, precision: Precision, shape: tuple[int, ...], there: str) -> None:
+@pytest.mark.parametrize("placement", ["to_device", "shifted"])
+def test_fprop_and_bprop(backend: Backend, precision: Precision, shape: tuple[int, ...], placement: str) -> None:
     rng = np.random.default_rng(6)
     x, dy = (precision.array(2 * rng.standard_normal(shape)) for _ in range(2))
-    y = tanh.fprop(getattr(backend, there)(x), out=backend.poisoned(shape, precision.dtype))
+    y = tanh.fprop(getattr(backend, placement)(x), out=backend.poisoned(shape, precision.dtype))
     expected = np.tanh(x.astype(np.float64))
     # Libraries document up to 4 units in the last place, which is 8 roundings; of them all may have some in common.
     bound = precision.bound(expected, 8 * np.abs(expected))
     assert_close(backend.to_host(y), expected, bound, precision.dtype, shared=precision.accumulate)
-    dx = tanh.bprop(getattr(backend, there)(dy), y, out=backend.poisoned(shape, precision.dtype))
+    dx = tanh.bprop(getattr(backend, placement)(dy), y, out=backend.poisoned(shape, precision.dtype))
     y64, dy64 = backend.to_host(y).astype(np.float64), dy.astype(np.float64)
     expected = dy64 * (1 - y64**2)  # three roundings of numbers up to |dy|
     assert_close(backend.to_host(dx), expected, precision.bound(expected, 3 * np.abs(dy64)), precision.dtype)
