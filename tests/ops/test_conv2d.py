@@ -107,7 +107,7 @@ def test_reference_does_not_depend_on_the_tile(monkeypatch: pytest.MonkeyPatch) 
             assert_close(actual, expected, np.full((), 1e-11), np.float64)
 
 
-SMALL = [CASES["lopsided, batch of 3"], *(TILED[name] for name in ("vectors", "folded", "by number, many of all"))]
+SMALL = [CASES["lopsided, batch of 3"], *(TILED[name] for name in ("vectors", "folded", "scalar loads, many of all"))]
 
 
 @small(case=SMALL)

@@ -42,7 +42,7 @@ def summed(x: Array, addend: Array | None, dtype: npt.DTypeLike) -> Array:
     return np.asarray(total.astype(dtype))
 
 
-@small(shape=[CASES[name][0] for name in ("by number", "vectors of ranges")], with_addend=[True])
+@small(shape=[CASES[name][0] for name in ("scalar loads", "vectors of ranges")], with_addend=[True])
 @all_cases
 @to_dtype
 @added

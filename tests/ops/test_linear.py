@@ -66,7 +66,7 @@ ALEXNET: dict[str, Sizes] = {
     "a batch of 129, in vectors": (129, 520, 264),
 }
 ALL = {**SMALL, **LARGE, "empty batch": (0, 7, 5)}
-SMALL_SET = [ALL[name] for name in ("lopsided", "65 rows, 97 columns, by number", "97 rows, 136 columns")]
+SMALL_SET = [ALL[name] for name in ("lopsided", "65 rows, 97 columns, scalar loads", "97 rows, 136 columns")]
 all_sizes = pytest.mark.parametrize("sizes", ALL.values(), ids=ALL)
 layers = pytest.mark.parametrize("sizes", ALEXNET.values(), ids=ALEXNET)
 
