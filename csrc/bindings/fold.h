@@ -34,7 +34,7 @@ inline FoldShape check_fold(int64_t n, int64_t h, int64_t w, int64_t c, const Pa
   check_batch("N", n, check_image({{"H", h}, {"W", w}, {"C", c}}));
   check_size("C", c, 1);
   for (const int64_t value : stride) check_size("stride", value, 1);
-  // So that a place before the image, in numbers, fits 32 bits as one in it does.
+  // So that a place before the image, in elements, fits 32 bits as one in it does.
   for (const int64_t value : padding) check_size("padding", value, 0, kMaxImageElements / c);
   const int64_t cells = check_image({{"folded height", folded_h}, {"folded width", folded_w}});
   check_image({{"folded height", folded_h}, {"folded width", folded_w}, {"folded channels", folded_c}});

@@ -7,9 +7,10 @@
 
 #include <pybind11/pybind11.h>
 
-#include <initializer_list>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "bindings/validate.h"

@@ -105,7 +105,7 @@ inline double gemm_microseconds(const GemmProblem& problem, const GemmConfig& co
   const double rate = problem.precision == Precision::kFloat32 ? 0.55e6
                       : problem.precision == Precision::kTf32  ? 1.65e6
                                                                : 3.3e6;
-  // Reads of shared memory bound the smaller ones: a warp's 64 x 32 products take 96 numbers a step, its 32 x 48 take
+  // Reads of shared memory bound the smaller ones: a warp's 64 x 32 products take 96 elements a step, its 32 x 48 take
   // 80 for three quarters of the products, its 32 x 32 take 64 for half, its 16 x 32 take 48 for a quarter.
   const double efficiency = config.tile == GemmTile::k16x128   ? 0.4
                             : config.tile == GemmTile::k64x64  ? 0.7

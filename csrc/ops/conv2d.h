@@ -3,7 +3,7 @@
 //
 // y[n, p, q, k] = bias[k] + sum over r, s, c of x[n, p stride - padding + r, q stride - padding + s, c] weight[k, r, s,
 // c], the sum over the channels of k's group. Types: x, y, dy, dx and weight of the precision's type; bias float32 (the
-// optimiser's own copy: K numbers need no smaller one); gradients of weight and bias float32, for the float32 weights
+// optimiser's own copy: K elements need no smaller type); gradients of weight and bias float32, for the float32 weights
 // that the optimiser keeps.
 #pragma once
 

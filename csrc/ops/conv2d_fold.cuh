@@ -14,7 +14,7 @@ namespace alexnet {
 //
 // tensor: [N, H, W, C] of T; folded: [N, folded_h, folded_w, folded_c] of T as FoldShape says, overwritten, on 16
 // bytes; folded_c is a multiple of kVector. row, image: folded_w, folded_h * folded_w; segment: stride_w * C, the
-// numbers that lie next to each other in tensor. Grid: elementwise_config of the folded elements; block 256; no shared
+// elements next to each other in tensor. Grid: elementwise_config of the folded elements; block 256; no shared
 // memory. Floor: (tensor + folded) bytes once; no FLOP. Deterministic.
 template <typename T, int kVector>
 __global__ void __launch_bounds__(256)

@@ -8,7 +8,7 @@
 
 namespace alexnet {
 
-// A tensor [N, H, W, C] and its folded form [N, folded_h, folded_w, folded_c]: cell (y, x) holds the numbers of the
+// A tensor [N, H, W, C] and its folded form [N, folded_h, folded_w, folded_c]: cell (y, x) holds the elements of the
 // positions y stride_h + i - padding_h, x stride_w + j - padding_w in the order (i, j, c), 0 for those outside of the
 // tensor and for what (i, j, c) leaves of it. Weights [K, R, S, C] fold the same way, with K for N and no padding.
 struct FoldShape {

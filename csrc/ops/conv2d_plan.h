@@ -17,7 +17,7 @@ namespace alexnet {
 
 enum class Direction : int { kFprop, kDgrad, kWgrad };
 
-// Sizes. Pitches are numbers from one position (of the weights: one filter tap) to the next, so that an operand may be
+// Sizes. Pitches are elements from one position (of the weights: one filter tap) to the next, so that an operand may be
 // a range of a wider tensor's channels: half of conv3's input and weights, say. 0: no wider than the channels.
 struct Conv2dProblem {
   int N, H, W, C, K, R, S;
@@ -55,8 +55,8 @@ inline int chunk_elements(Precision precision) {
 }
 
 // Space to depth: stride_h * stride_w positions become the channels of one, so that a filter of stride 1 sees the same
-// numbers; channels are padded with zeros to whole chunks. conv1: 227 x 227 x 3 with 11 x 11 filters of stride 4
-// becomes 57 x 57 x 48 with 3 x 3 filters.
+// elements; channels are padded with zeros to a multiple of 16 bytes. conv1: 227 x 227 x 3 with 11 x 11 filters of
+// stride 4 becomes 57 x 57 x 48 with 3 x 3 filters.
 inline Conv2dProblem fold_problem(const Conv2dProblem& problem) {
   const int chunk = chunk_elements(problem.precision);
   Conv2dProblem folded = problem;
