@@ -12,6 +12,7 @@ where an opponent is not installed: the output says how to get it.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from pathlib import Path
@@ -49,12 +50,22 @@ def main(arguments: list[str] | None = None) -> int:
         return self_check.main()
     jobs = schedule.matching(schedule.jobs(), options.only)
     if options.dry_run:
-        ceilings = Ceilings.from_json(results.read(options.ceilings)["ceilings"]) if options.ceilings else NOMINAL
-        print(dry_run.report(jobs, ceilings))
+        print(dry_run.report(jobs, *_measured(options.ceilings)))
         return 0
     if options.output is not None and not options.output.parent.is_dir():
         raise SystemExit(f"cannot write {options.output}: the folder {options.output.parent} does not exist")
     return measure(options, jobs)
+
+
+def _measured(path: Path | None) -> tuple[Ceilings, dict[str, int]]:
+    """Ceilings and GPU of a result, or an H200's."""
+    if path is None:
+        return NOMINAL, {}
+    result = results.read(path)
+    if result["ceilings"] is None:
+        raise SystemExit(f"{path} holds no ceilings: the run was cut before its first measurement")
+    names = ("multiprocessors", "multiprocessor_bytes")
+    return Ceilings(**result["ceilings"]), {n: result["machine"][n] for n in names if n in result["machine"]}
 
 
 def measure(options: argparse.Namespace, jobs: list[schedule.Job]) -> int:
@@ -66,10 +77,9 @@ def measure(options: argparse.Namespace, jobs: list[schedule.Job]) -> int:
 
     result = results.new({})
     budget = schedule.Budget(options.minutes, time.monotonic)
+    say = functools.partial(print, flush=True)
     try:
-        runner.run(
-            jobs, budget, runner.Process, result, save, lambda text: print(text, flush=True), options.plan_seconds
-        )
+        runner.Run(budget, runner.Process, result, save, say, options.plan_seconds).all(jobs)
     except runner.NoDevice as error:
         print(f"nothing was measured: {error}", file=sys.stderr)
         return NO_GPU

@@ -1,4 +1,4 @@
-"""Measuring one operation: prepare every contender, check it, capture it, time all in turn, caches cold and warm."""
+"""Measuring one operation: set every contender up, check it, time all of them interleaved, caches cold and warm."""
 
 from __future__ import annotations
 
@@ -9,33 +9,15 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from .. import ops
 from . import check, timing
-from .cases import Case, as_json
-from .device import Arrays, Captured
+from .cases import Case, of_role
+from .contest import Wrong, attempt, close
+from .device import Captured
 from .results import OURS, Record
-from .values import values_of
 
-# Of each family so many variants enter the last, long measurement; the others were timed shortly and lost.
+# Of each family so many variants enter the last, long measurement; the others were timed provisionally and lost.
 FINALISTS = 2
-
-
-class Unavailable(Exception):
-    """A library is not installed; the message says how to get it."""
-
-
-class Unsupported(Exception):
-    """A library cannot do this."""
-
-
-class DeviceLost(RuntimeError):
-    """The device answers nothing any more: a kernel failed, and only a new process can go on."""
-
-    def __init__(self, contender: str, reason: str) -> None:
-        super().__init__(f"{contender}: {reason}")
-        self.contender, self.reason = contender, reason
 
 
 @dataclass
@@ -47,9 +29,7 @@ class Prepared:
     run : callable
         Enqueues one call on arrays of the set with this number, on the current stream.
     outputs : callable
-        Host copies of set 0's outputs, by name.
-    roundings : int
-        Roundings to the output's type on the way to a result; see `check.problems`.
+        Host copies of set 0's outputs, by name and of the case's shapes.
     detail : dict
         What to keep in the results: the engine, the workspace, what was tried.
     capture : callable, optional
@@ -60,7 +40,6 @@ class Prepared:
 
     run: Callable[[int], Any]
     outputs: Callable[[], check.Outputs]
-    roundings: int = check.THEIR_ROUNDINGS
     detail: Record = field(default_factory=dict)
     capture: Callable[[Callable[[], Any]], Captured] | None = None
     retry: Callable[[], bool] = lambda: False
@@ -110,38 +89,30 @@ class Bench:
     def __init__(self, case: Case, device: Any, plan_seconds: float = 6.0, end: float = math.inf) -> None:
         self.case, self.device, self.plan_seconds, self.end = case, device, plan_seconds, end
         self.cleanup = ExitStack()
-        self.module = ops.module(case.op)
-        self.tensors = self.module.tensors(case)
+        self.operation = ops.of(case)
+        self.tensors = self.operation.tensors(case)
+        size = sum(t.nbytes for t in self.tensors.values())
         # Opponents may need as much again for outputs of their own and for workspace.
-        fitting = max(1, int(0.3 * device.free_bytes() // max(1, self.tensors.resident_bytes)))
-        count = min(fitting, timing.sets_for(self.tensors.resident_bytes, device.cache_bytes))
-        self.sets = [self._arrays(i) for i in range(count)]
+        fitting = max(1, int(0.3 * device.free_bytes() // size))
+        count = min(fitting, timing.sets_for(size, device.cache_bytes))
+        self.sets = [{n: device.empty(t.shape, t.dtype) for n, t in self.tensors.items()} for _ in range(count)]
+        for i in range(count):
+            self._fill(i)
 
-    def _arrays(self, index: int) -> Arrays:
-        made = {name: self.device.empty(t.shape, t.dtype) for name, t in self.tensors.all().items()}
-        arrays = Arrays(self.device, made)
-        self._fill(arrays, index)
-        return arrays
-
-    def _fill(self, arrays: Arrays, index: int) -> None:
-        for name, tensor in {**self.tensors.inputs, **self.tensors.updated}.items():
-            self.device.fill(arrays[name], name, tensor, index)
+    def _fill(self, index: int) -> None:
+        for name, tensor in of_role(self.tensors, "input", "updated").items():
+            self.device.fill(self.sets[index][name], name, tensor, index)
 
     def begin(self) -> None:
         """Set 0 as it was at first, its outputs poisoned."""
-        self._fill(self.sets[0], 0)
-        for name in self.tensors.outputs:
+        self._fill(0)
+        for name in of_role(self.tensors, "output"):
             self.device.poison(self.sets[0][name])
 
-    def download(self) -> check.Outputs:
-        """Host copies of what set 0's outputs and updated tensors hold."""
-        names = [*self.tensors.outputs, *self.tensors.updated]
-        return {name: self.device.download(self.sets[0][name]) for name in names}
-
-    def samples(self) -> list[check.Sample]:
-        """What some elements of set 0's outputs should be."""
-        rng = np.random.default_rng(7)
-        return list(self.module.samples(self.case, values_of(self.tensors), rng))
+    def download(self, **other: Any) -> check.Outputs:
+        """Host copies of what set 0's outputs and updated tensors hold, or of some others under their names."""
+        arrays = other or {name: self.sets[0][name] for name in of_role(self.tensors, "output", "updated")}
+        return {name: self.device.download(array) for name, array in arrays.items()}
 
 
 def ours(case: Case) -> Contender:
@@ -149,12 +120,11 @@ def ours(case: Case) -> Contender:
 
     def prepare(bench: Bench) -> Prepared:
         for arrays in bench.sets:
-            bench.module.prepare(case, arrays)
+            bench.operation.prepare(case, arrays, bench.device.upload, {})
         detail: Record = {}
         with contextlib.suppress(Exception):  # the choice is for the record; the operation makes its own
-            detail["launch"] = bench.module.launch(case)
-        run = bench.module.ours
-        return Prepared(lambda i: run(case, bench.sets[i]), bench.download, check.OUR_ROUNDINGS, detail)
+            detail["launch"] = bench.operation.launch(case, bench.device.machine)
+        return Prepared(lambda i: bench.operation.call(case, bench.sets[i]), bench.download, detail)
 
     return Contender(OURS, OURS, prepare)
 
@@ -162,8 +132,8 @@ def ours(case: Case) -> Contender:
 @dataclass
 class _Entry:
     contender: Contender
+    record: Record
     prepared: Prepared | None = None
-    record: Record = field(default_factory=dict)
     cold: timing.Candidate | None = None
     cleanup: ExitStack = field(default_factory=ExitStack)
 
@@ -174,14 +144,14 @@ def measure(
     seconds: float,
     stage: Callable[[str], None] = lambda name: None,
 ) -> Record:
-    """The contenders' times: those that gave right results, the best of each family measured in turn.
+    """The contenders' times: of those that gave right results, the best of each family measured interleaved.
 
     Parameters
     ----------
     bench : Bench
     contenders : list of Contender
     seconds : float
-        For each of the two measurements in turn.
+        For each of the two interleaved measurements.
     stage : callable
         Told which contender is at work, so that another process knows which one took the device with it.
 
@@ -190,76 +160,68 @@ def measure(
     DeviceLost
         A contender's kernel failed and the device with it.
     """
-    samples = bench.samples()
+    wanted = check.expected(bench.case)
     entries = []
     for contender in contenders:
         stage(contender.name)
-        entries.append(_enter(bench, contender, samples))
+        entries.append(_enter(bench, contender, wanted))
     finalists = _finalists(entries)
     for caches in ("cold", "warm"):
         candidates = [_candidate(bench, entry, caches) for entry in finalists]
-        for name, times in timing.in_turn(bench.device, candidates, seconds).items():
-            next(e for e in finalists if e.contender.name == name).record[caches] = times.to_json()
+        times = timing.interleaved(bench.device, candidates, seconds)
+        for entry in finalists:
+            entry.record[caches] = times[entry.contender.name]
     for entry in finalists:
-        assert entry.prepared is not None
-        entry.record["kernels"] = _capture(bench, entry.prepared, [0]).kernels()
+        entry.record["kernels"] = _capture(bench, entry, [0]).kernels()
     bench.device.synchronize()
     for entry in entries:
         close(entry.cleanup)
-    return _record(bench, {entry.contender.name: entry.record for entry in entries})
+    case, tensors = bench.case, {name: [list(t.shape), t.dtype] for name, t in bench.tensors.items()}
+    sizes = {"flops": bench.operation.flops(case), "floor_bytes": bench.operation.floor_bytes(case)}
+    made: Record = {"kind": "op", "key": case.key, **asdict(case), **sizes, "tensors": tensors, "sets": len(bench.sets)}
+    return {**made, "contenders": {entry.contender.name: entry.record for entry in entries}}
 
 
-def close(cleanup: ExitStack) -> None:
-    """Give back what a contender opened; its complaints are worth no measurement."""
-    with contextlib.suppress(Exception):
-        cleanup.close()
-
-
-def _enter(bench: Bench, contender: Contender, samples: list[check.Sample]) -> _Entry:
-    entry = _Entry(contender, record={"family": contender.family, "status": "ok"})
+def _enter(bench: Bench, contender: Contender, wanted: dict[str, check.Expected]) -> _Entry:
+    entry = _Entry(contender, {"family": contender.family})
     if bench.device.now() >= bench.end:
         entry.record |= {"status": "left out", "message": "no time was left"}
         return entry
-    bench.cleanup = entry.cleanup
-    try:
-        entry.prepared = prepared = contender.prepare(bench)
-        entry.record["detail"] = prepared.detail
-        if found := wrong(bench, prepared, samples):
-            entry.record |= {"status": "wrong", "message": "; ".join(found)}
-        else:
-            entry.cold = _cold(bench, contender.name, prepared)
-            shortly = timing.quick(bench.device, entry.cold)
-            entry.record["cold"] = {"median": round(1e6 * shortly, 3), "rounds": 5, "shortly": True}
-    except Unavailable as error:
-        entry.record |= {"status": "unavailable", "message": str(error)}
-    except Unsupported as error:
-        entry.record |= {"status": "unsupported", "message": str(error)}
-    except Exception as error:  # whatever a library raises: the others go on
-        message = f"{type(error).__name__}: {error}"[:500]
-        try:
-            bench.device.synchronize()
-        except Exception as lost:
-            raise DeviceLost(contender.name, message) from lost
-        entry.record |= {"status": "failed", "message": message}
-    if entry.record["status"] != "ok":
-        entry.prepared = entry.cold = None
-        close(entry.cleanup)
+
+    def make(cleanup: ExitStack) -> timing.Candidate:
+        bench.cleanup = cleanup
+        entry.prepared = contender.prepare(bench)
+        entry.record["detail"] = entry.prepared.detail
+        if found := wrong(bench, entry.prepared, wanted, contender.family == OURS):
+            raise Wrong("; ".join(found))
+        cold = _cold(bench, entry)
+        entry.record["cold"] = timing.provisional(timing.quick(bench.device, cold))
+        return cold
+
+    entry.cold, status, entry.cleanup = attempt(bench.device, contender.name, make)
+    entry.record |= status
+    if entry.cold is None:
+        entry.prepared = None  # what it held is needed no longer
+        entry.record.pop("cold", None)
     return entry
 
 
-def wrong(bench: Bench, prepared: Prepared, samples: list[check.Sample]) -> list[str]:
+def wrong(bench: Bench, prepared: Prepared, wanted: dict[str, check.Expected], ours: bool) -> list[str]:
     """What is wrong with a contender's results, once it has no other algorithm to turn to."""
     while True:
         bench.begin()
         prepared.run(0)
         bench.device.synchronize()
-        found = check.problems(prepared.outputs(), samples, prepared.roundings)
+        found = check.problems(prepared.outputs(), wanted, ours)
         if not found or not prepared.retry():
             return found
         prepared.detail.setdefault("rejected", []).append("; ".join(found)[:200])
 
 
-def _capture(bench: Bench, prepared: Prepared, indices: list[int]) -> Captured:
+def _capture(bench: Bench, entry: _Entry, indices: list[int]) -> Captured:
+    prepared = entry.prepared
+    assert prepared is not None
+
     def enqueue() -> None:
         for index in indices:
             prepared.run(index)
@@ -268,43 +230,25 @@ def _capture(bench: Bench, prepared: Prepared, indices: list[int]) -> Captured:
     return captured
 
 
-def _cold(bench: Bench, name: str, prepared: Prepared) -> timing.Candidate:
-    """All sets in turn, often enough that a replay takes long."""
-    sets = list(range(len(bench.sets)))
-    candidate = timing.Candidate(name, _capture(bench, prepared, sets).replay, len(sets))
+def _cold(bench: Bench, entry: _Entry) -> timing.Candidate:
+    """All sets one after the other, often enough that a replay takes long."""
+    name, sets = entry.contender.name, list(range(len(bench.sets)))
+    candidate = timing.Candidate(name, _capture(bench, entry, sets).replay, len(sets))
     calls = timing.calls_for(timing.quick(bench.device, candidate, 3), len(sets))
     if calls > len(sets):
-        candidate = timing.Candidate(name, _capture(bench, prepared, sets * (calls // len(sets))).replay, calls)
+        candidate = timing.Candidate(name, _capture(bench, entry, sets * (calls // len(sets))).replay, calls)
     return candidate
 
 
 def _candidate(bench: Bench, entry: _Entry, caches: str) -> timing.Candidate:
-    assert entry.prepared is not None
     assert entry.cold is not None
     if caches == "cold":
         return entry.cold
     calls = max(8, entry.cold.calls)
-    return timing.Candidate(entry.contender.name, _capture(bench, entry.prepared, [0] * calls).replay, calls)
+    return timing.Candidate(entry.contender.name, _capture(bench, entry, [0] * calls).replay, calls)
 
 
 def _finalists(entries: list[_Entry]) -> list[_Entry]:
-    timed = [e for e in entries if e.cold is not None]
-    chosen = []
-    for family in dict.fromkeys(e.contender.family for e in timed):
-        members = sorted((e for e in timed if e.contender.family == family), key=lambda e: e.record["cold"]["median"])
-        chosen += members[:FINALISTS]
-    return chosen
-
-
-def _record(bench: Bench, contenders: Record) -> Record:
-    case, tensors = bench.case, bench.tensors
-    return {
-        "kind": "op",
-        "key": case.key,
-        **asdict(case),
-        "flops": bench.module.flops(case),
-        "floor_bytes": tensors.floor_bytes,
-        "tensors": as_json(tensors.all()),
-        "sets": len(bench.sets),
-        "contenders": contenders,
-    }
+    timed = sorted((e for e in entries if e.cold is not None), key=lambda e: float(e.record["cold"]["median"]))
+    families = dict.fromkeys(e.contender.family for e in entries)
+    return [e for f in families for e in [e for e in timed if e.contender.family == f][:FINALISTS]]

@@ -11,11 +11,13 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, TextIO
 
-from . import ceilings, machine, steps, towers
-from .bench import Bench, DeviceLost, measure
+from . import machine, roofline, steps, towers
+from .bench import Bench, measure
 from .cases import Case
+from .contest import DeviceLost, message_of
 from .device import Device, NoDevice
 from .results import Record
 
@@ -40,8 +42,8 @@ def do(job: Record, device: Any, send: Send) -> Record:
     excluded, shared = job.get("excluded", []), job.get("shared", {})
     end = device.now() + job.get("left", math.inf)
     if kind == "ceilings":
-        found, detail = ceilings.measure(device)
-        return {"kind": "ceilings", "key": job["key"], "ceilings": found.to_json(), "detail": detail}
+        found, detail = roofline.measure(device)
+        return {"kind": "ceilings", "key": job["key"], "ceilings": asdict(found), "detail": detail}
     if kind == "step":
         return steps.measure(device, options, shared, STEP_SECONDS, excluded, stage, end)
     if kind == "towers":
@@ -69,7 +71,7 @@ def serve(jobs: TextIO, send: Send, device: Any, read: Callable[[], dict[str, fl
             send({"lost": lost.contender, "message": lost.reason})
             return LOST
         except Exception as error:  # this job alone failed, if the device still answers
-            message = f"{type(error).__name__}: {error}"[:500]
+            message = message_of(error)
             try:
                 device.synchronize()
             except Exception:
@@ -90,7 +92,7 @@ def main() -> int:
 
     try:
         device = Device()
-        send({"machine": machine.describe(device)})
+        send({"machine": {**machine.describe(device), **device.machine}})
     except NoDevice as error:
         send({"no_device": str(error)})
         return NO_DEVICE

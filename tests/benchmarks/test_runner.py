@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from benchmarks import run_all
 from benchmarks.harness import results, runner
-from benchmarks.harness.bench import DeviceLost
-from benchmarks.harness.runner import Failed, Lost, NoDevice, OutOfTime, Process, run
+from benchmarks.harness.contest import DeviceLost
+from benchmarks.harness.runner import Failed, Lost, NoDevice, OutOfTime, Process, Run
 from benchmarks.harness.schedule import Budget, Job, jobs, matching, step_job
 from benchmarks.harness.worker import LOST, serve
 
@@ -28,6 +28,10 @@ CEILINGS = {"source": "s", "bandwidth": 1e12, "flops": {"bfloat16": 1e14}, "laun
 def record(key: str, status: str = "ok", **fields: Any) -> results.Record:
     ours = {"family": "ours", "status": status, "cold": {"median": 5.0}, **fields}
     return {"kind": "op", "key": key, "contenders": {"ours": ours}}
+
+
+def by_key(result: results.Record) -> dict[str, results.Record]:
+    return {record["key"]: record for record in result["measurements"]}
 
 
 class FakeWorker:
@@ -63,7 +67,8 @@ def go(
         results.check(result)
         saved.append(json.loads(json.dumps(result)))
 
-    result = run(JOBS, Budget(minutes, now), start, results.new({}), save, said.append)
+    result = results.new({})
+    Run(Budget(minutes, now), start, result, save, said.append).all(JOBS)
     return result, workers, saved, said
 
 
@@ -121,9 +126,9 @@ def test_a_contender_that_takes_the_device_with_it_is_left_out_of_the_next_try()
     assert workers[0].stopped
     assert [job["key"] for job in workers[1].asked] == KEYS[1:]
     assert workers[1].asked[0]["excluded"] == ["ours"]
-    lost = results.by_key(result)[KEYS[1]]["contenders"]["ours"]
+    lost = by_key(result)[KEYS[1]]["contenders"]["ours"]
     assert (lost["status"], lost["message"]) == ("failed", "illegal address")
-    assert results.by_key(result)[KEYS[2]]["contenders"]["ours"]["status"] == "ok"
+    assert by_key(result)[KEYS[2]]["contenders"]["ours"]["status"] == "ok"
     assert any("took the device with it" in note for note in result["notes"])
 
 
@@ -177,7 +182,8 @@ def test_plans_and_settings_are_handed_on() -> None:
         return {"kind": "step", "key": job["key"], "mode": "training", "contenders": {}, "settings": settings}
 
     worker = FakeWorker(answer)
-    run([conv, search, later], Budget(60, lambda: 0.0), lambda: worker, results.new({}), lambda r: None, lambda s: None)
+    budget = Budget(60, lambda: 0.0)
+    Run(budget, lambda: worker, results.new({}), lambda r: None, lambda s: None).all([conv, search, later])
     assert worker.asked[1]["shared"]["plans"] == {conv.key: ["a call a group", "eng7"]}
     assert worker.asked[2]["shared"]["settings"] == {"training": [{"weights": "pure"}]}
 
@@ -190,7 +196,7 @@ def test_the_worker_that_ran_under_the_profiler_is_replaced() -> None:
         return workers[-1]
 
     two = [Job("towers", "towers/128/bfloat16"), Job("op", KEYS[0])]
-    run(two, Budget(60, lambda: 0.0), start, results.new({}), lambda r: None, lambda s: None)
+    Run(Budget(60, lambda: 0.0), start, results.new({}), lambda r: None, lambda s: None).all(two)
     assert [len(w.asked) for w in workers] == [1, 1]
 
 
