@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, the folder of the script is there, not the one above it
     sys.path.insert(0, str(ROOT))
 
-from benchmarks.harness import dry_run, results, runner, schedule, self_check, table, worker  # noqa: E402
+from benchmarks.harness import dry_run, results, runner, schedule, self_check, table  # noqa: E402
 from benchmarks.harness.roofline import NOMINAL, Ceilings  # noqa: E402
 
 WRONG, NO_GPU, NOT_INSTALLED = 1, 2, 3
@@ -37,15 +37,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--dry-run", action="store_true", help="print what would be measured; needs no GPU")
     made.add_argument("--ceilings", type=Path, metavar="FILE", help="for --dry-run: a result whose ceilings to take")
     made.add_argument("--self-check", action="store_true", help="check the PyTorch network against ours on the CPU")
-    made.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit code."""
     options = parser().parse_args(arguments)
-    if options.worker:
-        return worker.main()
     if options.self_check:
         return self_check.main()
     jobs = schedule.matching(schedule.jobs(), options.only)

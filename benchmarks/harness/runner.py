@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import queue
-import subprocess
-import sys
-import threading
+import multiprocessing
 import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import asdict
+from multiprocessing.connection import Connection
 from typing import Any
 
-from . import results
+from . import results, worker
 from .cases import Case
 from .results import Record
 from .roofline import Ceilings
 from .schedule import Budget, Job
 
-ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3  # each without the contender that took the device with it
 _START_SECONDS = 120.0
 # The worker begins nothing in the last seconds: by then it has finished what it was at, or loses it.
@@ -47,7 +42,12 @@ class Failed(Exception):
 
 
 class Process:
-    """A worker in a process of its own.
+    """A worker in a process of its own, begun anew and not forked: CUDA would not survive that.
+
+    Parameters
+    ----------
+    main : callable
+        What runs in it, from its end of a pipe.
 
     Raises
     ------
@@ -55,34 +55,28 @@ class Process:
         There is no usable GPU.
     """
 
-    def __init__(self, command: list[str] | None = None) -> None:
-        command = command or [sys.executable, str(ROOT / "benchmarks" / "run_all.py"), "--worker"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.messages: queue.Queue[Record | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+    def __init__(self, main: Callable[[Connection], Any] = worker.main) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=main, args=(other,), daemon=True)
+        self.process.start()
+        other.close()  # so that the end of the process is the end of the pipe
         first = self._message("", _START_SECONDS)
         if "no_device" in first:
             self.stop()
             raise NoDevice(first["no_device"])
         self.machine: Record = first["machine"]
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with contextlib.suppress(json.JSONDecodeError):
-                self.messages.put(json.loads(line))
-        self.messages.put(None)
-
     def _message(self, stage: str, seconds: float) -> Record:
-        try:
-            message = self.messages.get(timeout=seconds)
-        except queue.Empty:
-            self.process.kill()  # what hangs does not read its input either
+        if not self.pipe.poll(seconds):
+            self.process.kill()
             self.stop()
-            raise Lost(stage, f"no answer within {seconds:.0f} s") from None
-        if message is None:
-            raise Lost(stage, f"the process ended with code {self.process.wait()}")
-        return message
+            raise Lost(stage, f"no answer within {seconds:.0f} s")
+        try:
+            return dict(self.pipe.recv())
+        except (EOFError, ConnectionError):
+            self.process.join()
+            raise Lost(stage, f"the process ended with code {self.process.exitcode}") from None
 
     def do(self, job: Record, silence: float, left: float) -> Record:
         """The record of a job; `silence` is the longest that is waited through, `left` the time for all of it.
@@ -91,17 +85,14 @@ class Process:
         ------
         Lost, OutOfTime, Failed
         """
-        assert self.process.stdin is not None
         stage, end = "", time.monotonic() + left
         try:
-            self.process.stdin.write(json.dumps(job) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError as error:
+            self.pipe.send(job)
+        except OSError as error:
             raise Lost(stage, "the process is gone") from error
         while True:
-            rest = end - time.monotonic()
             try:
-                message = self._message(stage, max(0.0, min(silence, rest)))
+                message = self._message(stage, max(0.0, min(silence, end - time.monotonic())))
             except Lost as error:
                 if time.monotonic() >= end:
                     raise OutOfTime from error
@@ -117,14 +108,10 @@ class Process:
 
     def stop(self) -> None:
         """End the process, by force if it does not answer."""
-        with contextlib.suppress(OSError):
-            if self.process.stdin is not None:
-                self.process.stdin.close()
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.pipe.close()
+        self.process.join(timeout=5)
+        self.process.kill()
+        self.process.join()
 
 
 class Run:
@@ -200,7 +187,7 @@ class Run:
                     self.worker = self.start()
                     self.result["machine"] = self.result["machine"] or self.worker.machine
                 left = max(0.0, self.budget.left - _LAST_SECONDS)
-                whole = {**job.to_json(), **self.order, "excluded": list(lost), "left": left}
+                whole = {**asdict(job), **self.order, "excluded": list(lost), "left": left}
                 return dict(self.worker.do(whole, 2 * job.seconds + 60, self.budget.left))
             except Failed as error:
                 self.result["failed"].append(f"{job.key}: {error}")

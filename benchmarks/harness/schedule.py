@@ -32,10 +32,6 @@ class Job:
     options: dict[str, Any] = field(default_factory=dict)
     seconds: float = 10.0
 
-    def to_json(self) -> dict[str, Any]:
-        """For the worker process."""
-        return {"kind": self.kind, "key": self.key, "options": self.options}
-
 
 def _op(case: Case) -> Job:
     return Job("op", case.key, seconds=1.0 + sum(contender.seconds for contender in opponents.contenders(case)))

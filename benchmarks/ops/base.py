@@ -75,6 +75,10 @@ class Operation:
         """Of a product the depth of its sums, the sums of the squares of what they add, and what they are scaled by."""
         raise NotImplementedError
 
+    def partial_sums(self, case: Case, a: Arrays) -> dict[str, Array]:
+        """How large what an opponent rounds on the way may be, where the outputs of the part in `a` may be less."""
+        return {}
+
     def decided(self, case: Case, a: Arrays, tolerance: float) -> dict[str, Array]:
         """Where an output does not depend on which of nearly equal numbers is taken for the larger."""
         return {}

@@ -314,7 +314,7 @@ def test_every_call_is_one_that_c_takes_and_every_handle_is_given_back(
 
 
 def test_passes_hand_on_what_they_gave(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backward through pool and transposed normalisation: each gets the other's array and what its forward pass left."""
+    """Backward through pool and transposed normalisation: each gets the other's array, and its own of before."""
     fake = FakeCudnn()
     monkeypatch.setattr(library, "load", lambda: fake)
     case = Case("lrn_max_pool", "bprop", "lrn2", 1, "float32")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from benchmarks import run_all
@@ -16,9 +15,10 @@ from benchmarks.harness import results, runner
 from benchmarks.harness.contest import DeviceLost
 from benchmarks.harness.runner import Failed, Lost, NoDevice, OutOfTime, Process, Run
 from benchmarks.harness.schedule import Budget, Job, jobs, matching, step_job
-from benchmarks.harness.worker import LOST, serve
+from benchmarks.harness.worker import serve
 
 from .fakes import FakeDevice
+from .pretender import pretend
 
 KEYS = ["softmax_cross_entropy.fprop/logits/1/float32", "linear.fprop/fc8/1/float32", "linear.dgrad/fc8/1/float32"]
 JOBS = [Job("ceilings", "ceilings"), *(Job("op", key) for key in KEYS)]
@@ -203,7 +203,7 @@ def test_the_worker_that_ran_under_the_profiler_is_replaced() -> None:
 # -- the worker's own loop
 
 
-def serve_jobs(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> tuple[int, list[Any]]:
+def serve_jobs(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> list[Any]:
     def do(job: results.Record, device_: Any, send: Any) -> results.Record:
         send({"stage": "ours"})
         answer = answers[job["key"]]
@@ -212,14 +212,14 @@ def serve_jobs(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, answers: dic
         return dict(answer)
 
     monkeypatch.setattr("benchmarks.harness.worker.do", do)
-    sent: list[Any] = []
-    return serve([json.dumps({"key": key}) for key in answers], sent.append, device, None), sent  # type: ignore[arg-type]
+    pipe = mock.Mock()
+    pipe.recv.side_effect = [*({"key": key} for key in answers), EOFError]
+    serve(pipe, device, None)
+    return [call.args[0] for call in pipe.send.call_args_list]
 
 
 def test_the_worker_answers_and_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"a": {"key": "a"}, "b": ValueError("no"), "c": {"key": "c"}}
-    code, sent = serve_jobs(FakeDevice(), monkeypatch, answers)
-    assert code == 0
+    sent = serve_jobs(FakeDevice(), monkeypatch, {"a": {"key": "a"}, "b": ValueError("no"), "c": {"key": "c"}})
     assert [next(iter(m)) for m in sent] == ["stage", "record", "stage", "failed", "stage", "record"]
     assert sent[3] == {"failed": "ValueError: no"}
     assert sent[1]["record"]["clocks"] == {}
@@ -227,45 +227,28 @@ def test_the_worker_answers_and_goes_on_after_a_failure(monkeypatch: pytest.Monk
 
 def test_the_worker_ends_when_the_device_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"a": DeviceLost("cuDNN", "illegal address"), "b": {"key": "b"}}
-    code, sent = serve_jobs(FakeDevice(), monkeypatch, answers)
-    assert code == LOST
-    assert sent[-1] == {"lost": "cuDNN", "message": "illegal address"}
+    sent = serve_jobs(FakeDevice(), monkeypatch, answers)
+    assert sent[1:] == [{"lost": "cuDNN", "message": "illegal address"}]
     device = FakeDevice()
     device.lost = True
-    assert serve_jobs(device, monkeypatch, {"a": RuntimeError("x")})[0] == LOST
+    assert serve_jobs(device, monkeypatch, {"a": RuntimeError("x"), "b": {}})[1:] == [
+        {"lost": "", "message": "RuntimeError: x"}
+    ]
 
 
 # -- a real process that pretends
 
-PRETENDER = """
-import json, os, sys, time
-print(json.dumps({"machine": {"gpu": "pretended"}}), flush=True)
-print("a library prints this", flush=True)
-for line in sys.stdin:
-    job = json.loads(line)
-    print(json.dumps({"stage": "cuDNN"}), flush=True)
-    if job["key"] == "die":
-        os._exit(9)
-    if job["key"] == "hang":
-        time.sleep(60)
-    print(json.dumps({"record": {"key": job["key"]}}), flush=True)
-"""
-
 
 @pytest.fixture
-def process(tmp_path: Path) -> Any:
-    (tmp_path / "pretender.py").write_text(textwrap.dedent(PRETENDER))
-    made = Process([sys.executable, str(tmp_path / "pretender.py")])
+def process() -> Any:
+    made = Process(pretend)
     yield made
     made.stop()
 
 
-def test_a_process_answers(process: Process) -> None:
+def test_a_process_answers_and_one_that_dies_says_who_was_at_work(process: Process) -> None:
     assert process.machine == {"gpu": "pretended"}
     assert process.do({"key": "x"}, 20.0, 20.0) == {"key": "x"}
-
-
-def test_a_process_that_dies_says_who_was_at_work(process: Process) -> None:
     with pytest.raises(Lost) as lost:
         process.do({"key": "die"}, 20.0, 20.0)
     assert lost.value.stage == "cuDNN"
@@ -280,7 +263,7 @@ def test_a_process_that_dies_says_who_was_at_work(process: Process) -> None:
 def test_a_process_that_hangs_is_ended(process: Process, silence: float, left: float, error: type[Exception]) -> None:
     with pytest.raises(error):
         process.do({"key": "hang"}, silence, left)
-    assert process.process.poll() is not None
+    assert not process.process.is_alive()
 
 
 # -- the command
