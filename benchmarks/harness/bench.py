@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,9 +13,10 @@ from typing import Any
 from .. import ops
 from . import check, timing
 from .cases import Case, of_role
-from .contest import Wrong, attempt, close
+from .contest import Contest, Wrong
 from .device import Captured
 from .results import OURS, Record
+from .timing import Candidate
 
 # Of each family so many variants enter the last, long measurement; the others were timed provisionally and lost.
 FINALISTS = 2
@@ -22,48 +24,24 @@ FINALISTS = 2
 
 @dataclass
 class Prepared:
-    """A contender that can run.
-
-    Attributes
-    ----------
-    run : callable
-        Enqueues one call on arrays of the set with this number, on the current stream.
-    outputs : callable
-        Host copies of set 0's outputs, by name and of the case's shapes.
-    detail : dict
-        What to keep in the results: the engine, the workspace, what was tried.
-    capture : callable, optional
-        From a function to a `Captured` graph of all it enqueues; the device's own by default.
-    retry : callable
-        Turns to another algorithm after wrong results; False where there is none.
-    """
+    """A contender that can run, on the arrays of the set with a number and on the current stream."""
 
     run: Callable[[int], Any]
-    outputs: Callable[[], check.Outputs]
-    detail: Record = field(default_factory=dict)
-    capture: Callable[[Callable[[], Any]], Captured] | None = None
-    retry: Callable[[], bool] = lambda: False
+    outputs: Callable[[], check.Outputs]  # host copies of set 0's, of the case's shapes
+    detail: Record = field(default_factory=dict)  # for the results: the engine, the workspace, what was tried
+    capture: Callable[[Callable[[], Any]], Captured] | None = None  # where the device's own is not to be used
+    retry: Callable[[], bool] = lambda: False  # turns to another algorithm after wrong results, if there is one
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do an operation.
+    """One way to do an operation; `seconds` are what it is expected to take, for the time budget.
 
-    Attributes
-    ----------
-    name : str
-        In results.
-    family : str
-        ``ours``, ``library`` or ``torch``.
-    prepare : callable
-        From the bench to what runs on its arrays; what it opens it leaves to the bench's `cleanup`. Raises
-        `Unavailable` or `Unsupported`.
-    seconds : float
-        What it is expected to take, for the time budget.
+    `prepare` may raise `Unavailable` or `Unsupported`, and leaves what it opens to the bench's `cleanup`.
     """
 
     name: str
-    family: str
+    family: str  # "ours", "library" or "torch"
     prepare: Callable[[Bench], Prepared]
     seconds: float = 1.0
 
@@ -71,19 +49,8 @@ class Contender:
 class Bench:
     """Arrays of a case on the device, in several sets that together are larger than the cache.
 
-    Parameters
-    ----------
-    case : Case
-    device : Device
-    plan_seconds : float
-        How long a search through a library's algorithms may take.
-    end : float
-        By the device's clock of the host, when no contender may be begun any more.
-
-    Attributes
-    ----------
-    cleanup : ExitStack
-        Of the contender at work: closed when it has failed, or else when all have been timed.
+    A search through a library's algorithms may take `plan_seconds`; after `end`, by the device's clock of the host, no
+    contender is begun. `cleanup` is that of the contender at work.
     """
 
     def __init__(self, case: Case, device: Any, plan_seconds: float = 6.0, end: float = math.inf) -> None:
@@ -129,15 +96,6 @@ def ours(case: Case) -> Contender:
     return Contender(OURS, OURS, prepare)
 
 
-@dataclass
-class _Entry:
-    contender: Contender
-    record: Record
-    prepared: Prepared | None = None
-    cold: timing.Candidate | None = None
-    cleanup: ExitStack = field(default_factory=ExitStack)
-
-
 def measure(
     bench: Bench,
     contenders: list[Contender],
@@ -146,67 +104,55 @@ def measure(
 ) -> Record:
     """The contenders' times: of those that gave right results, the best of each family measured interleaved.
 
-    Parameters
-    ----------
-    bench : Bench
-    contenders : list of Contender
-    seconds : float
-        For each of the two interleaved measurements.
-    stage : callable
-        Told which contender is at work, so that another process knows which one took the device with it.
+    That takes `seconds` twice; `stage` is told which contender is at work, so that another process knows which one took
+    the device with it.
 
     Raises
     ------
     DeviceLost
         A contender's kernel failed and the device with it.
     """
-    wanted = check.expected(bench.case)
-    entries = []
+    wanted, contest = check.expected(bench.case), Contest(bench.device, stage, end=bench.end)
     for contender in contenders:
-        stage(contender.name)
-        entries.append(_enter(bench, contender, wanted))
-    finalists = _finalists(entries)
-    for caches in ("cold", "warm"):
-        candidates = [_candidate(bench, entry, caches) for entry in finalists]
-        times = timing.interleaved(bench.device, candidates, seconds)
-        for entry in finalists:
-            entry.record[caches] = times[entry.contender.name]
-    for entry in finalists:
-        entry.record["kernels"] = _capture(bench, entry, [0]).kernels()
-    bench.device.synchronize()
-    for entry in entries:
-        close(entry.cleanup)
+        ready = functools.partial(_ready, bench, contender, wanted)
+        contest.enter(contender.name, contender.family, ready)
+    finalists = {name: contest.ready[name] for name in _finalists(contest)}
+    cold = [candidate for _, candidate in finalists.values()]
+    warm = []
+    for name, (prepared, candidate) in finalists.items():
+        calls = max(8, candidate.calls)
+        warm.append(Candidate(name, _replay(bench, prepared, [0] * calls), calls))
+    for caches, candidates in (("cold", cold), ("warm", warm)):
+        for name, times in timing.interleaved(bench.device, candidates, seconds).items():
+            contest.records[name][caches] = times
+    for name, (prepared, _) in finalists.items():
+        contest.records[name]["kernels"] = _capture(bench, prepared, [0]).kernels()
+    contest.leave()
     case, tensors = bench.case, {name: [list(t.shape), t.dtype] for name, t in bench.tensors.items()}
     sizes = {"flops": bench.operation.flops(case), "floor_bytes": bench.operation.floor_bytes(case)}
     made: Record = {"kind": "op", "key": case.key, **asdict(case), **sizes, "tensors": tensors, "sets": len(bench.sets)}
-    return {**made, "contenders": {entry.contender.name: entry.record for entry in entries}}
+    return {**made, "contenders": contest.records}
 
 
-def _enter(bench: Bench, contender: Contender, wanted: dict[str, check.Expected]) -> _Entry:
-    entry = _Entry(contender, {"family": contender.family})
-    if bench.device.now() >= bench.end:
-        entry.record |= {"status": "left out", "message": "no time was left"}
-        return entry
-
-    def make(cleanup: ExitStack) -> timing.Candidate:
-        bench.cleanup = cleanup
-        entry.prepared = contender.prepare(bench)
-        entry.record["detail"] = entry.prepared.detail
-        if found := wrong(bench, entry.prepared, wanted, contender.family == OURS):
-            raise Wrong("; ".join(found))
-        cold = _cold(bench, entry)
-        entry.record["cold"] = timing.provisional(timing.quick(bench.device, cold))
-        return cold
-
-    entry.cold, status, entry.cleanup = attempt(bench.device, contender.name, make)
-    entry.record |= status
-    if entry.cold is None:
-        entry.prepared = None  # what it held is needed no longer
-        entry.record.pop("cold", None)
-    return entry
+def _ready(
+    bench: Bench, contender: Contender, wanted: check.Wanted, record: Record, cleanup: ExitStack
+) -> tuple[Prepared, Candidate]:
+    """A contender that gave right results, and what goes through all sets, often enough that a replay takes long."""
+    bench.cleanup = cleanup
+    prepared = contender.prepare(bench)
+    record["detail"] = prepared.detail
+    if found := wrong(bench, prepared, wanted, contender.family == OURS):
+        raise Wrong("; ".join(found))
+    sets = list(range(len(bench.sets)))
+    cold = Candidate(contender.name, _replay(bench, prepared, sets), len(sets))
+    calls = timing.calls_for(timing.quick(bench.device, cold, 3), len(sets))
+    if calls > len(sets):
+        cold = Candidate(contender.name, _replay(bench, prepared, sets * (calls // len(sets))), calls)
+    record["cold"] = timing.provisional(timing.quick(bench.device, cold))
+    return prepared, cold
 
 
-def wrong(bench: Bench, prepared: Prepared, wanted: dict[str, check.Expected], ours: bool) -> list[str]:
+def wrong(bench: Bench, prepared: Prepared, wanted: check.Wanted, ours: bool) -> list[str]:
     """What is wrong with a contender's results, once it has no other algorithm to turn to."""
     while True:
         bench.begin()
@@ -218,37 +164,15 @@ def wrong(bench: Bench, prepared: Prepared, wanted: dict[str, check.Expected], o
         prepared.detail.setdefault("rejected", []).append("; ".join(found)[:200])
 
 
-def _capture(bench: Bench, entry: _Entry, indices: list[int]) -> Captured:
-    prepared = entry.prepared
-    assert prepared is not None
-
-    def enqueue() -> None:
-        for index in indices:
-            prepared.run(index)
-
-    captured: Captured = (prepared.capture or bench.device.capture)(enqueue)
-    return captured
+def _capture(bench: Bench, prepared: Prepared, indices: list[int]) -> Captured:
+    return (prepared.capture or bench.device.capture)(lambda: [prepared.run(index) for index in indices])
 
 
-def _cold(bench: Bench, entry: _Entry) -> timing.Candidate:
-    """All sets one after the other, often enough that a replay takes long."""
-    name, sets = entry.contender.name, list(range(len(bench.sets)))
-    candidate = timing.Candidate(name, _capture(bench, entry, sets).replay, len(sets))
-    calls = timing.calls_for(timing.quick(bench.device, candidate, 3), len(sets))
-    if calls > len(sets):
-        candidate = timing.Candidate(name, _capture(bench, entry, sets * (calls // len(sets))).replay, calls)
-    return candidate
+def _replay(bench: Bench, prepared: Prepared, indices: list[int]) -> Callable[[], Any]:
+    return _capture(bench, prepared, indices).replay
 
 
-def _candidate(bench: Bench, entry: _Entry, caches: str) -> timing.Candidate:
-    assert entry.cold is not None
-    if caches == "cold":
-        return entry.cold
-    calls = max(8, entry.cold.calls)
-    return timing.Candidate(entry.contender.name, _capture(bench, entry, [0] * calls).replay, calls)
-
-
-def _finalists(entries: list[_Entry]) -> list[_Entry]:
-    timed = sorted((e for e in entries if e.cold is not None), key=lambda e: float(e.record["cold"]["median"]))
-    families = dict.fromkeys(e.contender.family for e in entries)
-    return [e for f in families for e in [e for e in timed if e.contender.family == f][:FINALISTS]]
+def _finalists(contest: Contest) -> list[str]:
+    by_time = sorted(contest.ready, key=lambda name: float(contest.records[name]["cold"]["median"]))
+    families = dict.fromkeys(record["family"] for record in contest.records.values())
+    return [n for f in families for n in [n for n in by_time if contest.records[n]["family"] == f][:FINALISTS]]

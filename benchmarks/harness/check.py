@@ -27,26 +27,19 @@ _NEAR = {"bfloat16": 2.0**-4, "float16": 2.0**-7, "float32": 2.0**-16}
 
 @dataclass(frozen=True)
 class Expected:
-    """What a part of an output should be.
-
-    Attributes
-    ----------
-    at : tuple of index arrays
-    values : float64 array
-    ours, theirs : array or float
-        How far sums may be from the values, beside the result's own rounding: ours, and an opponent's.
-    decided : bool array or True
-        Where a tie does not matter.
-    """
+    """What a part of an output should be."""
 
     at: tuple[Array, ...]
-    values: Array
-    ours: Array | float
-    theirs: Array | float
-    decided: Array | bool
+    values: Array  # float64
+    ours: Array | float  # how far sums may be from the values, beside the result's own rounding
+    theirs: Array | float  # the same of an opponent
+    decided: Array | bool  # where a tie does not matter
 
 
-def expected(case: Case) -> dict[str, Expected]:
+Wanted = dict[str, Expected]
+
+
+def expected(case: Case) -> Wanted:
     """What some of set 0's outputs should be."""
     operation = ops.of(case)
     tensors, part = operation.tensors(case), operation.part(case)
@@ -89,7 +82,7 @@ def unwritten(output: Array) -> int:
     return 0 if output.dtype.kind in "iub" else int(np.count_nonzero(np.isnan(output)))
 
 
-def problems(outputs: Outputs, wanted: dict[str, Expected], ours: bool) -> list[str]:
+def problems(outputs: Outputs, wanted: Wanted, ours: bool) -> list[str]:
     """What is wrong with an implementation's outputs, one sentence each; nothing if all is well.
 
     An output that is not wanted, such as a mask of an opponent's own, needs only be written.

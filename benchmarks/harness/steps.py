@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import math
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,7 @@ from ..opponents import torch_step
 from ..opponents.torch_step import Setting
 from . import timing
 from .cases import CONFIG, DTYPES, PLAN, Case, Tensor, numbers
-from .contest import Wrong, attempt, close
+from .contest import Contest, Make, Wrong, tidy
 from .results import OURS, Record
 
 LEARNING_RATE = 1e-4
@@ -64,26 +61,13 @@ def measure(
     stage: Callable[[str], None] = lambda name: None,
     end: float = math.inf,
 ) -> Record:
-    """All contenders' times of a step at a batch size and precision.
+    """All contenders' times of a step at a batch size and precision, in `options`; `seconds` for the last measurement.
 
-    Parameters
-    ----------
-    device : Device
-    options : dict
-        ``mode`` ("training" or "inference"), ``batch``, ``precision``, ``search``.
-    shared : dict
-        ``settings``: PyTorch's best of an earlier search, by mode; ``plans``: cuDNN's fastest, by case.
-    seconds : float
-        For the interleaved measurement.
-    excluded : list of str
-        Contenders that took the device with them before.
-    stage : callable
-        Told which contender is at work.
-    end : float
-        By the device's clock of the host, when no contender may be begun any more.
+    `shared` holds PyTorch's best ``settings`` of an earlier search, by mode, and cuDNN's fastest ``plans``, by case.
+    After `end`, by the device's clock of the host, no contender is begun.
     """
-    mode, batch, precision = options["mode"], options["batch"], options["precision"]
-    contest = _Contest(device, options, shared, excluded, stage)
+    mode, batch, precision = (options[name] for name in ("mode", "batch", "precision"))
+    contest = _Steps(device, options, shared, excluded, stage)
     contest.enter(OURS, OURS, contest.ours)
     # What is best for training is not far from best for inference: an own search is for who has time for it.
     found = shared.get("settings", {})
@@ -97,88 +81,61 @@ def measure(
     for setting in final:
         if device.now() < end:
             contest.enter_setting(setting)
-    contest.time(seconds)
+    candidates = [timing.Candidate(name, step) for name, step in contest.ready.items()]
+    for name, times in timing.interleaved(device, candidates, seconds).items():
+        rate = round(1e6 * batch / times["median"], 1)
+        host = _host_microseconds(device, contest.ready[name])
+        contest.records[name] |= {"cold": times, "images_per_second": rate, "host_us": host}
+    contest.leave()
+    tidy(device)
     made = {"kind": "step", "key": f"step.{mode}/{batch}/{precision}", "mode": mode, "batch": batch}
     made |= {"precision": precision, "flops": flops(mode, batch), "contenders": contest.records}
     return {**made, "settings": [vars(s) for s in final]}
 
 
-@dataclass
-class _Side:
-    """A contender that is set up: what enqueues a step, and what gives back what it opened."""
-
-    step: Callable[[], Any]
-    cleanup: ExitStack
-
-
-class _Contest:
-    """The contenders of one measurement, and what is known of each."""
+class _Steps(Contest):
+    """The contenders of one measurement; what is ready enqueues a step."""
 
     def __init__(
         self, device: Any, options: Record, shared: Record, excluded: list[str], stage: Callable[[str], None]
     ) -> None:
-        self.device, self.shared, self.excluded, self.stage = device, shared, excluded, stage
+        super().__init__(device, stage, excluded)
+        self.shared = shared
         self.mode, self.batch, self.precision = (options[name] for name in ("mode", "batch", "precision"))
         self.inputs = Inputs(device, self.batch, self.precision)
         self.parameters: Record | None = None  # ours, for the others to begin with
         self.logits: np.ndarray | None = None  # and to agree with
-        self.records: Record = {}
-        self.sides: dict[str, _Side] = {}
 
-    def enter(self, name: str, family: str, make: Callable[[Record, ExitStack], Callable[[], Any]]) -> bool:
-        """Set a contender up; whether it runs. `make` adds to the record what to keep of it."""
-        if name in self.excluded:
-            return False
-        self.stage(name)
+    def enter(self, name: str, family: str, make: Make) -> bool:
+        """Set a contender up; whether it runs a step."""
         tidy(self.device)
         before = self.device.free_bytes()
-        record: Record = {**self.records.get(name, {}), "family": family, "detail": {}}
 
-        def ready(cleanup: ExitStack) -> Callable[[], Any]:
-            step = make(record["detail"], cleanup)
+        def ready(record: Record, cleanup: ExitStack) -> Callable[[], Any]:
+            record["detail"] = {}
+            step: Callable[[], Any] = make(record, cleanup)
             step()
             self.device.synchronize()
+            # Of the whole device, so that every library's caches and workspaces count alike.
+            record["memory_bytes"] = before - self.device.free_bytes()
             return step
 
-        step, status, cleanup = attempt(self.device, name, ready)
-        self.records[name] = record | status
-        if step is not None:
-            # Of the whole device, so that every library's caches and workspaces count alike.
-            self.records[name]["memory_bytes"] = before - self.device.free_bytes()
-            self.sides[name] = _Side(step, cleanup)
-        return step is not None
+        return super().enter(name, family, ready)
 
     def enter_setting(self, setting: Setting) -> bool:
         """Set a configuration of PyTorch up; whether it runs."""
-        return self.enter(setting.name, setting.family, lambda d, cleanup: self.theirs(setting, d, cleanup))
+        return self.enter(setting.name, setting.family, lambda *rest: self.theirs(setting, *rest))
 
     def quickly(self, setting: Setting, end: float) -> float | None:
         """Seconds a step for a search: None where it does not run, or the search has lasted long enough."""
         if self.device.now() > end or not self.enter_setting(setting):
             return None
-        took = timing.quick(self.device, timing.Candidate(setting.name, self.sides[setting.name].step))
+        took = timing.quick(self.device, timing.Candidate(setting.name, self.ready[setting.name]))
         self.records[setting.name]["cold"] = timing.provisional(took)
-        self._close([setting.name])
+        self.leave(setting.name)
         return took
 
-    def time(self, seconds: float) -> None:
-        """All that are set up, interleaved."""
-        candidates = [timing.Candidate(name, side.step) for name, side in self.sides.items()]
-        for name, times in timing.interleaved(self.device, candidates, seconds).items():
-            self.records[name] |= {
-                "cold": times,
-                "images_per_second": round(1e6 * self.batch / times["median"], 1),
-                "host_us": _host_microseconds(self.device, self.sides[name].step),
-            }
-        self._close(list(self.sides))
-
-    def _close(self, names: list[str]) -> None:
-        self.device.synchronize()
-        for name in names:
-            close(self.sides.pop(name).cleanup)
-        tidy(self.device)
-
-    def ours(self, detail: Record, cleanup: ExitStack) -> Callable[[], Any]:
+    def ours(self, record: Record, cleanup: ExitStack) -> Callable[[], Any]:
         """This package's model."""
         import alexnet_cuda
 
@@ -193,16 +150,16 @@ class _Contest:
         step = followed(model, lambda: model.train_step(images, labels, learning_rate=LEARNING_RATE))
         for _ in range(4):  # the first steps run one by one, the later ones are replays of a graph
             result = step()
-        detail["loss"] = float(result.loss)
-        if not np.isfinite(detail["loss"]):
+        record["detail"]["loss"] = float(result.loss)
+        if not np.isfinite(record["detail"]["loss"]):
             raise Wrong(f"our loss is {result.loss}")
         return step
 
-    def theirs(self, setting: Setting, detail: Record, cleanup: ExitStack) -> Callable[[], Any]:
+    def theirs(self, setting: Setting, record: Record, cleanup: ExitStack) -> Callable[[], Any]:
         """PyTorch's network."""
         from ..opponents.torch_tensors import load, tensor
 
-        torch, function = load(self.device), None
+        torch, function, detail = load(self.device), None, record["detail"]
         if setting.convolutions == "cuDNN":
             from ..opponents.cudnn_step import convolution
 
@@ -250,17 +207,6 @@ def followed(model: Any, call: Callable[[], Any]) -> Callable[[], Any]:
         return result
 
     return step
-
-
-def tidy(device: Any) -> None:
-    """Give the memory back that a contender left behind."""
-    gc.collect()  # a network and its compiled functions refer to each other
-    if "torch" in sys.modules:
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    device.release()
 
 
 def _host_microseconds(device: Any, step: Callable[[], Any], repeats: int = 10) -> float:

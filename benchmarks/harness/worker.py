@@ -16,7 +16,7 @@ from .. import opponents
 from . import machine, roofline, steps, towers
 from .bench import Bench, measure
 from .cases import Case
-from .contest import DeviceLost, message_of
+from .contest import DeviceLost, message_of, tidy
 from .device import Device, NoDevice
 from .results import Record
 
@@ -74,7 +74,7 @@ def serve(pipe: Connection, device: Any, read: Callable[[], dict[str, float]] | 
             except Exception:
                 return pipe.send({"lost": "", "message": message_of(error)})
             pipe.send({"failed": message_of(error)})
-        steps.tidy(device)
+        tidy(device)
 
 
 def main(pipe: Connection) -> None:

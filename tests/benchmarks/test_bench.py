@@ -13,8 +13,7 @@ from benchmarks.harness import results
 from benchmarks.harness.bench import Bench, Contender, Prepared, measure
 from benchmarks.harness.cases import Case
 from benchmarks.harness.contest import DeviceLost, Unavailable, Unsupported
-from benchmarks.harness.device import kernel_names
-from benchmarks.harness.timing import Candidate
+from benchmarks.harness.device import Captured, kernel_names
 
 from .fakes import FakeDevice
 
@@ -159,9 +158,14 @@ def test_every_set_has_numbers_of_its_own_and_is_run() -> None:
     assert set(seen) == set(range(len(bench.sets)))
 
 
+def checks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on the CPU takes longer than it may to be timed."""
+    monkeypatch.setattr(bench_module, "_replay", lambda *arguments: lambda: None)
+    monkeypatch.setattr(bench_module, "_capture", lambda *arguments: Captured(lambda: None))
+
+
 def test_updates_in_place_start_anew_for_everyone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_module, "_finalists", lambda entries: [])  # the check is what matters here
-    monkeypatch.setattr(bench_module, "_cold", lambda bench, entry: Candidate("", lambda: None))
+    checks_alone(monkeypatch)
     case, device = Case("linear", "wgrad_sgd", "fc8", 2, "float32"), FakeDevice()
     device.cache_bytes = 1
     ours = bench_module.ours(case)
@@ -185,8 +189,7 @@ def test_updates_in_place_start_anew_for_everyone(monkeypatch: pytest.MonkeyPatc
 )
 def test_what_runs_on_the_cpu_runs_here(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch where it is, on NumPy's arrays; every opponent that is not installed says how to get it."""
-    monkeypatch.setattr(bench_module, "_finalists", lambda entries: [])
-    monkeypatch.setattr(bench_module, "_cold", lambda bench, entry: Candidate("", lambda: None))
+    checks_alone(monkeypatch)
     device = FakeDevice()
     device.cache_bytes = 1
     theirs = [c for c in opponents.contenders(case) if c.family == "torch" and "compiled" not in c.name]

@@ -27,8 +27,8 @@ def run(
     def side(seconds: float) -> Callable[[], None]:
         return lambda: device.spend(seconds)
 
-    monkeypatch.setattr(steps._Contest, "ours", lambda *arguments: side(1e-3))
-    monkeypatch.setattr(steps._Contest, "theirs", lambda self, setting, *rest: side(theirs(setting)))
+    monkeypatch.setattr(steps._Steps, "ours", lambda *arguments: side(1e-3))
+    monkeypatch.setattr(steps._Steps, "theirs", lambda self, setting, *rest: side(theirs(setting)))
     arguments = {"shared": {}, "excluded": [], **more}
     record = steps.measure(device, {**OPTIONS, **(options or {})}, seconds=0.0, stage=stages.append, **arguments)
     results.check({**results.new({}), "measurements": [record]})
@@ -114,7 +114,7 @@ def test_a_lost_device_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
         device.lost = True
         raise RuntimeError("illegal address")
 
-    monkeypatch.setattr(steps._Contest, "ours", fault)
+    monkeypatch.setattr(steps._Steps, "ours", fault)
     with pytest.raises(DeviceLost) as lost:
         steps.measure(device, OPTIONS, {}, 0.0, [])
     assert lost.value.contender == "ours"
