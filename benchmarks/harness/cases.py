@@ -59,13 +59,7 @@ class Case:
 
     @classmethod
     def from_key(cls, key: str) -> Case:
-        """The case of a `key`.
-
-        Raises
-        ------
-        ValueError
-            Text that is no key.
-        """
+        """The case of a `key`; ValueError where the text is none."""
         try:
             name, layer, batch, precision = key.split("/")
             op, direction = name.split(".")
@@ -76,31 +70,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a case.
+    """A tensor of a case. Its random numbers are standard normal times ``2 ** scale``, which changes no rounding."""
 
-    Attributes
-    ----------
-    axes : str
-        A letter for each extent, so that tensors of a case are cut alike; ``c`` is C within a group.
-    shape : tuple of int
-    dtype : str
-    role : {"input", "output", "updated", "kept"}
-        "updated" is read and written in place, "kept" written by a preparation and read by the operation.
-    scale : int
-        Random values are standard normal times ``2 ** scale``: a power of two changes no rounding.
-    rounded : str
-        Precision that float32 values are rounded to, so that whoever multiplies or keeps them in it loses nothing.
-    needed : int, optional
-        Bytes that any implementation must move, where these are not those of the tensor.
-    """
-
-    axes: str
+    axes: str  # a letter for each extent, so that tensors of a case are cut alike; "c" is C within a group
     shape: tuple[int, ...]
     dtype: str
-    role: str = "input"
+    role: str = "input"  # "output"; "updated": read and written; "kept": a preparation's result that is read
     scale: int = 0
-    rounded: str = ""
-    needed: int | None = None
+    rounded: str = ""  # precision that float32 values are rounded to, so that whoever multiplies in it loses nothing
+    needed: int | None = None  # bytes that any implementation must move, where these are not those of the tensor
 
     @property
     def nbytes(self) -> int:

@@ -43,13 +43,7 @@ def kernel_names(dot: str) -> list[str]:
 
 
 class Device:
-    """The first CUDA device.
-
-    Raises
-    ------
-    NoDevice
-        CuPy is missing, or finds no GPU.
-    """
+    """The first CUDA device; `NoDevice` where CuPy is missing, or finds no GPU."""
 
     def __init__(self) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +90,12 @@ def _positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
 
 
-def best(record: Record, family: str, counts: Callable[[str, Record], bool] = lambda *_: True) -> Best | None:
-    """Name and microseconds of the fastest of a family ("ours", "library", "torch") among those that count."""
+def best(record: Record, family: str) -> Best | None:
+    """Name and microseconds of the fastest of a family: "ours", "library" or "torch"."""
     timed = [
         (name, float(contender["cold"]["median"]))
         for name, contender in record.get("contenders", {}).items()
-        if contender["family"] == family and contender["status"] == "ok" and counts(name, contender)
+        if contender["family"] == family and contender["status"] == "ok"
     ]
     return min(timed, key=lambda pair: pair[1], default=None)
 

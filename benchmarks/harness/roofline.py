@@ -22,24 +22,12 @@ _COPIES, _PRODUCTS, _LAUNCHES = 20, 10, 500
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What a device reaches on its two simplest tasks.
+    """What a device reaches on its two simplest tasks."""
 
-    Attributes
-    ----------
-    source : str
-        Where the numbers come from.
-    bandwidth : float
-        Of a large copy, bytes read plus bytes written, a second.
-    flops : dict
-        Precision to floating-point operations a second of a large matrix product.
-    launch : float
-        Seconds from one small kernel to the next in a CUDA graph.
-    """
-
-    source: str
-    bandwidth: float
-    flops: dict[str, float]
-    launch: float = 0.0
+    source: str  # of the numbers
+    bandwidth: float  # of a large copy, bytes read plus bytes written a second
+    flops: dict[str, float]  # of a large matrix product, floating-point operations a second, by precision
+    launch: float = 0.0  # seconds from one small kernel to the next in a CUDA graph
 
     def __str__(self) -> str:
         rates = ", ".join(f"{name} {rate / 1e12:.0f}" for name, rate in self.flops.items())

@@ -10,7 +10,6 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from . import results, worker
-from .cases import Case
 from .results import Record
 from .roofline import Ceilings
 from .schedule import Budget, Job
@@ -44,15 +43,7 @@ class Failed(Exception):
 class Process:
     """A worker in a process of its own, begun anew and not forked: CUDA would not survive that.
 
-    Parameters
-    ----------
-    main : callable
-        What runs in it, from its end of a pipe.
-
-    Raises
-    ------
-    NoDevice
-        There is no usable GPU.
+    `main` runs in it, from its end of a pipe. Raises `NoDevice` where there is no usable GPU.
     """
 
     def __init__(self, main: Callable[[Connection], Any] = worker.main) -> None:
@@ -81,9 +72,7 @@ class Process:
     def do(self, job: Record, silence: float, left: float) -> Record:
         """The record of a job; `silence` is the longest that is waited through, `left` the time for all of it.
 
-        Raises
-        ------
-        Lost, OutOfTime, Failed
+        Raises `Lost`, `OutOfTime` or `Failed`.
         """
         stage, end = "", time.monotonic() + left
         try:
@@ -117,19 +106,8 @@ class Process:
 class Run:
     """A run through jobs, with as many workers one after the other as it takes.
 
-    Parameters
-    ----------
-    budget : Budget
-    start : callable
-        A new worker: a `Process`, or in tests what has its `machine`, `do` and `stop`.
-    result : dict
-        From `results.new`; what is measured comes into it.
-    save : callable
-        Called with the result after every measurement.
-    say : callable
-        Told in a line what each gave.
-    plan_seconds : float
-        How long a search through a library's algorithms may take.
+    `start` makes a worker, in tests what has the `machine`, `do` and `stop` of a `Process`. What is measured comes into
+    `result`, with which `save` is called after every measurement; `say` is told in a line what each gave.
     """
 
     def __init__(
@@ -147,13 +125,7 @@ class Run:
         self.worker: Any = None
 
     def all(self, jobs: list[Job]) -> None:
-        """Do the jobs in order, each for which there is still time.
-
-        Raises
-        ------
-        NoDevice
-            There is no GPU. Nothing was measured.
-        """
+        """Do the jobs in order, each for which there is still time; `NoDevice` where nothing was measured."""
         left_out = self.result["left_out"]
         try:
             for job in jobs:
@@ -216,19 +188,12 @@ class Run:
         self.result["measurements"].append(record)
         if record.get("settings"):
             self.shared["settings"].setdefault(record["mode"], record["settings"])
-        if job.kind == "op" and Case.from_key(job.key).op == "conv2d":
-            self._keep_plan(record)
-
-    def _keep_plan(self, record: Record) -> None:
-        """Which plan of cuDNN was fastest, for the step that is made of them."""
-
-        def counts(name: str, contender: Record) -> bool:
-            return contender.get("detail", {}).get("api") == "graph" and "padded" not in name
-
-        if (fastest := results.best(record, "library", counts)) is not None:
-            name = fastest[0]
-            variant, engine = name.partition(", ")[2], record["contenders"][name]["detail"]["engine"]
-            self.shared["plans"][record["key"]] = [variant, engine]
+        # Which plan of cuDNN was fastest, for the step that is made of them.
+        plain = {name: c for name, c in record.get("contenders", {}).items() if "padded" not in name}
+        fastest = results.best({"contenders": plain}, "library")
+        if fastest is not None and job.key.startswith("conv2d."):
+            variant, engine = fastest[0].partition(", ")[2], plain[fastest[0]]["detail"]["engine"]
+            self.shared["plans"][job.key] = [variant, engine]
 
 
 def line(job: Job, record: Record | None, lost: dict[str, str]) -> str:

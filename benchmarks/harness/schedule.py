@@ -14,23 +14,12 @@ INFERENCE_BATCHES = (1, 1024, 8, 32, 256, 512, 2048)  # after 128
 
 @dataclass(frozen=True)
 class Job:
-    """One measurement.
+    """One measurement, and the seconds that it is expected to take: it begins only if so many are left."""
 
-    Attributes
-    ----------
-    kind : str
-        ``ceilings``, ``op``, ``step`` or ``towers``.
-    key : str
-        Its name in the results.
-    options : dict
-    seconds : float
-        What it is expected to take: it begins only if so much is left. What takes longer ends with the run.
-    """
-
-    kind: str
-    key: str
+    kind: str  # "ceilings", "op", "step" or "towers"
+    key: str  # its name in the results
     options: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 10.0
+    seconds: float = 10.0  # what takes longer ends with the run
 
 
 def _op(case: Case) -> Job:

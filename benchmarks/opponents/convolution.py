@@ -83,13 +83,7 @@ def variants(case: Case) -> list[Variant]:
 
 
 class Operands:
-    """The arrays that a library's calls read and write, for every set: the case's own, padded copies, 16-bit outputs.
-
-    Parameters
-    ----------
-    bench : Bench
-    variant : Variant
-    """
+    """The arrays that a library's calls read and write, for every set: the case's own, padded, 16-bit outputs."""
 
     def __init__(self, bench: Bench, variant: Variant) -> None:
         self.bench, self.variant = bench, variant

@@ -38,13 +38,7 @@ def product(case: Case) -> tuple[str, str, tuple[int, ...]]:
 
 
 def gemm(precision: str, sizes: tuple[int, ...], second: Any, first: Any, out: Any) -> None:
-    """Enqueue cublasGemmEx on the current stream; sizes are those of `product`.
-
-    Raises
-    ------
-    Unavailable
-        There is no cuBLAS.
-    """
+    """Enqueue cublasGemmEx on the current stream; sizes are those of `product`. Raises `Unavailable`."""
     try:
         import cupy
         from cupy.cuda import runtime

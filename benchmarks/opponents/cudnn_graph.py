@@ -29,13 +29,7 @@ def contenders(case: Case) -> list[Contender]:
 
 
 def load() -> Any:
-    """The package.
-
-    Raises
-    ------
-    Unavailable
-        It is not installed, or finds no libcudnn.
-    """
+    """The package; `Unavailable` where it is not installed, or finds no libcudnn."""
     try:
         import cudnn
     except ImportError as error:
@@ -56,22 +50,10 @@ def nhwc(n: int, c: int, h: int, w: int, pitch: int) -> tuple[list[int], list[in
 
 
 class Graph:
-    """One convolution as cuDNN's graph, with the plans that its heuristics propose.
+    """One convolution as cuDNN's graph, with the plans that its heuristics propose, if any.
 
-    Parameters
-    ----------
-    cudnn : module
-    call : Call
-    direction : {"fprop", "dgrad", "wgrad", "fprop_fused"}
-    precision : str
-        "float32" keeps cuDNN from the tensor cores, "tf32" does not.
-    **target
-        What the plans are for: ``handle=``, or ``device_property=`` where there is no GPU.
-
-    Raises
-    ------
-    Unsupported
-        cuDNN proposes nothing.
+    "float32" keeps cuDNN from the tensor cores, "tf32" does not. The plans are for a `target`: ``handle=``, or
+    ``device_property=`` where there is no GPU. Raises `Unsupported` where nothing is proposed.
     """
 
     def __init__(self, cudnn: Any, call: Call, direction: str, precision: str, **target: Any) -> None:
@@ -162,5 +144,5 @@ def _prepare(bench: Bench, variant: Variant) -> Prepared:
         return Algorithm(plan[1], plan[2], run)
 
     search = Search(bench, (algorithm(plan) for plan in graph.plans()), int(0.5 * bench.device.free_bytes()))
-    search.detail |= {"api": "graph", "modes": list(MODES), "proposed": graph.graph.get_execution_plan_count()}
+    search.detail |= {"modes": list(MODES), "proposed": graph.graph.get_execution_plan_count()}
     return Prepared(search.run, operands.outputs, search.detail, retry=search.retry)

@@ -47,10 +47,7 @@ def convolution(
 ) -> tuple[Callable[..., Any], dict[str, str]]:
     """What takes the place of PyTorch's convolutions in `torch_step.Network` until `cleanup`; the plan of every pass.
 
-    Raises
-    ------
-    Unavailable, Unsupported
-        There is no cuDNN graph API, or it has no plan for a pass.
+    Raises `Unavailable` where there is no cuDNN graph API, `Unsupported` where it has no plan for a pass.
     """
     import torch
 

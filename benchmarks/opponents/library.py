@@ -66,13 +66,7 @@ def candidates() -> list[str]:
 
 @lru_cache(maxsize=1)
 def load() -> ctypes.CDLL:
-    """The library, its functions declared.
-
-    Raises
-    ------
-    Unavailable
-        It is not found, or is none of version 9.
-    """
+    """The library, its functions declared; `Unavailable` where it is not found, or is none of version 9."""
     reasons = []
     for path in candidates():
         try:
@@ -87,13 +81,7 @@ def load() -> ctypes.CDLL:
 
 
 def declare(library: Any) -> None:
-    """Give every function its types, so that ctypes checks each call.
-
-    Raises
-    ------
-    Unavailable
-        The library lacks one.
-    """
+    """Give every function its types, so that ctypes checks each call; `Unavailable` where the library lacks one."""
     for name, arguments in SIGNATURES.items():
         try:
             function = getattr(library, name)
@@ -113,15 +101,7 @@ class Cudnn:
         self.one, self.zero = ctypes.c_float(1.0), ctypes.c_float(0.0)
 
     def __call__(self, name: str, *arguments: Any) -> None:
-        """Call a function.
-
-        Raises
-        ------
-        Unsupported
-            cuDNN will not do this.
-        RuntimeError
-            Any other status.
-        """
+        """Call a function; `Unsupported` where cuDNN will not do this, RuntimeError at any other status."""
         status = getattr(self.library, name)(*arguments)
         if status != SUCCESS:
             text = self.library.cudnnGetErrorString(status)

@@ -34,39 +34,19 @@ class Workspace:
 
 @dataclass
 class Algorithm:
-    """One of a library's ways to do a thing.
+    """One of a library's ways to do a thing."""
 
-    Attributes
-    ----------
-    name : str
-        Engine and settings.
-    workspace : int
-        Bytes.
-    run : callable
-        Enqueues one call on arrays of the set with this number.
-    """
-
-    name: str
-    workspace: int
-    run: Callable[[int], Any]
+    name: str  # engine and settings
+    workspace: int  # bytes
+    run: Callable[[int], Any]  # enqueues one call on arrays of the set with this number
     seconds: float = math.inf
 
 
 class Search:
-    """The algorithm in use: the fastest, or after wrong results the next.
+    """The algorithm in use: the fastest, or after wrong results the next; `Unsupported` where none runs.
 
-    Parameters
-    ----------
-    bench : Bench
-    algorithms : iterable of Algorithm
-        An iterator may build each only when it is asked for it: none is after `bench.plan_seconds` or the bench's end.
-    most_workspace : int
-        Bytes.
-
-    Raises
-    ------
-    Unsupported
-        None of them ran.
+    An iterator may build each only when it is asked for it: none is after `bench.plan_seconds` or the bench's end. None
+    may take more than `most_workspace` bytes.
     """
 
     def __init__(self, bench: Any, algorithms: Iterable[Algorithm], most_workspace: int) -> None:

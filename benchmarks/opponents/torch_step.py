@@ -26,30 +26,14 @@ _SHORT = ("bfloat16", "float16")
 
 @dataclass(frozen=True)
 class Setting:
-    """One configuration.
+    """One configuration."""
 
-    Attributes
-    ----------
-    weights : {"autocast", "pure", "float32"}
-        16-bit precisions: float32 weights under autocast, or everything in 16 bits.
-    run : {"graph", "eager", "reduce-overhead", "max-autotune"}
-        A CUDA graph of the whole step made by hand; nothing of the kind; `torch.compile` in one of its modes.
-    channels : {3, 4, 8}
-        What conv1's input is padded to.
-    groups : {"grouped", "split"}
-        One call of a grouped convolution, or a call a group.
-    norm : {"fused", "library"}
-        Response normalisation as one compiled kernel, or PyTorch's own function.
-    convolutions : {"PyTorch", "cuDNN"}
-        "cuDNN": the plans of its graph API that measured fastest, layer by layer.
-    """
-
-    weights: str = "autocast"
-    run: str = "graph"
-    channels: int = 3
-    groups: str = "grouped"
-    norm: str = "fused"
-    convolutions: str = "PyTorch"
+    weights: str = "autocast"  # or "pure": everything in 16 bits; or "float32"
+    run: str = "graph"  # a CUDA graph of the whole step made by hand; "eager"; or a mode of `torch.compile`
+    channels: int = 3  # that conv1's input is padded to: 4 or 8
+    groups: str = "grouped"  # or "split": a call a group
+    norm: str = "fused"  # one compiled kernel; or "library": PyTorch's own function
+    convolutions: str = "PyTorch"  # or "cuDNN": the plans of its graph API that measured fastest, layer by layer
 
     @property
     def name(self) -> str:
@@ -83,11 +67,7 @@ def _alternatives(setting: Setting, precision: str) -> list[list[Setting]]:
 def search(precision: str, seconds_of: Callable[[Setting], float | None]) -> list[Setting]:
     """Every setting that ran, fastest first: one choice at a time, keeping the better.
 
-    Parameters
-    ----------
-    precision : str
-    seconds_of : callable
-        Seconds a step, or None where the setting does not run or there is no time left to try it.
+    `seconds_of` a setting is None where it does not run or there is no time left to try it.
     """
     best = Setting(weights="autocast" if precision in _SHORT else "float32")
     times = {best: seconds_of(best)}
@@ -132,20 +112,10 @@ def _norm_function(torch: Any) -> Any:
 
 
 class Network:
-    """The network as tensors and a forward function.
+    """The network of a configuration of preset "paper", as tensors and a forward function.
 
-    Parameters
-    ----------
-    config : Config
-        Of preset "paper" in its order of layers; its plan is the network.
-    setting : Setting
-    precision : str
-    device : str
-        "cuda", or "cpu" for the self-check.
-    parameters : mapping, optional
-        This package's, by name; random ones otherwise.
-    convolution : callable, optional
-        Instead of PyTorch's: from a step, x, weight, bias to the activated output, all NCHW in channels_last.
+    `parameters` are this package's, by name; random ones otherwise. A `convolution` in the place of PyTorch's goes from
+    a step, x, weight and bias to the activated output, all NCHW in channels_last.
     """
 
     def __init__(

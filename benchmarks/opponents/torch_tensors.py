@@ -12,13 +12,7 @@ HOW = "PyTorch is not installed: pip install torch"
 
 
 def load(device: Any) -> Any:
-    """PyTorch, which sees the GPU; where the CPU stands in for the device it need not.
-
-    Raises
-    ------
-    Unavailable
-        It is not installed, or is built without CUDA.
-    """
+    """PyTorch; `Unavailable` where it is not installed or sees no GPU, unless the CPU stands in for the device."""
     try:
         import torch
     except ImportError as error:

@@ -17,13 +17,7 @@ OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _
 
 
 def of(case: Case) -> Operation:
-    """The operation of a case.
-
-    Raises
-    ------
-    ValueError
-        One that is not measured.
-    """
+    """The operation of a case; ValueError where it is not measured."""
     if case.op not in OPERATIONS:
         raise ValueError(f"unknown operation {case.op!r}; there are {', '.join(OPERATIONS)}")
     return OPERATIONS[case.op]

@@ -20,16 +20,9 @@ WEIGHT_SCALE, GRADIENT_SCALE = -5, -6
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation; this one has no FLOPs worth counting, multiplies nothing and is checked whole.
+    """An operation; this one has no FLOPs worth counting, multiplies nothing and is checked whole."""
 
-    Attributes
-    ----------
-    name : str
-        Of the module in `alexnet_cuda.ops`.
-    directions, layers : tuple of str
-    """
-
-    name: str
+    name: str  # of the module in `alexnet_cuda.ops`
     directions: tuple[str, ...]
     layers: tuple[str, ...]
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -150,145 +151,76 @@ def test_a_padded_variant_copies_into_zeros_and_out_of_them(direction: str) -> N
     assert operands.addresses()[0][0]["x"] == held["x"].data.ptr
 
 
-class FakeGraph:
-    """cuDNN's graph as cudnn_graph.py uses it."""
-
-    def __init__(self, log: dict[str, Any], **settings: Any) -> None:
-        self.log, self.plans = log, ["eng1", "eng2", "eng3"]
-        log["settings"] = settings
-
-    def tensor(self, **fields: Any) -> str:
-        self.log.setdefault("tensors", {})[fields["name"]] = fields
-        return str(fields["name"])
-
-    def _result(self, operation: str, /, **fields: Any) -> Any:
-        self.log[operation] = fields
-        out = SimpleNamespace(fields={})
-
-        def setter(key: str) -> Any:
-            def put(value: Any) -> Any:
-                out.fields[key] = value
-                return out
-
-            return put
-
-        for key in ("set_output", "set_data_type", "set_dim", "set_stride", "set_uid"):
-            setattr(out, key, setter(key))
-        self.log["result"] = out.fields
-        return out
-
-    def conv_fprop(self, **fields: Any) -> Any:
-        return self._result("conv_fprop", **fields)
-
-    def conv_dgrad(self, **fields: Any) -> Any:
-        return self._result("conv_dgrad", **fields)
-
-    def conv_wgrad(self, **fields: Any) -> Any:
-        return self._result("conv_wgrad", **fields)
-
-    def bias(self, **fields: Any) -> Any:
-        return self._result("bias", **fields)
-
-    def relu(self, **fields: Any) -> Any:
-        return self._result("relu", **fields)
-
-    def validate(self) -> None:
-        pass
-
-    def build_operation_graph(self) -> None:
-        pass
-
-    def create_execution_plans(self, modes: list[str]) -> None:
-        self.log["modes"] = modes
-
-    def deselect_numeric_notes(self, notes: list[str]) -> None:
-        self.log["deselected"] = notes
-
-    def get_execution_plan_count(self) -> int:
-        return len(self.plans)
-
-    def build_plan_at_index(self, index: int) -> None:
-        if index == 1:
-            raise RuntimeError("does not compile")
-
-    def get_plan_name_at_index(self, index: int) -> str:
-        return self.plans[index]
-
-    def get_workspace_size_plan_at_index(self, index: int) -> int:
-        return 100 * index
-
-    def execute_plan_at_index(self, pack: Any, workspace: int, index: int, handle: Any) -> None:
-        self.log["executed"] = (pack, workspace, index, handle)
+@pytest.fixture
+def fake_cudnn() -> Any:
+    """cuDNN's package as cudnn_graph.py uses it, with three plans of which the second does not compile."""
+    fake = mock.Mock(cudnnGraphNotSupportedError=type("NotSupported", (Exception,), {}))
+    fake.data_type = SimpleNamespace(FLOAT="f32", HALF="f16", BFLOAT16="bf16")
+    fake.heur_mode = SimpleNamespace(A="A", B="B", FALLBACK="F")
+    fake.numerical_note = SimpleNamespace(TENSOR_CORE="tensor cores", DOWN_CONVERT_INPUTS="down")
+    graph = fake.pygraph.return_value
+    graph.tensor.side_effect = lambda **fields: fields["name"]
+    graph.get_execution_plan_count.return_value = 3
+    graph.build_plan_at_index.side_effect = [None, RuntimeError("does not compile"), None]
+    graph.get_plan_name_at_index.side_effect = lambda index: f"eng{index}"
+    graph.get_workspace_size_plan_at_index.side_effect = lambda index: 100 * index
+    for operation in (graph.conv_fprop, graph.conv_dgrad, graph.conv_wgrad, graph.relu):
+        result = operation.return_value
+        for name in ("output", "data_type", "dim", "stride", "uid"):
+            getattr(result, f"set_{name}").return_value = result
+    return fake
 
 
-def fake_cudnn(log: dict[str, Any]) -> Any:
-    class NotSupported(Exception):
-        pass
-
-    return SimpleNamespace(
-        data_type=SimpleNamespace(FLOAT="f32", HALF="f16", BFLOAT16="bf16"),
-        heur_mode=SimpleNamespace(A="A", B="B", FALLBACK="F"),
-        numerical_note=SimpleNamespace(TENSOR_CORE="tensor cores", DOWN_CONVERT_INPUTS="down"),
-        cudnnGraphNotSupportedError=NotSupported,
-        pygraph=lambda **settings: FakeGraph(log, **settings),
-    )
+def tensors(graph: Any) -> dict[str, Any]:
+    return {call.kwargs["name"]: call.kwargs for call in graph.tensor.call_args_list}
 
 
 @pytest.mark.parametrize(
-    ("direction", "given", "result", "uid"),
-    [("fprop", ["x", "weight"], "y", 3), ("dgrad", ["dy", "weight"], "dx", 5), ("wgrad", ["x", "dy"], "dweight", 6)],
+    ("direction", "given", "result", "dim"),
+    [
+        ("fprop", ["x", "weight"], "y", [128, 256, 27, 27]),
+        ("dgrad", ["dy", "weight"], "dx", [128, 96, 27, 27]),
+        ("wgrad", ["x", "dy"], "dweight", [256, 48, 5, 5]),
+    ],
 )
-def test_graphs(direction: str, given: list[str], result: str, uid: int) -> None:
-    log: dict[str, Any] = {}
-    case = Case("conv2d", direction, "conv2", 128, "bfloat16")
-    graph = cudnn_graph.Graph(fake_cudnn(log), variants(case)[0].calls[0], direction, "bfloat16", handle="h")
-    assert sorted(log["tensors"]) == sorted(given)
-    assert log["settings"] == {
-        "io_data_type": "bf16",
-        "intermediate_data_type": "f32",
-        "compute_data_type": "f32",
-        "handle": "h",
-    }
-    operation = log[f"conv_{direction}"]
-    assert (operation["padding"], operation["stride"], operation["dilation"]) == ([2, 2], [1, 1], [1, 1])
-    assert log["modes"] == ["A", "B", "F"], "every heuristic mode"
-    assert "deselected" not in log
-    assert log["result"]["set_uid"] == uid
-    shapes = {"y": [128, 256, 27, 27], "dx": [128, 96, 27, 27], "dweight": [256, 48, 5, 5]}
-    assert log["result"]["set_dim"] == shapes[result]
-    assert log["result"]["set_stride"][1] == 1, "channels vary fastest"
-    assert list(graph.plans()) == [(0, "eng1", 0), (2, "eng3", 200)], "what does not compile is passed over"
+def test_graphs(fake_cudnn: Any, direction: str, given: list[str], result: str, dim: list[int]) -> None:
+    call = variants(Case("conv2d", direction, "conv2", 128, "bfloat16"))[0].calls[0]
+    graph = cudnn_graph.Graph(fake_cudnn, call, direction, "bfloat16", handle="h")
+    inner = fake_cudnn.pygraph.return_value
+    types = {"io_data_type": "bf16", "intermediate_data_type": "f32", "compute_data_type": "f32"}
+    fake_cudnn.pygraph.assert_called_once_with(**types, handle="h")
+    assert sorted(tensors(inner)) == sorted(given)
+    operation = getattr(inner, f"conv_{direction}")
+    how = operation.call_args.kwargs
+    assert (how["padding"], how["stride"], how["dilation"]) == ([2, 2], [1, 1], [1, 1])
+    inner.create_execution_plans.assert_called_once_with(["A", "B", "F"])
+    assert not inner.deselect_numeric_notes.called
+    made = operation.return_value
+    made.set_uid.assert_called_once_with(cudnn_graph.UID[result])
+    made.set_dim.assert_called_once_with(dim)
+    assert made.set_stride.call_args.args[0][1] == 1, "channels vary fastest"
+    assert list(graph.plans()) == [(0, "eng0", 0), (2, "eng2", 200)], "what does not compile is passed over"
     graph.run(2, {name: 1000 + i for i, name in enumerate([*given, result])}, 7, "h")
-    pack, workspace, index, handle = log["executed"]
+    pack, *rest = inner.execute_plan_at_index.call_args.args
     assert set(pack) == {cudnn_graph.UID[name] for name in [*given, result]}
-    assert (workspace, index, handle) == (7, 2, "h")
+    assert rest == [7, 2, "h"]
 
 
-def test_fused_graphs_and_exact_arithmetic() -> None:
-    log: dict[str, Any] = {}
-    case = Case("conv2d", "fprop_fused", "conv4", 128, "float32")
-    cudnn_graph.Graph(fake_cudnn(log), variants(case)[1].calls[1], "fprop_fused", "float32", device_property="d")
-    assert log["tensors"]["bias"]["dim"] == [1, 192, 1, 1]
-    assert log["tensors"]["x"]["stride"] == [13 * 13 * 384, 1, 13 * 384, 384], "half of a wider tensor"
-    assert "relu" in log
-    assert log["deselected"] == ["tensor cores", "down"]
-    other: dict[str, Any] = {}
-    cudnn_graph.Graph(fake_cudnn(other), variants(case)[1].calls[1], "fprop_fused", "tf32", handle="h")
-    assert "deselected" not in other
-
-
-def test_a_graph_without_plans_is_unsupported() -> None:
-    log: dict[str, Any] = {}
-    cudnn = fake_cudnn(log)
-
-    class Refusing(FakeGraph):
-        def create_execution_plans(self, modes: list[str]) -> None:
-            raise cudnn.cudnnGraphNotSupportedError("No valid engine configs")
-
-    cudnn.pygraph = lambda **settings: Refusing(log, **settings)
-    call = variants(Case("conv2d", "fprop", "conv3", 1, "float32"))[0].calls[0]
+def test_fused_graphs_and_exact_arithmetic(fake_cudnn: Any) -> None:
+    inner, call = (
+        fake_cudnn.pygraph.return_value,
+        variants(Case("conv2d", "fprop", "conv4", 128, "float32"))[1].calls[1],
+    )
+    cudnn_graph.Graph(fake_cudnn, call, "fprop_fused", "float32", device_property="d")
+    assert tensors(inner)["bias"]["dim"] == [1, 192, 1, 1]
+    assert tensors(inner)["x"]["stride"] == [13 * 13 * 384, 1, 13 * 384, 384], "half of a wider tensor"
+    inner.relu.return_value.set_uid.assert_called_once_with(cudnn_graph.UID["y"])
+    inner.deselect_numeric_notes.assert_called_once_with(["tensor cores", "down"])
+    cudnn_graph.Graph(fake_cudnn, call, "fprop_fused", "tf32", handle="h")
+    inner.deselect_numeric_notes.assert_called_once()
+    inner.create_execution_plans.side_effect = fake_cudnn.cudnnGraphNotSupportedError("No valid engine configs")
     with pytest.raises(Unsupported, match="No valid engine configs"):
-        cudnn_graph.Graph(cudnn, call, "fprop", "float32", handle="h")
+        cudnn_graph.Graph(fake_cudnn, call, "fprop", "float32", handle="h")
 
 
 PASSES = [(op, d, layer) for op, layer in (("lrn", "lrn2"), ("max_pool", "pool5")) for d in ("fprop", "bprop")]
