@@ -17,24 +17,20 @@ from .steps import LEARNING_RATE, Inputs, followed
 Interval = tuple[float, float]
 
 
-def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same stretches of time, none overlapping another."""
-    merged: list[Interval] = []
-    for start, end in sorted(intervals):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
 def overlap(copies: Iterable[Interval], kernels: Iterable[Interval]) -> tuple[float, float]:
-    """How long copies ran, and how much of that some kernel ran too."""
-    busy, total, hidden = union(kernels), 0.0, 0.0
-    for start, end in union(copies):
-        total += end - start
-        hidden += sum(max(0.0, min(end, b) - max(start, a)) for a, b in busy)
+    """How long copies ran, and how much of that some kernel ran too, wherever several ran at once."""
+    steps = sorted((at, which, change) for which, spans in enumerate((copies, kernels)) for at, change in _steps(spans))
+    running, total, hidden, before = [0, 0], 0.0, 0.0, 0.0
+    for at, which, change in steps:
+        total += (at - before) * (running[0] > 0)
+        hidden += (at - before) * (min(running) > 0)
+        running[which] += change
+        before = at
     return total, hidden
+
+
+def _steps(spans: Iterable[Interval]) -> Iterable[tuple[float, int]]:
+    return [step for start, end in spans for step in ((start, 1), (end, -1))]
 
 
 def exchanged_bytes(moved: dict[str, int], dtype: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Choosing the fastest of a library's algorithms: each is timed at once, the best few again inside a CUDA graph."""
+"""Choosing the fastest of a library's algorithms: each is timed in a CUDA graph, where its launch does not count."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from ..harness import timing
 from ..harness.contest import Unsupported
 from ..harness.results import Record
 
-# Timed once more. On the host an algorithm's launch may take as long as a small kernel; a graph's does not.
-_SECOND_ROUND = 6
-# What a search takes beside its limit: the algorithm in hand when that is reached, and the second round.
+# What a search takes beside its limit: the algorithm in hand when that is reached.
 SEARCH_SECONDS = 7.0
 
 
@@ -52,34 +50,25 @@ class Search:
     def __init__(self, bench: Any, algorithms: Iterable[Algorithm], most_workspace: int) -> None:
         self.bench, self.at = bench, 0
         self.detail: Record = {"built": 0, "refused": 0, "failed": 0, "too_large": 0, "out_of_time": False}
-        ran = sorted(self._all(algorithms, most_workspace), key=lambda a: a.seconds)[:_SECOND_ROUND]
-        if not ran:
+        self.algorithms = sorted(self._timed(algorithms, most_workspace), key=lambda a: a.seconds)
+        if not self.algorithms:
             failure = self.detail.get("failure", "all were refused")
             raise Unsupported(f"none of {self.detail['built']} algorithms ran; {failure}")
-        self.algorithms = sorted(self._captured(ran), key=lambda a: a.seconds)
-        if not self.algorithms:
-            raise Unsupported(f"no algorithm can be part of a CUDA graph: {self.detail['not_captured'][0]}")
         self.detail["fastest"] = [[a.name, round(1e6 * a.seconds, 2), a.workspace] for a in self.algorithms[:5]]
         self._note()
 
-    def _every_set(self, algorithm: Algorithm) -> Callable[[], Any]:
-        return lambda: [algorithm.run(i) for i in range(len(self.bench.sets))]
-
-    def _time(self, algorithm: Algorithm, replay: Callable[[], Any], repeats: int) -> None:
-        candidate = timing.Candidate(algorithm.name, replay, len(self.bench.sets))
-        algorithm.seconds = timing.quick(self.bench.device, candidate, repeats)
-
-    def _all(self, algorithms: Iterable[Algorithm], most_workspace: int) -> Iterator[Algorithm]:
-        device = self.bench.device
+    def _timed(self, algorithms: Iterable[Algorithm], most_workspace: int) -> Iterator[Algorithm]:
+        device, sets = self.bench.device, range(len(self.bench.sets))
         end = min(device.now() + self.bench.plan_seconds, self.bench.end)
         for algorithm in algorithms:
             self.detail["built"] += 1
-            if algorithm.workspace > most_workspace:
-                self.detail["too_large"] += 1
-                continue
             try:
-                algorithm.run(0)
-                self._time(algorithm, self._every_set(algorithm), 3)
+                if algorithm.workspace > most_workspace:
+                    self.detail["too_large"] += 1
+                    continue
+                algorithm.run(0)  # its workspace is to outlive this graph
+                captured = device.capture(lambda run=algorithm.run: [run(i) for i in sets])
+                algorithm.seconds = timing.quick(device, timing.Candidate("", captured.replay, len(sets)))
                 yield algorithm
             except Unsupported:
                 self.detail["refused"] += 1
@@ -90,15 +79,6 @@ class Search:
             if device.now() > end:
                 self.detail["out_of_time"] = True
                 return
-
-    def _captured(self, algorithms: list[Algorithm]) -> Iterator[Algorithm]:
-        for algorithm in algorithms:
-            try:
-                self._time(algorithm, self.bench.device.capture(self._every_set(algorithm)).replay, 5)
-                yield algorithm
-            except Exception as error:
-                self.bench.device.synchronize()
-                self.detail.setdefault("not_captured", []).append(f"{algorithm.name}: {error}"[:200])
 
     def _note(self) -> None:
         chosen = self.algorithms[self.at]

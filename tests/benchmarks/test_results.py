@@ -12,7 +12,7 @@ from benchmarks.harness import dry_run, machine, results
 from benchmarks.harness.cases import PLAN, Case
 from benchmarks.harness.roofline import NOMINAL, Ceilings
 from benchmarks.harness.steps import flops, parts
-from benchmarks.harness.towers import overlap, summarize_profile, union
+from benchmarks.harness.towers import overlap, summarize_profile
 
 SYNTHETIC = Path(__file__).with_name("synthetic.json")
 
@@ -173,7 +173,6 @@ def test_the_commit_is_this_one(tmp_path: Path) -> None:
 
 
 def test_overlap() -> None:
-    assert union([(5, 6), (0, 2), (1, 3)]) == [(0, 3), (5, 6)]
     assert overlap([(0, 4), (10, 12)], [(1, 2), (1.5, 3), (11, 20)]) == (6, 3)
     assert overlap([], [(0, 1)]) == (0, 0)
 
