@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 import alexnet_cuda
-from alexnet_cuda.backends.cpu.parallel import num_threads
+from alexnet_cuda.base.parallel import num_threads
 
 Run = Callable[[], Any]
 KINDS = ("inference", "training")

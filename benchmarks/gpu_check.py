@@ -2,11 +2,12 @@
 
     python benchmarks/gpu_check.py [--output FILE.json] [--minutes 10] [--no-build] [--keep FOLDER] [--dry-run]
 
-Needs no network, but what `pip install '.[gpu-check]'` brings; `--dry-run` says what of it is missing and runs nothing.
-In this order: build and installation into a folder of its own; every operation on small shapes against the reference;
-the tests that run on a GPU; training on the digits, also as two towers; the small shapes under compute-sanitizer's four
-tools. Each is a process with a time limit, and the JSON is complete after each. Commit the file: README's table of what
-ran on which GPU is made of it (`python tools/status_table.py`).
+Needs no network, but what `pip install '.[gpu-check]'` installs; `--dry-run` says what is missing and runs nothing.
+In this order: build and installation into a folder of its own; the small set of the operations' tests
+(tests/ops/small.py); all tests that run on a GPU; training on the digits, also as two towers; the small set under
+compute-sanitizer's four tools. Each is a process with a time limit, and the JSON is complete after each: of every
+operation and precision how many tests passed, the largest error as part of its bound, and what failed. Commit the file:
+README's table of what ran on which GPU is made of it (`python tools/status_table.py`).
 
 Exit status: 0 where everything ran and passed, 1 where something failed, ran out of time or could not be run, 2 where
 there is no GPU. Of a dry run, which needs no GPU: 0 where every stage has what it needs, else 1.
@@ -24,16 +25,20 @@ from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 try:
-    from gpu_check_parts import machine, process
-    from gpu_check_parts.process import Done
-    from gpu_check_parts.report import Report
-    from gpu_check_parts.stages import NotRunError, Setup, Stage, Verdict, all_stages
+    from benchmarks.gpu_check_parts import needs, process
+    from benchmarks.gpu_check_parts.needs import NotRunError
+    from benchmarks.gpu_check_parts.process import Done
+    from benchmarks.gpu_check_parts.report import Report
+    from benchmarks.gpu_check_parts.stages import Setup, Stage, Verdict, all_stages
+    from benchmarks.harness import machine
 except ModuleNotFoundError as error:
-    root = Path(__file__).resolve().parents[1]
-    sys.exit(f"{error.name} is missing: {sys.executable} -m pip install '{root}[gpu-check]' brings all that is needed")
+    sys.exit(
+        f"{error.name} is missing: {sys.executable} -m pip install '{ROOT}[gpu-check]' installs all that is needed"
+    )
 
 Runner = Callable[..., Done]
 NO_GPU = (
@@ -50,6 +55,7 @@ def limit_of(stages: Sequence[Stage], number: int, minutes: float, spent: float)
 
 def run_stage(stage: Stage, setup: Setup, report: Report, limit: float, runner: Runner) -> None:
     """Run one stage and record it."""
+    entry = report.stage(stage.name)
     lacking = [name for name in stage.needs if report.stage(name)["status"] != "passed"]
     try:
         if lacking:
@@ -58,19 +64,26 @@ def run_stage(stage: Stage, setup: Setup, report: Report, limit: float, runner: 
             raise NotRunError("no time was left")
         command = stage.command(setup)
     except NotRunError as error:
-        report.not_run(stage, str(error))
+        entry["reason"] = str(error)
+        report.packages += error.packages
         return
-    report.begin(stage, limit)
+    entry.update(status="cut", reason="the check ended in this stage", limit=round(limit, 1))
+    report.write()
     log = setup.work / f"{stage.name.replace(' ', '-')}.log"
-    done = runner(command, setup.child_environment(), limit, machine.ROOT, log)
+    done = runner(command, setup.child_environment(), limit, ROOT, log)
     try:
         verdict = stage.judge(setup, done)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        verdict = Verdict(False, f"what it left cannot be read: {type(error).__name__}: {error}")
-    report.end(stage, done, verdict)
+        verdict = Verdict(False, f"its results cannot be read: {type(error).__name__}: {error}")
+    status, reason = "passed" if verdict.passed else "failed", verdict.reason
+    if done.timed_out:
+        status, reason = "out of time", f"its {limit:.0f} seconds ran out; {reason}".rstrip("; ")
+    entry.update(status=status, reason=reason, seconds=round(done.seconds, 1), **verdict.details)
+    if status != "passed":
+        entry["tail"] = done.tail
 
 
-def check(setup: Setup, stages: Sequence[Stage], report: Report, minutes: float, runner: Runner = process.run) -> int:
+def check(setup: Setup, stages: Sequence[Stage], report: Report, minutes: float, runner: Runner) -> int:
     """Run the stages in turn, the report written before and after each; returns the exit status."""
     report.write()
     for number, stage in enumerate(stages):
@@ -81,29 +94,28 @@ def check(setup: Setup, stages: Sequence[Stage], report: Report, minutes: float,
             report.write()
         entry = report.stage(stage.name)
         print(f"{entry['status']} ({entry.get('seconds', 0):.0f} s) {entry['reason']}".rstrip(), flush=True)
+    print(f"passed: {report.names(True)}; not passed: {report.names(False)}")
+    if report.packages:
+        print(report.data["how_to_fix"])
+    print(f"{'passed' if report.data['passed'] else 'NOT PASSED'}: {report.path}")
     return 0 if report.data["passed"] else 1
-
-
-def summary(report: Report) -> str:
-    """Return which stages passed and which did not, for the end of the output."""
-    names = {
-        wanted: [entry["name"] for entry in report.data["stages"] if (entry["status"] == "passed") is wanted]
-        for wanted in (True, False)
-    }
-    return f"passed: {', '.join(names[True]) or 'nothing'}; not passed: {', '.join(names[False]) or 'nothing'}"
 
 
 def dry_run(setup: Setup, stages: Sequence[Stage]) -> int:
     """Say which stages could start and what others lack; returns the exit status."""
     found: dict[str, list[str]] = {}
+    packages: list[str] = []
     for stage in stages:
         try:
             stage.command(setup)
             found.setdefault("ready", []).append(stage.name)
         except NotRunError as error:
             found.setdefault(str(error), []).append(stage.name)
+            packages += error.packages
     for reason, names in found.items():
         print(f"{', '.join(names)}: {reason}")
+    if packages:
+        print(needs.how_to_install(packages))
     gpus = machine.find_gpus()
     print(f"GPU: {gpus[0]['name'] if gpus else 'none on this machine; the check itself needs one'}")
     lacking = len(stages) - len(found.get("ready", []))
@@ -115,7 +127,7 @@ def dry_run(setup: Setup, stages: Sequence[Stage]) -> int:
 def default_output(gpu: str) -> Path:
     """Return the file that a check of a GPU goes to today."""
     name = re.sub(r"[^a-z0-9]+", "-", gpu.lower().replace("nvidia", "")).strip("-")
-    return machine.ROOT / "benchmarks" / "results" / f"gpu-check-{name}-{date.today().isoformat()}.json"
+    return ROOT / "benchmarks" / "results" / f"gpu-check-{name}-{date.today().isoformat()}.json"
 
 
 def main(arguments: Sequence[str] | None = None, runner: Runner = process.run) -> int:
@@ -147,10 +159,7 @@ def main(arguments: Sequence[str] | None = None, runner: Runner = process.run) -
         stages = all_stages(setup)
         report = Report(output, [stage.name for stage in stages], gpus, given.minutes, setup.build)
         print(f"{gpus[0]['name']}, sm_{gpus[0]['capability'].replace('.', '')}, driver {gpus[0]['driver']}")
-        status = check(setup, stages, report, given.minutes, runner)
-    print(summary(report))
-    print(f"{'passed' if status == 0 else 'NOT PASSED'}: {output}")
-    return status
+        return check(setup, stages, report, given.minutes, runner)
 
 
 if __name__ == "__main__":

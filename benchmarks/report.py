@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, the folder of the script is there, not the one above it
     sys.path.insert(0, str(ROOT))
 
-from alexnet_cuda.files import atomic_path  # noqa: E402
+from alexnet_cuda.base.files import atomic_path  # noqa: E402
 from benchmarks.harness import figures, results, table  # noqa: E402
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alexnet_cuda.base.files import atomic_path, check_output_folder
 from alexnet_cuda.checkpoint import join_tensors, load_checkpoint, save_checkpoint
-from alexnet_cuda.files import atomic_path, check_output_folder
 
 SHAPES = {"conv1.weight": (4, 3, 2, 3), "conv1.bias": (4,), "fc8.weight": (5, 7)}
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_cuda import Model, __version__, cli
+from alexnet_cuda import Model, __version__, cli, data
+from alexnet_cuda.base.files import FILTERS_NAME
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
-from alexnet_cuda.files import FILTERS_NAME
 
 # The device is named because some commands are processes of their own, which no fixture reaches.
 TINY = ["--devices", "cpu", "--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
@@ -131,7 +131,7 @@ def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, output, _ = command("train", photographs, "--output", tmp_path / "run", *TINY, "--epochs", 1)
     assert code == 0
-    assert "no plot of the run: curves.png needs matplotlib: pip install" in output
+    assert "a picture of the run is missing: curves.png needs matplotlib: pip install" in output
     assert (tmp_path / "run" / FILTERS_NAME).exists()
 
 
@@ -276,8 +276,10 @@ def test_what_cannot_be_read_and_what_is_broken_end_an_evaluation(
     shutil.copytree(photographs, source)
     (source / "ant" / "0.png").write_bytes(b"no picture")
     (source / "bee" / "0.jpg").symlink_to("nothing")
-    code, _, errors = command("evaluate", trained, source, "--max-broken", 0.03)
-    assert code == 2
+    for share in (0.03, "3%"):
+        code, _, errors = command("evaluate", trained, source, "--max-broken", share)
+        assert code == 2
+        assert "more than the part of 0.03 that" in errors
     assert "1 of the 30 images" in errors
     assert "--max-broken" in errors
     code, output, errors = command("evaluate", trained, source)
@@ -299,6 +301,52 @@ def test_what_cannot_be_read_and_what_is_broken_end_an_evaluation(
     assert errors == f"alexnet-cuda: error: {source}/fox/1.png: cannot be read: Input/output error\n"
     code, _, errors = command("predict", trained, source / "fox" / "1.png", source / "fox" / "2.png")
     assert (code, errors) == (1, f"alexnet-cuda: error: {source}/fox/1.png: Input/output error\n")
+
+
+def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(
+    command: Command, trained: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [photographs / "ant" / "0.png", photographs / "fox" / "1.png"]
+    expected = command("predict", trained, *files)
+    original, fits = Model.probabilities, [1]
+
+    def probabilities(self: Model, images: np.ndarray, views: int) -> np.ndarray:
+        if len(images) > fits[0]:
+            raise MemoryError("needs more")
+        return original(self, images, views)
+
+    monkeypatch.setattr(Model, "probabilities", probabilities)
+    assert command("predict", trained, *files) == expected
+    fits[0] = 0
+    for arguments, advice in (
+        (["predict", trained, files[0]], "other --devices"),
+        (["evaluate", trained, photographs, "--views", 10], "a smaller --batch-size or other --devices"),
+    ):
+        code, output, errors = command(*arguments)
+        assert (code, output, errors) == (2, "", f"alexnet-cuda: error: out of memory (needs more): try {advice}\n")
+    fits[0] = 1
+    read = data.read_square
+
+    def too_large(file: str, side: int) -> np.ndarray:
+        if file.endswith("1.png"):
+            raise MemoryError
+        return read(file, side)
+
+    monkeypatch.setattr(data, "read_square", too_large)
+    code, output, errors = command("predict", trained, *files)
+    assert (code, errors) == (1, f"alexnet-cuda: error: {files[1]}: out of memory to decode it\n")
+    assert output.startswith(f"{files[0]}\n")
+
+
+def test_a_folder_called_digits_is_named_where_the_digits_do_not_fit(
+    command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    for more in ([], ["--held-out"]):
+        code, output, errors = command("evaluate", trained, "digits", *more)
+        assert (code, output, errors.count("\n")) == (2, "", 1)
+        assert "digits (scikit-learn's, not ./digits)" in errors
 
 
 def test_summary_prints_the_numbers_of_the_paper(command: Command) -> None:
@@ -335,6 +383,25 @@ BAD = {
     "absent checkpoint": (["evaluate", "{tmp}/absent", "{photographs}"], "absent does not exist"),
     "truncated checkpoint": (["evaluate", "{tmp}/cut.safetensors", "{photographs}"], "truncated or damaged"),
     "other file": (["predict", "{tmp}/file", "x.png"], "not a safetensors file"),
+    "no output": (["train", "{photographs}", "--output", ""], "'--output': expected a path, got an empty text"),
+    "no training source": (["train", "", "--output", "{tmp}/run"], "'SOURCE': expected a path, got an empty text"),
+    "no validation": (
+        ["train", "{photographs}", "--validation", "", "--output", "{tmp}/run"],
+        "'--validation': expected",
+    ),
+    "no source to evaluate": (["evaluate", "{trained}", ""], "'SOURCE': expected a path, got an empty text"),
+    "no checkpoint": (["evaluate", "", "{photographs}"], "'CHECKPOINT': expected a path, got an empty text"),
+    "no checkpoint to ask": (["predict", "", "x.png"], "'CHECKPOINT': expected a path, got an empty text"),
+    "an image without a name": (
+        ["predict", "{trained}", "x.png", ""],
+        "'IMAGE...': expected a path, got an empty text",
+    ),
+    "too much in percent": (["evaluate", "{trained}", "x", "--max-broken", "200%"], "0.02, or 2%, got '200%'"),
+    "too great a part": (
+        ["evaluate", "{trained}", "x", "--max-broken", "2"],
+        "0.02, or 2%, got '2'",
+    ),
+    "no part": (["train", "digits", "--validation-split", "some%"], "0.02, or 2%, got 'some%'"),
     "eleven views": (["evaluate", "{trained}", "{photographs}", "--views", "11"], "'11' is not one of '1', '10'"),
     "no image": (["predict", "{trained}"], "Missing argument 'IMAGE...'"),
     "top of none": (["predict", "{trained}", "x.png", "--top", "0"], "0 is not in the range x>=1"),
@@ -384,7 +451,7 @@ def test_a_full_disk_is_one_line(
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (MemoryError(), "out of memory (no details): try a smaller --batch-size"),
+        (MemoryError(), "out of memory (no details): try other --devices"),
         (ImportError("needs x: pip install x"), "needs x: pip install x"),
         (RuntimeError("two\nlines"), "two lines"),
         (PermissionError(13, "Permission denied", "/x"), "/x: Permission denied"),

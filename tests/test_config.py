@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from alexnet_cuda.config import PRESETS, Config, config_from_preset
-from alexnet_cuda.plan import build_plan, smallest_image_size
+from alexnet_cuda.config import PRESETS, Config, config_from_preset, smallest_image_size
+from alexnet_cuda.network.plan import build_plan
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from alexnet_cuda import _simt
-from alexnet_cuda.backends.cpu import cores, parallel
 from alexnet_cuda.backends.simt import memory
+from alexnet_cuda.base import cores, parallel
 
 V1, V2 = "4:cpu,cpuacct:{}\n3:memory:/x\n2:cpuset:{}\n", "0::{}\n"
 MAX, TWO, PART = "max 100000\n", "200000 100000\n", "50000 100000\n"
@@ -46,23 +46,39 @@ def test_quotas(
     assert cores.available_cores(process, groups) == expected
 
 
+NO_NUMBERS = ["0", "-1", "two", "1.5", "²", ",2"]
+
+
 @pytest.mark.parametrize(
     ("ours", "openmp", "expected"), [("", "3", 3), ("", " 5,2 ", 5), ("2", "3", 2), ("2", "many", 2), ("", "", 6)]
 )
-def test_the_variables_come_first(ours: str, openmp: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variables_come_first(
+    ours: str, openmp: str, expected: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("ALEXNET_CUDA_NUM_THREADS", ours)
     monkeypatch.setenv("OMP_NUM_THREADS", openmp)
     monkeypatch.setattr(parallel, "available_cores", lambda: 6)
     assert parallel.num_threads.__wrapped__() == expected
+    assert not caplog.messages
 
 
-@pytest.mark.parametrize("name", ["ALEXNET_CUDA_NUM_THREADS", "OMP_NUM_THREADS"])
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "²", ",2"])
-def test_a_number_of_threads_that_is_none_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ALEXNET_CUDA_NUM_THREADS", raising=False)
-    monkeypatch.setenv(name, text)
-    with pytest.raises(ValueError, match=f"{name} must be a positive integer, got '{text}'"):
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_a_number_of_threads_that_is_none_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXNET_CUDA_NUM_THREADS", text)
+    with pytest.raises(ValueError, match=f"ALEXNET_CUDA_NUM_THREADS must be a positive integer, got '{text}'"):
         parallel.num_threads.__wrapped__()
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_what_others_variable_holds_is_no_error(
+    text: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("ALEXNET_CUDA_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    monkeypatch.setattr(parallel, "available_cores", lambda: 6)
+    assert [parallel.num_threads.__wrapped__() for _ in range(2)] == [6, 6]
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"OMP_NUM_THREADS is {text!r}, no positive integer")
 
 
 @pytest.mark.parametrize(("variable", "threads", "expected"), [("", 3, 3), ("", 40, 16), ("7", 3, 5)])

@@ -13,9 +13,9 @@ TESTS = Path(__file__).resolve().parent
 CASES = """
 import subprocess, sys
 import pytest
-from alexnet_cuda import devices
+from alexnet_cuda.backends import devices
 
-ASK = "from alexnet_cuda import devices; print(devices.open_devices(None, 'float32')[0].name)"
+ASK = "from alexnet_cuda.backends import devices; print(devices.open_devices(None, 'float32')[0].name)"
 
 @pytest.fixture(scope="session")
 def of_session():

@@ -1,4 +1,4 @@
-"""`alexnet_cuda.doctor`: what it makes of made-up machines, and that it answers on this one."""
+"""`alexnet_cuda.cli.doctor`: what it makes of made-up machines, and that it answers on this one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from alexnet_cuda import doctor
-from alexnet_cuda.doctor import find_problems, query_cuda, render, report, runs_as
+from alexnet_cuda.backends.devices import runs_as
+from alexnet_cuda.cli import doctor
+from alexnet_cuda.cli.doctor import find_problems, query_cuda, render, report
 
 HEALTHY: dict[str, Any] = {
     "package": "0.1.0",

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda.config import PRESETS, config_from_preset
-from alexnet_cuda.initialize import initial_parameters
-from alexnet_cuda.plan import build_plan
+from alexnet_cuda.network.initialize import initial_parameters
+from alexnet_cuda.network.plan import build_plan
 
 Array = npt.NDArray[Any]
 SMALL: dict[str, Any] = {"image_size": 67, "fc_widths": (256, 192), "num_classes": 100, "seed": 1}

@@ -20,7 +20,7 @@ from alexnet_cuda.checkpoint import load_checkpoint
 
 DRIVER = r"""
 import errno, io, json, os, sys
-import numpy, alexnet_cuda.model, alexnet_cuda.doctor, alexnet_cuda.train, alexnet_cuda.data
+import numpy, alexnet_cuda.model, alexnet_cuda.cli.doctor, alexnet_cuda.train, alexnet_cuda.data
 from alexnet_cuda.__main__ import main
 from alexnet_cuda.train import plots
 plots.plot_curves = lambda folder: folder
@@ -90,7 +90,7 @@ CASES: dict[str, tuple[str, list[str], int, str]] = {
 INTERRUPTED = {
     "ctrl-c-cli": "alexnet_cuda.cli",
     "ctrl-c-click": "alexnet_cuda.train.recipe",
-    "ctrl-c-later": "alexnet_cuda.summary",
+    "ctrl-c-later": "alexnet_cuda.cli.summary",
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda import philox
+from alexnet_cuda.base import philox
 
 Array = npt.NDArray[Any]
 COUNT = 1 << 16

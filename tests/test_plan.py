@@ -6,9 +6,9 @@ import math
 
 import pytest
 
+from alexnet_cuda.cli.summary import render, summarize
 from alexnet_cuda.config import config_from_preset
-from alexnet_cuda.plan import build_plan, share
-from alexnet_cuda.summary import render, summarize
+from alexnet_cuda.network.plan import build_plan, share
 
 # Layer: output, weight, parameters with bias, multiply-adds of one image.
 PAPER = {

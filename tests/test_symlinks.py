@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alexnet_cuda.base.files import atomic_path
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
-from alexnet_cuda.files import atomic_path
 
 
 def write(path: Path, text: str) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_cuda import philox
-from alexnet_cuda.backends.cpu.augment import Views
+from alexnet_cuda.base import philox
+from alexnet_cuda.base.params import Views
 from alexnet_cuda.config import Config, config_from_preset
-from alexnet_cuda.views import fixed_views, random_views, ten_views
+from alexnet_cuda.network.views import fixed_views, random_views, ten_views
 
 SHAPE = (4000, 72, 70, 3)
 

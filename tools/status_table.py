@@ -18,14 +18,12 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- status:begin -->", "<!-- status:end -->"
-KIND = "alexnet-cuda gpu check"
+KIND, FORMAT = "alexnet-cuda gpu check", 2
 # A report that lacks one of these is of a part of the check.
 SANITIZERS = ("memcheck", "racecheck", "synccheck", "initcheck")
 STAGES = ("build", "environment", "operations", "tests", "digits", "two towers on one GPU", *SANITIZERS)
 PRECISIONS = ("float32", "bfloat16", "float16")
-PRODUCT_PRECISIONS = (*PRECISIONS, "tf32")
-PRODUCTS = ("conv2d", "linear")
-DIRECTIONS = "fprop|bprop|dgrad|wgrad|apply|update"
+PRODUCTS = ("conv2d", "linear")  # which also multiply in tf32
 
 Report = dict[str, Any]
 
@@ -41,26 +39,20 @@ class Operation:
 
 
 def find_operations(root: Path) -> list[Operation]:
-    """Return the operations that have kernels: csrc/ops holds a header and a source of that name."""
-    sources = root / "csrc" / "ops"
-    names = sorted(path.stem for path in sources.glob("*.h") if path.with_suffix(".cu").exists())
-    tests = {path: path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py")}
-    backends = tests.get(root / "tests" / "ops" / "backends.py", "")
-    # Tests run the small set of the GPU check on every backend there is, too.
-    small = "".join(
-        path.read_text(encoding="utf-8") for path in (root / "benchmarks" / "gpu_check_parts").glob("small_*.py")
-    )
-    numpy = root / "python" / "alexnet_cuda" / "backends" / "cpu"
+    """Return the operations of `alexnet_cuda.ops`; their own tests run on every backend there is."""
+    package, tests = root / "python" / "alexnet_cuda", root / "tests" / "ops"
+    simt = '"simt"' in (tests / "backends.py").read_text(encoding="utf-8")
     result = []
-    for name in names:
-        # A test of the extension itself, or the operation's tests, which run on every backend there is.
-        called = re.compile(rf"\b_simt\.{name}(_({DIRECTIONS}))?\(")
-        own = tests.get(root / "tests" / "ops" / f"test_{name}.py", "")
-        executed = any(called.search(text) for text in tests.values()) or (
-            '"simt"' in backends and ("backend: Backend" in own or f'"{name}": {name},' in small)
+    for path in sorted((package / "ops").glob("[!_]*.py")):
+        own = tests / f"test_{path.name}"
+        executed = simt and own.exists() and "backend: Backend" in own.read_text(encoding="utf-8")
+        # Several operations may share a module of a backend.
+        modules = {path.stem, *re.findall(r'\bbackend\("(\w+)"', path.read_text(encoding="utf-8"))}
+        numpy, compiled = (
+            any((package / "backends" / place / f"{module}.py").exists() for module in modules)
+            for place in ("cpu", "kernels")
         )
-        # The bias has no file of its own there: it is part of convolution and FC.
-        result.append(Operation(name, (numpy / f"{name}.py").exists() or name == "bias", True, executed))
+        result.append(Operation(path.stem, numpy, compiled, executed))
     return result
 
 
@@ -84,31 +76,36 @@ def latest_reports(paths: Sequence[Path]) -> list[Report]:
     Raises
     ------
     ValueError
-        A file that is no report.
+        A file that is not a report of this format.
     """
     latest: dict[str, Report] = {}
     for path in paths:
         report = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(report, dict) or report.get("kind") != KIND:
-            raise ValueError(f'{path} is no report of gpu_check.py: its kind is not "{KIND}"')
+        found = (report.get("kind"), report.get("format")) if isinstance(report, dict) else ("", "")
+        if found != (KIND, FORMAT):
+            raise ValueError(f"{path} is not a report of gpu_check.py: expected {KIND!r}, {FORMAT}, got {found}")
         name = report["gpu"]["name"]
         if name not in latest or report["started"] > latest[name]["started"]:
             latest[name] = report
     return [latest[name] for name in sorted(latest)]
 
 
+def stage(report: Report, name: str) -> Report:
+    """Return the entry of a stage; empty where it is absent."""
+    return next((entry for entry in report["stages"] if entry["name"] == name), {})
+
+
 def shortcomings(report: Report) -> list[str]:
     """Return why a report does not count as passed; nothing where it does. Does not trust its own ``passed``."""
-    stages = {entry["name"]: entry for entry in report["stages"]}
     found = []
-    for name in dict.fromkeys([*STAGES, *stages]):
-        status = stages.get(name, {}).get("status", "absent")
+    for name in dict.fromkeys([*STAGES, *(entry["name"] for entry in report["stages"])]):
+        status = stage(report, name).get("status", "absent")
         if status != "passed":
-            reason = " ".join(str(stages.get(name, {}).get("reason", "")).split())
+            reason = " ".join(stage(report, name).get("reason", "").split())
             found.append(f"{name} {status}" + (f" ({reason[:80].replace('|', '/')})" if reason else ""))
     if not found and report.get("passed") is not True:
         found.append("the report itself says so")
-    if report.get("dirty") is not False or not report.get("commit"):
+    if not report["commit"].isalnum() or report["commit"] == "unknown":  # + says that files differ from it
         found.append("the sources were not those of a commit")
     if report.get("built") is not True:
         found.append("the package was not built from the sources")
@@ -116,25 +113,25 @@ def shortcomings(report: Report) -> list[str]:
 
 
 def operation_passed(report: Report, name: str) -> bool:
-    """Whether every direction of an operation ran and passed in every precision."""
-    entries = [entry for entry in report["kernels"] if entry["op"] == name]
-    precisions = PRODUCT_PRECISIONS if name in PRODUCTS else PRECISIONS
-    directions = {entry["direction"] for entry in entries}
-    done = {(e["direction"], e["precision"]) for e in entries if 0 < e["ran"] == e["passed"]}
-    complete = all((direction, precision) in done for direction in directions for precision in precisions)
-    return bool(entries) and complete and all(0 < e["ran"] == e["passed"] for e in entries)
+    """Whether tests of an operation ran and passed in every precision."""
+    kernels = [entry for entry in stage(report, "tests")["kernels"] if entry["op"] == name]
+    passed = {entry["precision"] for entry in kernels if entry["passed"] > 0}
+    return not any(entry["failed"] for entry in kernels) and passed >= {
+        *PRECISIONS,
+        *(("tf32",) if name in PRODUCTS else ()),
+    }
 
 
 def describe(report: Report) -> str:
     """Return a sentence about one report."""
-    gpu, versions = report["gpu"], report.get("versions", {})
-    major, minor = gpu["capability"].split(".")
-    where = f"{gpu['name']} (sm_{major}{minor}, driver {gpu['driver']}, nvcc {versions.get('nvcc')})"
-    when = f"{report['started'][:10]}, commit `{str(report.get('commit'))[:12]}`"
+    gpu, doctor = report["gpu"], stage(report, "environment").get("doctor", {})
+    nvcc = ((doctor.get("build") or {}).get("cuda") or {}).get("version")
+    where = f"{gpu['name']} (sm_{gpu['capability'].replace('.', '')}, driver {gpu['driver']}, nvcc {nvcc})"
+    when = f"{report['started'][:10]}, commit `{report['commit']}`"
     missing = shortcomings(report)
     if missing:
         return f"- {where}, {when}: **not passed**: {'; '.join(missing)}."
-    worst = max((e["worst_error_over_bound"] or 0.0 for e in report["kernels"]), default=0.0)
+    worst = max((entry.get("worst_error_over_bound", 0.0) for entry in stage(report, "tests")["kernels"]), default=0.0)
     return f"- {where}, {when}: everything passed; the largest error was {worst:.2f} of its bound."
 
 

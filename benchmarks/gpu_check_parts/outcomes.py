@@ -1,6 +1,4 @@
-"""A pytest plugin: one JSON line a test, written as soon as it is done, to the file that GPU_CHECK_OUTCOMES names.
-
-Of all tests those that run on the GPU are left, by their ids; `pytest` runs the others on any machine.
+"""A pytest plugin: one JSON line for each test, written as soon as it ends, to the file of `--outcomes`.
 
 Not pytest's own JUnit file: that is written at the end, which a run that hangs or is cut does not reach.
 """
@@ -8,43 +6,57 @@ Not pytest's own JUnit file: that is written at the end, which a run that hangs 
 from __future__ import annotations
 
 import json
-import os
-import re
 from typing import Any
 
 _TAIL = 2000
-_GPU = re.compile(r"\[(.*-)?cuda(-|,|\])")
 
 
-def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """Leave the tests on the GPU, and write how many they are."""
-    others = [item for item in items if not _GPU.search(item.nodeid)]
-    items[:] = [item for item in items if _GPU.search(item.nodeid)]
-    config.hook.pytest_deselected(items=others)
-    _write({"selected": len(items), "need_no_gpu": len(others)})
+def pytest_addoption(parser: Any) -> None:
+    parser.addoption("--outcomes", help="the file to write")
+    parser.addoption("--no-pool", action="store_true", help="an allocation of CUDA for each array, for sanitizers")
 
 
-def pytest_runtest_logreport(report: Any) -> None:
-    """Write the outcome of a test; of setup and teardown only what went wrong, or a skip."""
-    if report.when != "call" and report.outcome == "passed":
-        return
-    record = {"id": report.nodeid, "outcome": report.outcome, "seconds": round(report.duration, 3)}
-    if report.outcome != "passed":
-        record["message"] = report.longreprtext[-_TAIL:] or str(report.longrepr)[-_TAIL:]
-    _write(record)
+def pytest_configure(config: Any) -> None:
+    config.pluginmanager.register(Outcomes(config.getoption("--outcomes")))
+    if config.getoption("--no-pool"):
+        import cupy
+
+        cupy.cuda.set_allocator(None)
 
 
-def pytest_collectreport(report: Any) -> None:
-    """Write what could not be collected; a file that fails to import would otherwise just have no tests."""
-    if report.outcome == "failed":
-        _write({"id": report.nodeid, "outcome": "failed", "seconds": 0.0, "message": report.longreprtext[-_TAIL:]})
+class Outcomes:
+    """Writes how many tests were selected, which one runs, and how each ended."""
 
+    def __init__(self, path: str) -> None:
+        self._path, self._left_out = path, 0
 
-def pytest_sessionfinish(exitstatus: int) -> None:
-    """Write that the run came to its end."""
-    _write({"finished": True, "exit_status": int(exitstatus)})
+    def _write(self, **record: Any) -> None:
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
 
+    def pytest_deselected(self, items: list[Any]) -> None:
+        self._left_out += len(items)
 
-def _write(record: dict[str, Any]) -> None:
-    with open(os.environ["GPU_CHECK_OUTCOMES"], "a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    def pytest_collection_finish(self, session: Any) -> None:
+        self._write(selected=len(session.items), left_out=self._left_out)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._write(running=nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Of setup and teardown only what went wrong, or a skip."""
+        if report.when == "call" or report.outcome != "passed":
+            self._write_outcome(report, **dict(report.user_properties))
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """A file that fails to import would otherwise just have no tests."""
+        if report.outcome == "failed":
+            self._write_outcome(report)
+
+    def _write_outcome(self, report: Any, **properties: Any) -> None:
+        if report.outcome != "passed":
+            properties["message"] = (report.longreprtext or str(report.longrepr))[-_TAIL:]
+        self._write(id=report.nodeid, outcome=report.outcome, **properties)
+
+    def pytest_sessionfinish(self) -> None:
+        self._write(finished=True)

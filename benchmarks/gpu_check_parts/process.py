@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TAIL = 4000  # characters of a command's output that are kept
 GRACE = 5.0  # seconds between asking to end and ending
@@ -16,7 +18,7 @@ GRACE = 5.0  # seconds between asking to end and ending
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a command: exit status, seconds, whether its time ran out, the end of its output."""
+    """A command that ended: exit status, seconds, whether its time ran out, the end of its output."""
 
     status: int
     seconds: float
@@ -27,22 +29,14 @@ class Done:
 def run(command: Sequence[str], environment: Mapping[str, str], limit: float, folder: Path, log: Path) -> Done:
     """Run a command in `folder` for at most `limit` seconds; its output goes to the file `log`.
 
-    A file and not a pipe: something that the command left behind and that cannot be ended (a process that waits for a
-    kernel that hangs) must not keep the reader waiting.
+    A file and not a pipe: a process that cannot be ended (it waits for a kernel that hangs) must not keep the reader
+    waiting.
     """
-    start = time.monotonic()
-    timed_out = False
+    start, timed_out = time.monotonic(), False
     with open(log, "wb") as output:
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
         try:
-            process = subprocess.Popen(
-                list(command),
-                cwd=folder,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **streams)
         except OSError as error:
             return Done(127, time.monotonic() - start, False, f"{command[0]}: {error}")
         try:
@@ -52,15 +46,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], limit: float, fo
         finally:
             _end(process)
     status = process.returncode if process.returncode is not None else -int(signal.SIGKILL)
-    return Done(status, time.monotonic() - start, timed_out, read_tail(log))
-
-
-def read_tail(log: Path) -> str:
-    """Return the end of a file."""
-    with open(log, "rb") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - 4 * TAIL))
-        return file.read().decode(errors="replace")[-TAIL:]
+    tail = log.read_bytes()[-4 * TAIL :].decode(errors="replace")[-TAIL:]
+    return Done(status, time.monotonic() - start, timed_out, tail)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -70,10 +57,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, number)
         except (ProcessLookupError, PermissionError):
             break
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            continue
-        if number == signal.SIGTERM:
-            time.sleep(0.05)  # what the command started goes on; the next signal ends it
+            if number == signal.SIGTERM:
+                time.sleep(0.05)  # what the command started goes on; the next signal ends it
     process.poll()

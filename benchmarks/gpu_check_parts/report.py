@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from . import machine
-from .process import Done
-from .stages import Stage, Verdict
+from benchmarks.harness import machine
 
-KIND = "alexnet-cuda gpu check"
-FORMAT = 1
+sys.path.append(str(machine.ROOT / "python"))  # last: before the build there is no package, after it that one is meant
+from alexnet_cuda.base.files import atomic_path
+
+from .needs import how_to_install
+
+KIND, FORMAT = "alexnet-cuda gpu check", 2
+Entry = dict[str, Any]
 
 
 class Report:
@@ -23,72 +28,45 @@ class Report:
     ----------
     data : dict
         As in the file.
+    packages : list of str
+        Requirements that stages lacked.
     """
 
-    def __init__(self, path: Path, names: list[str], gpus: list[dict[str, Any]], minutes: float, build: bool) -> None:
+    def __init__(self, path: Path, names: Sequence[str], gpus: list[Entry], minutes: float, build: bool) -> None:
         self.path, self._start = path, time.monotonic()
+        self.packages: list[str] = []
         self.data: dict[str, Any] = {
             "kind": KIND,
             "format": FORMAT,
             "passed": False,
             "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "minutes": minutes,
-            "seconds": 0.0,
-            **machine.source_state(),
+            "commit": machine.commit(),
             "built": build,
             "gpu": gpus[0],
             "gpus": len(gpus),
             "versions": machine.versions(),
             "stages": [{"name": name, "status": "not run", "reason": "not reached"} for name in names],
-            "kernels": [],
         }
 
-    def stage(self, name: str) -> dict[str, Any]:
+    def stage(self, name: str) -> Entry:
         """Return the entry of a stage."""
-        entry: dict[str, Any] = next(entry for entry in self.data["stages"] if entry["name"] == name)
-        return entry
+        return next(entry for entry in self.data["stages"] if entry["name"] == name)
+
+    def names(self, passed: bool) -> str:
+        """Return the names of the stages that passed, or of the others."""
+        found = [entry["name"] for entry in self.data["stages"] if (entry["status"] == "passed") is passed]
+        return ", ".join(found) or "nothing"
 
     def elapsed(self) -> float:
         """Return the seconds since the check began."""
         return time.monotonic() - self._start
 
-    def not_run(self, stage: Stage, reason: str) -> None:
-        """Record that a stage was not run, and why."""
-        self.stage(stage.name).update(status="not run", reason=reason)
-
-    def begin(self, stage: Stage, limit: float) -> None:
-        """Record that a stage is under way: what a cut run leaves of it."""
-        self.stage(stage.name).update(status="cut", reason="the check ended in this stage", limit=round(limit, 1))
-        self.write()
-
-    def end(self, stage: Stage, done: Done, verdict: Verdict) -> None:
-        """Record what became of a stage."""
-        details = dict(verdict.details)
-        self.data["kernels"] = details.pop("kernels", self.data["kernels"])
-        if "doctor" in details:
-            self._take_facts(details["doctor"])
-        entry = self.stage(stage.name)
-        if done.timed_out:
-            status, reason = "out of time", f"its {entry['limit']:.0f} seconds ran out; {verdict.reason}".rstrip("; ")
-        else:
-            status, reason = "passed" if verdict.passed else "failed", verdict.reason
-        entry.update(status=status, reason=reason, seconds=round(done.seconds, 1), **details)
-        if status != "passed":
-            entry["tail"] = done.tail
-
-    def _take_facts(self, facts: dict[str, Any]) -> None:
-        toolkit = (facts.get("build") or {}).get("cuda") or {}
-        self.data["versions"] |= {
-            "package": facts.get("package"),
-            "nvcc": toolkit.get("version"),
-            "driver_cuda": facts["cuda"].get("driver_cuda"),
-            "runtime_cuda": facts["cuda"].get("runtime_cuda"),
-        }
-        self.data["architectures"] = toolkit.get("architectures")
-
     def write(self) -> None:
         """Put the file in place of what it held."""
         self.data["seconds"] = round(self.elapsed(), 1)
-        self.data["passed"] = all(entry["status"] == "passed" for entry in self.data["stages"])
-        with machine.atomic_path(self.path) as temporary:
+        self.data["passed"] = self.names(False) == "nothing"
+        if self.packages:
+            self.data["how_to_fix"] = how_to_install(self.packages)
+        with atomic_path(self.path) as temporary:
             temporary.write_text(json.dumps(self.data, indent=1, allow_nan=False) + "\n", encoding="utf-8")

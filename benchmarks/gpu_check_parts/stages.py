@@ -3,53 +3,41 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import machine
+from benchmarks.harness.machine import ROOT
+
+from . import needs
 from .process import Done
 
 PARTS = Path(__file__).resolve().parent
-# Operations whose kernels have shared memory and barriers, which is all that racecheck and synccheck look at.
-SHARED = ("conv2d", "linear", "lrn", "lrn_max_pool", "softmax_cross_entropy", "bias", "augment")
-# What lies where in memory depends on a number's size alone: tf32 is float32 there, float16 bfloat16.
-SIZES = ("float32", "bfloat16")
-# Of each tool: the operations and precisions of the small set that it runs, all where none are named.
-SANITIZED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "memcheck": ((), ()),
-    "racecheck": (SHARED, SIZES),
-    "synccheck": (SHARED, SIZES),
-    "initcheck": ((), SIZES),
-}
-SANITIZERS = tuple(SANITIZED)
 SANITIZER_STATUS = 97  # where compute-sanitizer finds something; no Python ends so
 DIGITS_ACCURACY = 0.95  # the CPU reaches 97.5 %
 SHORT_ACCURACY = 0.6  # after two epochs, where the CPU reaches 87 %; chance is 10 %
-SHOWN_FAILURES = 20
-
+# Racecheck and synccheck look at shared memory and barriers alone, which the kernels of these operations do not have.
+NO_SHARED = ("relu", "tanh", "max_pool", "avg_pool", "dropout", "sgd", "copy")
+# What lies where in memory depends on a number's size alone: tf32 is float32 there, float16 bfloat16.
+SIZES = ("float32", "bfloat16")
+SHOWN = 20  # failures of a stage that the report names
 
 # What the package sees of the machine, then whether CuPy, which holds the arrays, can use it.
 ASK = """
-import json, sys
+import json, subprocess, sys
 import alexnet_cuda
-from alexnet_cuda import doctor
-facts = doctor.report() | {"package_folder": alexnet_cuda.__path__[0]}
+doctor = subprocess.run([sys.executable, "-m", "alexnet_cuda", "doctor", "--json"], stdout=subprocess.PIPE)
+facts = json.loads(doctor.stdout) | {"package_folder": alexnet_cuda.__path__[0]}
 json.dump(facts, open(sys.argv[1], "w"))
 import cupy, numpy
-there = cupy.asarray(numpy.arange(1000))  # no arithmetic: CuPy would compile it
-json.dump(facts | {"copied": bool((there.get() == numpy.arange(1000)).all())}, open(sys.argv[1], "w"))
+array = cupy.asarray(numpy.arange(1000))  # no arithmetic: CuPy would compile it
+json.dump(facts | {"copied": bool((array.get() == numpy.arange(1000)).all())}, open(sys.argv[1], "w"))
 """
-
-
-class NotRunError(Exception):
-    """A stage cannot be run here; the message says why, and what would help."""
 
 
 @dataclass
@@ -62,13 +50,13 @@ class Setup:
         A folder for logs and results.
     build : bool
         Whether the package is built, into `work`, or the installed one is used.
-    gpus : number of GPUs
+    gpus : int
+        Number of GPUs.
     """
 
     work: Path
     build: bool = True
     gpus: int = 1
-    python: str = sys.executable
     environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property
@@ -83,7 +71,6 @@ class Setup:
             **self.environment,
             "PYTHONPATH": os.pathsep.join(paths),
             "GPU_CHECK_PACKAGE": str(self.package) if self.build else "",
-            "GPU_CHECK_OUTCOMES": str(self.work / "tests.jsonl"),
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count() or 1),
@@ -101,71 +88,157 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Stage:
-    """One subprocess: how it is called, and what is made of what it leaves.
+    """One subprocess: how it is called, and how its result is judged.
 
     Attributes
     ----------
     share : float
-        Of ten parts of the time. What earlier stages leave over comes on top.
-    command : callable
-        May raise `NotRunError`.
-    judge : callable
-        Also called after the time ran out, for the sake of the details.
-    needs : names of stages without which it has no sense
+        Tenths of the time. What earlier stages leave over is added.
+    needs : tuple of str
+        Stages that must have passed.
     """
 
     name: str
     share: float
-    command: Callable[[Setup], list[str]]
-    judge: Callable[[Setup, Done], Verdict]
-    needs: tuple[str, ...] = ("environment",)
+    needs: tuple[str, ...] = field(default=("environment",), kw_only=True)
+
+    def command(self, setup: Setup) -> list[str]:
+        """Return the command; raises `NotRunError` where something is missing."""
+        raise NotImplementedError
+
+    def judge(self, setup: Setup, done: Done) -> Verdict:
+        """Return what the command's files and exit status say; also called after the time ran out, for the details."""
+        return Verdict(done.status == 0, "" if done.status == 0 else f"exit status {done.status}")
 
 
-def by_status(setup: Setup, done: Done) -> Verdict:
-    """Pass with exit status 0."""
-    return Verdict(done.status == 0, "" if done.status == 0 else f"exit status {done.status}")
+class Build(Stage):
+    """Build and install into a folder of its own, with what the machine has; passes with exit status 0."""
+
+    def command(self, setup: Setup) -> list[str]:
+        needs.require(needs.build_requirements(setup.environment))
+        needs.require_compiler(setup.environment)
+        pip = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation"]
+        return [*pip, "--target", str(setup.package), f"-Cbuild-dir={setup.work / 'build'}", "-v", str(ROOT)]
 
 
-def build_command(setup: Setup) -> list[str]:
-    """Build and install into a folder of its own, with what the machine has."""
-    try:
-        absent = machine.missing(machine.build_requirements(setup.environment))
-    except machine.toolkit.ToolkitError as error:
-        raise NotRunError(str(error)) from None
-    if absent:
-        raise NotRunError(machine.how_to_bring(absent))
-    if problem := machine.compiler_problem(setup.environment):
-        raise NotRunError(problem)
-    pip = [setup.python, "-m", "pip", "install", "--no-index", "--no-deps", "--no-build-isolation"]
-    return [*pip, "--target", str(setup.package), f"-Cbuild-dir={setup.work / 'build'}", "-v", str(machine.ROOT)]
+class Environment(Stage):
+    """Passes where the package that was built sees a GPU, and CuPy can copy to it and back."""
+
+    def command(self, setup: Setup) -> list[str]:
+        needs.require(needs.extra_requirements("test").values())
+        return [sys.executable, "-c", ASK, str(setup.work / "facts.json")]
+
+    def judge(self, setup: Setup, done: Done) -> Verdict:
+        facts = json.loads((setup.work / "facts.json").read_text(encoding="utf-8"))
+        folder, verdict, reason = Path(facts["package_folder"]), super().judge(setup, done), ""
+        if setup.build and not folder.is_relative_to(setup.package):
+            reason = f"{folder} is imported instead of what was built; uninstall it, or say --no-build"
+        elif not facts["cuda"]["gpus"] or not facts.get("copied"):
+            problems = [f"{problem['problem']} {problem['fix']}" for problem in facts["problems"]]
+            reason = " ".join(problems) or "CuPy cannot use the GPU"
+        return Verdict(verdict.passed and not reason, reason or verdict.reason, {"doctor": facts})
 
 
-def environment_command(setup: Setup) -> list[str]:
-    """Ask the package what it sees."""
-    absent = machine.missing(machine.run_requirements())
-    if absent:
-        raise NotRunError(machine.how_to_bring(absent))
-    return [setup.python, "-c", ASK, str(setup.work / "facts.json")]
+@dataclass(frozen=True)
+class Training(Stage):
+    """Training on scikit-learn's digits; passes where the held-out accuracy is at least `least`."""
+
+    devices: str
+    least: float
+    options: tuple[str, ...] = ()
+
+    def command(self, setup: Setup) -> list[str]:
+        output = ["--output", str(setup.work / self.name), "--overwrite", "--devices", self.devices]
+        return [sys.executable, "-m", "alexnet_cuda", "train", "digits", *output, *self.options]
+
+    def judge(self, setup: Setup, done: Done) -> Verdict:
+        records = read_lines(setup.work / self.name / "metrics.jsonl")
+        accuracy = next((r["val_accuracy"] for r in reversed(records) if "val_accuracy" in r), None)
+        details = {"accuracy": accuracy, "expected": self.least}
+        if done.status != 0 or accuracy is None:
+            return Verdict(False, f"exit status {done.status}, accuracy {accuracy}", details)
+        passed = accuracy >= self.least
+        return Verdict(passed, "" if passed else f"accuracy {accuracy:.3f}, expected at least {self.least}", details)
 
 
-def judge_environment(setup: Setup, done: Done) -> Verdict:
-    """Pass where the package that was built sees a GPU, and CuPy can copy to it and back."""
-    facts = json.loads((setup.work / "facts.json").read_text(encoding="utf-8"))
-    folder, details = Path(facts["package_folder"]), {"doctor": facts}
-    if setup.build and not folder.is_relative_to(setup.package):
-        reason = f"{folder} is imported instead of what was built; uninstall it, or say --no-build"
-        return Verdict(False, reason, details)
-    if not facts["cuda"]["gpus"] or not facts.get("copied"):
-        problems = [f"{problem['problem']} {problem['fix']}" for problem in facts["problems"]]
-        return Verdict(False, " ".join(problems) or "CuPy cannot use the GPU", details)
-    return Verdict(done.status == 0, by_status(setup, done).reason, details)
+@dataclass(frozen=True)
+class Tests(Stage):
+    """A selection of the tests that run on a GPU; passes where all of them ran and none failed.
+
+    Attributes
+    ----------
+    small : bool
+        Only the small set (tests/ops/small.py), with an allocation of CUDA for each array.
+    precisions : tuple of str
+        Only these; all where none are named.
+    without : tuple of str
+        Operations to leave out.
+    """
+
+    small: bool = False
+    precisions: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    def command(self, setup: Setup) -> list[str]:
+        options = ["-p", "outcomes", "--outcomes", str(setup.work / f"{self.name}.jsonl"), "-p", "no:cacheprovider"]
+        options += ["-m", "gpu and small", "--no-pool"] if self.small else ["-m", "gpu"]
+        if self.precisions:
+            options += ["-k", " or ".join(f"cuda-{name}" for name in self.precisions)]
+        options += [f"--ignore=tests/ops/test_{op}.py" for op in self.without]
+        return [sys.executable, "-m", "pytest", "-q", "--tb=short", *options, "tests/ops" if self.small else "tests"]
+
+    def judge(self, setup: Setup, done: Done) -> Verdict:
+        records = read_lines(setup.work / f"{self.name}.jsonl")
+        outcomes = [record for record in records if "id" in record]
+        counts = {name: sum(r["outcome"] == name for r in outcomes) for name in ("passed", "failed", "skipped")}
+        chosen: dict[str, Any] = next((r for r in records if "selected" in r), {"selected": 0, "left_out": 0})
+        messages = {
+            name: [f"{r['id']}: {r['message']}" for r in outcomes if r["outcome"] == name][:SHOWN]
+            for name in ("failed", "skipped")
+        }
+        kernels = summarize(outcomes)
+        details = {**chosen, **counts, "kernels": kernels, "messages": messages}
+        ran = f"{counts['passed']} of {chosen['selected']} tests passed"
+        running = next((r["running"] for r in reversed(records) if "running" in r), "the collection of the tests")
+        reason = ""
+        if counts["failed"]:
+            reason = f"{counts['failed']} of {len(outcomes)} tests failed"
+        elif not any("finished" in record for record in records):
+            reason = f"ended in {running}, exit status {done.status}: {ran}"
+        elif done.status != 0:
+            reason = f"exit status {done.status}"
+        elif not any(entry["passed"] for entry in kernels):
+            reason = "no test of an operation ran on the GPU"
+        return Verdict(not reason, reason or ran + self.left_out(chosen["left_out"]), details)
+
+    def left_out(self, number: int) -> str:
+        """What the report says of the tests that were not selected."""
+        if not self.small:
+            return f"; left out, needing no GPU: {number}"
+        precisions = f"; precisions: {' '.join(self.precisions)}" if self.precisions else ""
+        return precisions + (f"; without: {' '.join(self.without)}" if self.without else "")
 
 
-def small_set_command(setup: Setup, output: str, ops: Sequence[str] = (), precisions: Sequence[str] = ()) -> list[str]:
-    """Operations on small shapes, on the GPU; all where none are named."""
-    chosen = ["--ops", ",".join(ops), "--precisions", ",".join(precisions)]
-    output = str(setup.work / output)
-    return [setup.python, str(PARTS / "small_set.py"), "--backend", "cuda", *chosen, "--output", output]
+class Sanitizer(Tests):
+    """The tool of compute-sanitizer that the stage is named after, on tests; passes where it finds nothing."""
+
+    def command(self, setup: Setup) -> list[str]:
+        program = needs.find_sanitizer(setup.environment)
+        options = ["--tool", self.name, "--error-exitcode", str(SANITIZER_STATUS), "--print-limit", "20"]
+        if self.name == "memcheck":
+            # CuPy asks the driver for what it may not have; what our own calls return is checked where they are made.
+            options += ["--padding", "64", "--report-api-errors", "no"]
+        return [program, *options, *super().command(setup)]
+
+    def judge(self, setup: Setup, done: Done) -> Verdict:
+        verdict = super().judge(setup, done)
+        summary = (re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (.*)", done.tail) or [""])[-1].strip()
+        found, reason = done.status == SANITIZER_STATUS or re.search(r"[1-9]", summary), verdict.reason
+        if found:
+            reason = summary or "compute-sanitizer found errors"
+        elif not summary:
+            reason = f"no summary of {self.name}, exit status {done.status}{release_hint(setup)}; {reason}"
+        return Verdict(bool(verdict.passed and summary and not found), reason, verdict.details | {"summary": summary})
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -179,120 +252,24 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def summarize_operations(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return an entry an operation, direction and precision: how many ran and passed, and the worst error."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
-    for record in records:
-        groups[record["op"], record["direction"], record["precision"]].append(record)
+def summarize(outcomes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return for each operation and precision how many tests passed and failed on the GPU, and the largest error."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for record in outcomes:
+        found = re.search(
+            r"tests/ops/test_(\w+?)(?:_folded)?\.py.*[-\[]cuda-(float32|tf32|bfloat16|float16)\b", record["id"]
+        )
+        if found:
+            groups[found[1], found[2]].append(record)
     result = []
-    for (op, direction, precision), group in sorted(groups.items()):
-        entry: dict[str, Any] = {"op": op, "direction": direction, "precision": precision, "ran": len(group)}
-        entry["passed"] = sum(record["status"] == "passed" for record in group)
-        measured = [r for r in group if math.isfinite(r.get("error_over_bound", math.nan))]
-        worst = max(measured, key=lambda record: record["error_over_bound"], default=None)
-        entry["worst_error_over_bound"] = worst and worst["error_over_bound"]
-        entry["worst_case"] = worst and worst["case"]
-        failures = [r for r in group if r["status"] != "passed"]
-        if failures:
-            entry["failures"] = [f"{r['case']}: {r['message']}" for r in failures[:SHOWN_FAILURES]]
+    for (op, precision), group in sorted(groups.items()):
+        entry: dict[str, Any] = {"op": op, "precision": precision}
+        entry |= {name: sum(record["outcome"] == name for record in group) for name in ("passed", "failed")}
+        measured = [(record.get("error_over_bound", -1.0), record["id"]) for record in group]
+        worst, case = max(measured)
+        entry |= {"worst_error_over_bound": min(worst, 1e300), "worst_case": case} if worst >= 0 else {}
         result.append(entry)
     return result
-
-
-def judge_operations(setup: Setup, done: Done) -> Verdict:
-    """Pass where every comparison did."""
-    records = read_lines(setup.work / "operations.jsonl")
-    details = {"kernels": summarize_operations(records)}
-    failed = [r for r in records if r["status"] != "passed"]
-    if failed:
-        return Verdict(False, f"{len(failed)} of {len(records)} comparisons failed", details)
-    if not records:
-        return Verdict(False, f"no comparison was made, exit status {done.status}", details)
-    if done.status != 0:
-        return Verdict(False, f"exit status {done.status} after {len(records)} comparisons that passed", details)
-    return Verdict(True, details=details)
-
-
-def tests_command(setup: Setup) -> list[str]:
-    """All tests that the plugin leaves, those of the operations first; in one process, which the GPU is for."""
-    tests = [str(machine.ROOT / "tests" / "ops"), str(machine.ROOT / "tests")]
-    options = ["-p", "outcomes", "-p", "no:cacheprovider", "--tb=short"]
-    return [setup.python, "-m", "pytest", "-q", *options, *tests]
-
-
-def judge_tests(setup: Setup, done: Done) -> Verdict:
-    """Pass where no test failed and some ran on the GPU."""
-    records = read_lines(setup.work / "tests.jsonl")
-    outcomes = [record for record in records if "id" in record]
-    counts = {name: sum(r["outcome"] == name for r in outcomes) for name in ("passed", "failed", "skipped")}
-    gpu: dict[str, dict[str, int]] = defaultdict(lambda: {"passed": 0, "failed": 0, "skipped": 0})
-    for record in outcomes:
-        found = re.search(r"tests/ops/test_(\w+)\.py.*\[(?:.*-)?cuda(?:-|\])", record["id"])
-        if found:
-            gpu[found[1]][record["outcome"]] += 1
-    failures = [record for record in outcomes if record["outcome"] == "failed"]
-    chosen = next((record for record in records if "selected" in record), {"selected": 0, "need_no_gpu": 0})
-    details = {
-        "tests": {
-            **counts,
-            **chosen,
-            "finished": any(record.get("finished") for record in records),
-            "on_gpu": dict(sorted(gpu.items())),
-            "failures": [{"id": r["id"], "message": r["message"]} for r in failures[:SHOWN_FAILURES]],
-            "skips": sorted({r["message"] for r in outcomes if r["outcome"] == "skipped"})[:SHOWN_FAILURES],
-        }
-    }
-    if failures:
-        return Verdict(False, f"{len(failures)} of {len(outcomes)} tests failed", details)
-    if not any(counts["passed"] for counts in gpu.values()):
-        return Verdict(False, "no test of an operation ran on the GPU", details)
-    if not details["tests"]["finished"]:
-        left_out = chosen["selected"] - len(outcomes)
-        reached = f"{counts['passed']} of {chosen['selected']} passed, {left_out} were left out"
-        return Verdict(False, f"the tests ended before their end, exit status {done.status}: {reached}", details)
-    if done.status != 0:
-        return Verdict(False, f"exit status {done.status}", details)
-    return Verdict(True, f"{counts['passed']} on the GPU; left out, needing none: {chosen['need_no_gpu']}", details)
-
-
-def training_command(setup: Setup, run: str, devices: str, *options: str) -> list[str]:
-    """Train on scikit-learn's digits."""
-    output = ["--output", str(setup.work / run), "--overwrite", "--devices", devices]
-    return [setup.python, "-m", "alexnet_cuda", "train", "digits", *output, *options]
-
-
-def judge_training(run: str, least: float) -> Callable[[Setup, Done], Verdict]:
-    """Pass where the held-out accuracy is at least so much."""
-
-    def judge(setup: Setup, done: Done) -> Verdict:
-        records = read_lines(setup.work / run / "metrics.jsonl")
-        accuracy = next((r["val_accuracy"] for r in reversed(records) if "val_accuracy" in r), None)
-        details = {"accuracy": accuracy, "expected": least}
-        if done.status != 0 or accuracy is None:
-            return Verdict(False, f"exit status {done.status}, accuracy {accuracy}", details)
-        passed = accuracy >= least
-        return Verdict(passed, "" if passed else f"accuracy {accuracy:.3f}, expected at least {least}", details)
-
-    return judge
-
-
-def sanitizer_command(tool: str) -> Callable[[Setup], list[str]]:
-    """Return the call of compute-sanitizer on the small set."""
-
-    def command(setup: Setup) -> list[str]:
-        program = machine.find_sanitizer(setup.environment)
-        if program is None:
-            raise NotRunError(
-                "compute-sanitizer is not on PATH, beside nvcc or in the toolkit: install the toolkit's "
-                f"cuda-sanitizer package, or the wheel. {machine.how_to_bring([machine.sanitizer_requirement()])}"
-            )
-        options = ["--tool", tool, "--error-exitcode", str(SANITIZER_STATUS), "--print-limit", "20"]
-        if tool == "memcheck":
-            # CuPy asks the driver for what it may not have; what our own calls return is checked where they are made.
-            options += ["--padding", "64", "--report-api-errors", "no"]
-        return [program, *options, *small_set_command(setup, f"{tool}.jsonl", *SANITIZED[tool])]
-
-    return command
 
 
 def release_hint(setup: Setup) -> str:
@@ -305,57 +282,27 @@ def release_hint(setup: Setup) -> str:
     return f"; the tool may be newer than the driver: update that, or install its release's cuda-sanitizer-{version}"
 
 
-def judge_sanitizer(tool: str) -> Callable[[Setup, Done], Verdict]:
-    """Pass where the tool says that it found nothing, in a small set that ran to its end."""
-
-    def judge(setup: Setup, done: Done) -> Verdict:
-        records = read_lines(setup.work / f"{tool}.jsonl")
-        summary = (re.findall(r"(?:ERROR|RACECHECK) SUMMARY: (.*)", done.tail) or [""])[-1].strip()
-        ops, precisions = (list(names) or "all" for names in SANITIZED[tool])
-        details = {"calls": len(records), "ops": ops, "precisions": precisions, "summary": summary}
-        if done.status == SANITIZER_STATUS or re.search(r"[1-9]", summary):
-            return Verdict(False, summary or "compute-sanitizer found errors", details)
-        if not summary or not records:
-            reason = f"no summary of {tool}, exit status {done.status} after {len(records)} calls{release_hint(setup)}"
-            return Verdict(False, reason, details)
-        failed = sum(record["status"] != "passed" for record in records)
-        if failed or done.status != 0:
-            return Verdict(False, f"{failed} comparisons failed, exit status {done.status}", details)
-        chosen = (" ".join(names) if names != "all" else names for names in (ops, precisions))
-        return Verdict(True, "{} calls; operations: {}; precisions: {}".format(len(records), *chosen), details)
-
-    return judge
-
-
 def all_stages(setup: Setup) -> list[Stage]:
     """Return the stages, the most telling first; the shares add up to ten.
 
     Estimates for 16 cores and the default ten minutes, of which a share is a minute; none was measured on a GPU. Build:
     60 s, of 170 s of one core in all for three architectures, a tenth of it in the longest file. Tests: 4,400, whose
     references take 65 s of one core (the same tests on the CPU backend, scaled by their number), 20 s of launches and
-    copies. A sanitizer: 5 s to start, 15 s to patch up to 265 kernels, 10 s of references, and 206 to 481 calls of the
-    small set, a hundred times slower than some 20 microseconds a kernel: 30 to 45 s.
+    copies. A sanitizer: 8 s to start and to collect the tests, 15 s to patch up to 265 kernels, 10 s of references, and
+    up to 430 tests of some four launches each, a hundred times slower than 20 microseconds a kernel: 35 to 45 s.
     """
-    short = ("--epochs", "2")
     pairs = [("two towers on one GPU", "cuda:0,cuda:0")]
     if setup.gpus > 1:
         pairs.append(("two towers on two GPUs", "cuda:0,cuda:1"))
     return [
-        *([Stage("build", 2.8, build_command, by_status, ())] if setup.build else []),
-        Stage("environment", 0.2, environment_command, judge_environment, ("build",) if setup.build else ()),
-        Stage("operations", 0.6, lambda s: small_set_command(s, "operations.jsonl"), judge_operations),
-        Stage("tests", 2.2, tests_command, judge_tests),
-        Stage(
-            "digits", 0.6, lambda s: training_command(s, "digits", "cuda:0"), judge_training("digits", DIGITS_ACCURACY)
-        ),
-        *(
-            Stage(
-                name,
-                0.4 / len(pairs),
-                lambda s, name=name, devices=devices: training_command(s, name, devices, *short),
-                judge_training(name, SHORT_ACCURACY),
-            )
-            for name, devices in pairs
-        ),
-        *(Stage(tool, 0.8, sanitizer_command(tool), judge_sanitizer(tool)) for tool in SANITIZERS),
+        *([Build("build", 2.8, needs=())] if setup.build else []),
+        Environment("environment", 0.2, needs=("build",) if setup.build else ()),
+        Tests("operations", 0.6, small=True),
+        Tests("tests", 2.2),
+        Training("digits", 0.6, "cuda:0", DIGITS_ACCURACY),
+        *(Training(name, 0.4 / len(pairs), devices, SHORT_ACCURACY, ("--epochs", "2")) for name, devices in pairs),
+        Sanitizer("memcheck", 0.8, small=True),
+        Sanitizer("racecheck", 0.8, True, SIZES, NO_SHARED),
+        Sanitizer("synccheck", 0.8, True, SIZES, NO_SHARED),
+        Sanitizer("initcheck", 0.8, True, SIZES),
     ]

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tests.ops.tolerance import PRECISIONS as FORMATS
 
 from alexnet_cuda.config import Config
-from alexnet_cuda.plan import Step, build_plan
+from alexnet_cuda.network.plan import Step, build_plan
 
 Array = npt.NDArray[Any]
 BATCHES = (128, 256, 1024)

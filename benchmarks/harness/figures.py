@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from alexnet_cuda.files import atomic_path
+from alexnet_cuda.base.files import atomic_path
 
 from . import results
 from .results import Record

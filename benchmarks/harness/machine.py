@@ -6,14 +6,15 @@ Everything is read, nothing is set.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.metadata
+import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ _PACKAGES = (
     "alexnet-cuda",
     "cupy-cuda13x",
     "numpy",
+    "ml_dtypes",
+    "pytest",
+    "scikit-learn",
     "torch",
     "triton",
     "nvidia-cudnn-frontend",
@@ -44,8 +48,8 @@ _SMI = "clocks.sm,clocks.mem,temperature.gpu,power.draw,clocks_throttle_reasons.
 
 
 def versions() -> dict[str, str]:
-    """Installed packages that matter, by name."""
-    found = {"python": platform.python_version()}
+    """The system and the installed packages that matter, by name."""
+    found = {"python": platform.python_version(), "system": platform.platform(terse=True)}
     for name in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
@@ -54,17 +58,40 @@ def versions() -> dict[str, str]:
 
 def commit(root: Path = ROOT) -> str:
     """The commit that is measured, with "+" where files differ from it; "unknown" outside a repository."""
+    git = ("git", "-C", str(root))
+    head = _output(*git, "rev-parse", "--short=12", "HEAD")
+    # Results of this very run do not make the code another one.
+    changed = _output(*git, "status", "--porcelain", "--", ":!benchmarks/results")
+    return "unknown" if head is None or changed is None else head.strip() + ("+" if changed.strip() else "")
+
+
+def _output(*command: str) -> str | None:
+    """What a command prints; None where it cannot run or fails."""
     try:
-        head = _output("git", "-C", str(root), "rev-parse", "--short=12", "HEAD").strip()
-        # Results of this very run do not make the code another one.
-        changed = _output("git", "-C", str(root), "status", "--porcelain", "--", ":!benchmarks/results")
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return head + ("+" if changed.strip() else "")
+        return None
 
 
-def _output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+def find_gpus(environment: Mapping[str, str] = os.environ) -> list[dict[str, Any]]:
+    """Name, compute capability, driver and memory in MiB of each GPU; none where there is no driver.
+
+    Those that CUDA_VISIBLE_DEVICES leaves, in its order; nvidia-smi itself does not look at it.
+    """
+    query = "--query-gpu=name,compute_cap,driver_version,memory.total"
+    gpus = []
+    for line in (_output("nvidia-smi", query, "--format=csv,noheader,nounits") or "").splitlines():
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) == 4 and re.fullmatch(r"\d+\.\d+", fields[1]):
+            memory = int(fields[3]) if fields[3].isdigit() else None
+            gpus.append({"name": fields[0], "capability": fields[1], "driver": fields[2], "memory_mib": memory})
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return gpus
+    names = [name.strip() for name in visible.split(",")]
+    if all(re.fullmatch(r"\d+", name) for name in names):
+        return [gpus[int(name)] for name in names if int(name) < len(gpus)]
+    return gpus[: sum(name.startswith(("GPU-", "MIG-")) for name in names)]  # by a name that the query has not
 
 
 def cpu_name() -> str:
@@ -90,26 +117,11 @@ def describe(device: Any) -> dict[str, Any]:
         "cache_bytes": device.cache_bytes,
         "gpus": int(cupy.cuda.runtime.getDeviceCount()),
         "driver_cuda": int(cupy.cuda.runtime.driverGetVersion()),
-        "driver": driver_version(),
+        "driver": next((gpu["driver"] for gpu in find_gpus()), "unknown"),
         "cpu": cpu_name(),
-        "system": platform.platform(terse=True),
         "commit": commit(),
         "versions": versions(),
     }
-
-
-def driver_version() -> str:
-    """The driver's version, or "unknown"."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        version = pynvml.nvmlSystemGetDriverVersion()
-        return version.decode() if isinstance(version, bytes) else str(version)
-    except Exception:  # no NVML, no package: nvidia-smi may know
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return _output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader").split()[0]
-    return "unknown"
 
 
 def sensors(bus_id: str) -> Callable[[], dict[str, float]] | None:
@@ -134,7 +146,7 @@ def sensors(bus_id: str) -> Callable[[], dict[str, float]] | None:
         read()
         return read
     except Exception:  # no package, no driver, or a field the driver does not offer
-        return (lambda: parse_smi(_output(*_smi_command(bus_id)))) if shutil.which("nvidia-smi") else None
+        return (lambda: parse_smi(_output(*_smi_command(bus_id)) or "")) if shutil.which("nvidia-smi") else None
 
 
 def _smi_command(bus_id: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from alexnet_cuda.files import atomic_path
+from alexnet_cuda.base.files import atomic_path
 
 SCHEMA = 1
 # Of a contender: timed; not installed; cannot do this; gave wrong results; failed; there was no time for it.

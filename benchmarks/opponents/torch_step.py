@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alexnet_cuda.config import Config
-from alexnet_cuda.plan import Step, build_plan
+from alexnet_cuda.network.plan import Step, build_plan
 
 from ..harness.cases import DTYPES
 from ..harness.results import Record

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_cuda import philox
+from alexnet_cuda.base import philox
 
 from ..harness.cases import CLASSES, CONFIG, Array, Case, Tensor, Tensors
 from . import launch
@@ -106,7 +106,7 @@ class Augment(Operation):
 
     def prepare(self, case: Case, a: Arrays, upload: Callable[[Array], Any], part: Part) -> None:
         """Crops, mirroring and colour of every image, where the kernel reads them."""
-        from alexnet_cuda import views
+        from alexnet_cuda.network import views
 
         views_ = views.random_views((case.batch, CONFIG.resize, CONFIG.resize, 3), CONFIG, 0)
         chosen = part.get("N", np.arange(case.batch))

@@ -8,11 +8,11 @@ TYPE_CHECKING = False  # typing's, without loading it: this comes before anythin
 if TYPE_CHECKING:
     from .config import Config, config_from_preset
     from .model import Model
-    from .result import StepResult
+    from .network.result import StepResult
 
 __all__ = ["Config", "Model", "StepResult", "__version__", "config_from_preset"]
 
-_PLACES = {"Config": "config", "Model": "model", "StepResult": "result", "config_from_preset": "config"}
+_PLACES = {"Config": "config", "Model": "model", "StepResult": "network.result", "config_from_preset": "config"}
 
 
 def __getattr__(name: str) -> object:

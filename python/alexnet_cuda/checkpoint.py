@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .base.files import atomic_path, naming
 from .config import Config
-from .files import atomic_path, naming
 
 FORMAT_VERSION = 1
 VELOCITY_PREFIX = "velocity."

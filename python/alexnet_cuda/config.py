@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .precision import PRECISIONS
+from .base.precision import PRECISIONS
 
 Vector = tuple[float, float, float]
 Matrix = tuple[Vector, Vector, Vector]
@@ -73,7 +73,7 @@ class Config:
     colour_eigenvalues, colour_eigenvectors : 3 floats, 3 x 3 floats
         Of the covariance of RGB values scaled to 0..1; column i of the matrix belongs to eigenvalue i.
     precision : "float32", "float64", "tf32", "bfloat16" or "float16"
-        Of activations and products; see `alexnet_cuda.precision`. The CPU has the first two, the kernels all but
+        Of activations and products; see `alexnet_cuda.base.precision`. The CPU has the first two, the kernels all but
         float64.
     seed : int
         Keys weights, dropout, crops and order.
@@ -268,7 +268,18 @@ def _check(c: Config) -> None:
     }
     for name, allowed in choices.items():
         need(getattr(c, name) in allowed, name, "one of " + ", ".join(map(repr, allowed)))
-    from .plan import smallest_image_size
 
     smallest = smallest_image_size(c)
     need(c.image_size >= smallest, "image_size", f"at least {smallest} for this network")
+
+
+def smallest_image_size(config: Config) -> int:
+    """The smallest image, pixels a side, that leaves at least one position after pool5."""
+    size = 1
+    pooled = (0, 1, 4)
+    for i in reversed(range(5)):
+        if i in pooled:
+            size = (size - 1) * config.pool_stride + config.pool_size
+        size = (size - 1) * config.conv_strides[i] + config.conv_kernels[i] - 2 * config.conv_paddings[i]
+        size = max(size, 1)
+    return size

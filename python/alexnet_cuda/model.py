@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, views
-from .backends.cpu.augment import Views
-from .backends.kernels._runtime import DeviceMemoryError
+from .backends.devices import offers, open_devices
+from .base.array import DeviceMemoryError
+from .base.params import Views
+from .base.precision import loss_scale
+from .base.turns import Turns, takes_turn
 from .config import Config, config_from_preset
-from .devices import offers, open_devices
-from .initialize import initial_parameters
-from .inputs import Inputs, as_array
-from .network import Network
-from .plan import Plan, build_plan
-from .precision import loss_scale
-from .result import StepResult
-from .tensors import Tensors
-from .towers import Pass, Update
-from .turns import Turns, takes_turn
+from .network import checks, views
+from .network.initialize import initial_parameters
+from .network.inputs import Inputs, as_array
+from .network.passes import Network
+from .network.plan import Plan, build_plan
+from .network.result import StepResult
+from .network.tensors import Tensors
+from .network.tower import Pass, Update
 
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
@@ -48,8 +48,8 @@ class Model:
         ``("cuda:0", "cuda:1")``, or the same one twice. By default the first GPU that can run the kernels, else the
         CPU.
     precision : {"float32", "float64", "tf32", "bfloat16", "float16"}
-        Of activations and products; see `alexnet_cuda.precision`. The CPU offers the first two, the kernels all but
-        float64.
+        Of activations and products; see `alexnet_cuda.base.precision`. The CPU offers the first two, the kernels
+        all but float64.
     init : {"paper", "he"}
         "paper": as published with the preset. "he": learns from the first step also on small data.
     seed : int
@@ -116,9 +116,14 @@ class Model:
         if parameters is None:
             fields = config.to_dict()
             return cls(devices=devices, cuda_graph=cuda_graph, **fields)
-        model = cls.__new__(cls)
-        model._build(config, open_devices(devices, config.precision, cuda_graph))
+        model = cls._on(config, open_devices(devices, config.precision, cuda_graph))
         model.set_parameters(parameters)
+        return model
+
+    @classmethod
+    def _on(cls, config: Config, opened: list[Any]) -> Model:
+        model = cls.__new__(cls)
+        model._build(config, opened)
         return model
 
     def _build(self, config: Config, opened: list[Any]) -> None:
@@ -431,19 +436,30 @@ class Model:
         try:
             yield
         except DeviceMemoryError as error:
-            from .memory_plan import advice
+            from .network.memory import advice
 
-            raise MemoryError(advice(self.config, self.towers, tuple(shape), dtype.name, train)) from error
+            raise MemoryError(
+                advice(type(self)._on, self.config, self.towers, tuple(shape), dtype.name, train)
+            ) from error
 
     def probabilities(self, images: Array, views: int = 1) -> npt.NDArray[np.float32]:
         """Softmax of the logits, float32 [N, num_classes].
 
         `views` 1 takes the centre of uint8 images; 10 the mean over the four corners and the centre, each also
         mirrored, as the paper's results do (section 4.1). See `forward` for `images`.
+
+        Raises
+        ------
+        OutputsNotFinite
+            A ValueError: the logits hold NaN or infinity. It names the parameter that does, if one does.
+        ValueError, TypeError, MemoryError
+            As `forward`; another number of views.
         """
         images = checks.check_images(as_array(images), self.config)
         chunks = range(0, len(images), _CHUNK)
-        return np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
+        found = np.concatenate([self._probabilities(images[i : i + _CHUNK], views) for i in chunks])
+        checks.check_outputs(found, self.parameters)
+        return found
 
     @takes_turn("predict")
     def _probabilities(self, images: Array, count: int) -> npt.NDArray[np.float32]:
@@ -463,7 +479,7 @@ class Model:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """The `top` most probable classes of each image and their probabilities, both [N, top]; see `probabilities`.
 
-        Where there are fewer than `top` classes, all of them.
+        Where there are fewer than `top` classes, all of them. Raises as `probabilities`.
         """
         if isinstance(top, bool) or not isinstance(top, (int, np.integer)):
             raise TypeError(f"top must be an integer, got {top!r}")
@@ -479,7 +495,7 @@ class Model:
         Raises
         ------
         ValueError
-            `class_names` are not as many as the classes.
+            A parameter holds NaN or infinity, or `class_names` are not as many as the classes; nothing is written.
         OSError
             What the file system says, with the file's name.
         """
@@ -490,6 +506,8 @@ class Model:
         with self._turns.take("read"):
             metadata = {"config": self.config.to_dict(), "class_names": self.class_names, "step": self.step}
             parameters = dict(self.parameters)
+        if name := checks.not_finite(parameters):
+            raise ValueError(f"{name} holds NaN or infinity: {os.fspath(path)} is not written (pickle takes any model)")
         save_checkpoint(path, parameters, metadata)
 
     @classmethod
@@ -537,4 +555,5 @@ class Model:
 def _softmax(logits: Array) -> Array:
     from .backends.cpu.softmax_cross_entropy import softmax
 
-    return softmax(logits)
+    with np.errstate(invalid="ignore"):  # which is an error of its own; of minus infinity it would be a 0 like others
+        return np.where(np.isfinite(logits).all(axis=1, keepdims=True), softmax(logits), np.nan)

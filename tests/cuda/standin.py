@@ -24,7 +24,7 @@ import cupy
 import numpy as np
 import pytest
 
-from alexnet_cuda import devices
+from alexnet_cuda.backends import devices
 from alexnet_cuda.backends.simt.memory import extension
 from alexnet_cuda.backends.simt.streams import Scheduler
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda import Model, inputs
+from alexnet_cuda import Model
 from alexnet_cuda.backends.cuda.device import CudaDevice
 from alexnet_cuda.backends.simt import device as simt
+from alexnet_cuda.network import inputs
 from tests.model.tiny import tiny
 
 from .standin import Driver, Event, Stream

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda import Model
-from alexnet_cuda.memory_plan import memory_needed
+from alexnet_cuda.network.memory import memory_needed
 from tests.model.tiny import tiny
 
 from .standin import Driver, Stream, default_device
@@ -267,7 +267,7 @@ def test_a_step_that_does_not_fit_changes_nothing(install_driver: Install) -> No
         driver = install_driver(count=1)
         model = tiny(devices="cuda:0")
         before = dict(model.parameters)
-        driver.limit = round(part * memory_needed(model.config, 1, (32, *IMAGES.shape[1:]), "uint8", True))
+        driver.limit = round(part * memory_needed(Model._on, model.config, 1, (32, *IMAGES.shape[1:]), "uint8", True))
         try:
             model.train_step(np.concatenate([IMAGES] * 8), np.tile(LABELS, 8))
         except MemoryError:
@@ -278,15 +278,17 @@ def test_a_step_that_does_not_fit_changes_nothing(install_driver: Install) -> No
     assert refused == 5
 
 
-def test_devices_that_are_not_there(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_devices_that_are_not_there(
+    install_driver: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     driver = install_driver(count=1)
     with pytest.raises(ValueError, match="there is no device 'cuda:1'; this machine has 1 GPU"):
         tiny(devices="cuda:1")
     assert tiny(devices="cuda").devices == ("cuda:0",)
     assert default_device("bfloat16") == "cuda:0"
     assert default_device("float64") == "cpu"
-    monkeypatch.setattr("alexnet_cuda.doctor.runs_as", lambda capability, architectures: "")
-    with pytest.warns(RuntimeWarning, match="cuda:0 stays unused: the kernels are not built for stand-in, sm_90"):
-        assert default_device("float32") == "cpu"
+    monkeypatch.setattr("alexnet_cuda.backends.devices.runs_as", lambda capability, architectures: "")
+    assert default_device("float32") == "cpu"
+    assert caplog.messages[0].startswith("cuda:0 stays unused: the kernels are not built for stand-in, sm_90")
     driver.count = 0
     assert default_device("float32") == "cpu"

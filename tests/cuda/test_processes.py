@@ -58,11 +58,11 @@ def test_a_used_model_goes_on_as_a_pickled_one(install_driver: Install, devices:
 
 
 def test_a_forked_child_is_told_that_cuda_does_not_work_there(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch
+    install_driver: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     install_driver()
     monkeypatch.setattr(runtime, "_process", None)
-    monkeypatch.setattr("alexnet_cuda.doctor.runs_as", lambda capability, architectures: "sm_90")
+    monkeypatch.setattr("alexnet_cuda.backends.devices.runs_as", lambda capability, architectures: "sm_90")
     assert in_child(lambda: tiny(devices="cuda:0", **SMALL).devices) == "('cuda:0',)"  # its parent has not used it
     model = tiny(devices="cuda:0", **SMALL)
     result = model.train_step(IMAGES, LABELS)
@@ -82,11 +82,10 @@ def test_a_forked_child_is_told_that_cuda_does_not_work_there(
             "RuntimeError: CUDA does not work in a process that was forked from one that uses it; start processes by"
         )
 
-    def default() -> str:
-        with pytest.warns(RuntimeWarning, match="cuda:0 stays unused: CUDA does not work in a process that was forked"):
-            return default_device("float32")
+    def default() -> tuple[str, str]:
+        return default_device("float32"), caplog.messages[0][:52]
 
-    assert in_child(default) == "'cpu'"
+    assert in_child(default) == "('cpu', 'cuda:0 stays unused: CUDA does not work in a process')"
     assert default_device("float32") == "cuda:0"
     assert in_child(lambda: tiny(devices="cpu", **SMALL).predict(IMAGES)[0].shape) == "(4, 5)"
     np.testing.assert_array_equal(model.predict(IMAGES)[0].shape, (4, 5))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from alexnet_cuda.data import DecodeError, decode, notices, read_square, square
+from alexnet_cuda.data import DecodeError, decode, read_square, square
 from alexnet_cuda.data import image as image_module
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -128,8 +128,7 @@ TWELVE = np.array([[0, 1, 2047, 4095]], np.uint16)
         (np.array([[0, 32768, 65535]], np.uint16), 0, [0, 128, 255]),
     ],
 )
-def test_a_png_says_how_many_of_its_16_bits_count(values, bits, expected, encode, caplog, monkeypatch):
-    monkeypatch.setattr(notices, "_said", set())
+def test_a_png_says_how_many_of_its_16_bits_count(values, bits, expected, encode, caplog):
     out = decode(_with_chunks(encode(Image.fromarray(values)), chunk(b"sBIT", bytes([bits]))))
     np.testing.assert_array_equal(out[0, :, 0], expected)
     assert not caplog.messages
@@ -140,8 +139,7 @@ def test_a_png_says_how_many_of_its_16_bits_count(values, bits, expected, encode
     [(TWELVE, "PNG"), (TWELVE, "TIFF"), (TWELVE.astype(np.int32), "TIFF"), ("RGB", "PNG")],
 )
 @pytest.mark.filterwarnings("error")
-def test_16_bit_values_that_come_out_black_are_warned_of_in_one_line(values, kind, encode, caplog, monkeypatch):
-    monkeypatch.setattr(notices, "_said", set())
+def test_16_bit_values_that_come_out_black_are_warned_of_in_one_line(values, kind, encode, caplog):
     if isinstance(values, str):
         header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
         pixels = zlib.compress(b"\0" + TWELVE[0, [1, 2, 3, 3, 3, 3]].astype(">u2").tobytes())
@@ -154,8 +152,7 @@ def test_16_bit_values_that_come_out_black_are_warned_of_in_one_line(values, kin
     assert caplog.messages[0].startswith("ct/1 comes out nearly black: its 16-bit values reach only ")
 
 
-def test_pictures_that_are_dark_by_right_are_not_warned_of(encode, caplog, monkeypatch):
-    monkeypatch.setattr(notices, "_said", set())
+def test_pictures_that_are_dark_by_right_are_not_warned_of(encode, caplog):
     for image in (np.zeros((2, 2), np.uint16), np.full((2, 2), 40000, np.uint16), np.full((2, 2, 3), 1, np.uint8)):
         decode(encode(Image.fromarray(image)))
     assert not caplog.messages
@@ -281,7 +278,7 @@ def test_what_the_system_refuses_while_decoding_is_not_called_broken(encode, pic
 
 def test_warnings_of_others_come_through_while_images_are_decoded(encode, picture, monkeypatch):
     def warn(*_, **__):
-        warnings.warn("of another", UserWarning, stacklevel=1)
+        warnings.warn("of another", UserWarning, stacklevel=1)  # noqa: TID251 - as Pillow does
 
     monkeypatch.setattr(ImageOps, "exif_transpose", warn)
     with pytest.warns(UserWarning, match="of another"):

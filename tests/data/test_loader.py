@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import threading
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_cuda.data import DecodeError, ImageSource, Loader, TooManyBroken, estimate_colour, notices
-from alexnet_cuda.philox import Purpose, permutation
+from alexnet_cuda.base.philox import Purpose, permutation
+from alexnet_cuda.data import BrokenImages, DecodeError, ImageSource, Loader, TooManyBroken, estimate_colour
 
 SIDE = 4
 
@@ -98,11 +99,13 @@ def test_more_broken_images_than_allowed_end_the_epoch(shuffle, workers):
         loader = Loader(Numbered(10, bad), SIDE, 4, shuffle=shuffle, workers=workers, max_broken=share)
         if len(bad) < 10:
             list(loader.epoch(0))
-        assert loader.max_broken == share
+        assert loader.broken.most == share
     for bad, share in ((range(4), 0.3), ((7,), 0.0), (range(10), 0.5)):
         loader = Loader(Numbered(10, bad), SIDE, 4, shuffle=shuffle, workers=workers, max_broken=share)
-        message = rf"of the 10 images of numbered are broken so far, more than the part of {share:g} that max_broken"
-        with pytest.raises(TooManyBroken, match=message + r" \(--max-broken\) allows; \d\.png: broken \d"):
+        message = (
+            rf"of the 10 images of numbered (is|are) broken so far, more than the part of {share:g} that max_broken"
+        )
+        with pytest.raises(TooManyBroken, match=message + r" \(--max-broken\) allows: .*; \d\.png: broken \d"):
             list(loader.epoch(0))
         assert not _threads()
     with pytest.raises(TooManyBroken):
@@ -112,9 +115,37 @@ def test_more_broken_images_than_allowed_end_the_epoch(shuffle, workers):
             Loader(Numbered(10), SIDE, 4, shuffle=shuffle, max_broken=share)
 
 
+def test_the_share_of_broken_images_is_of_all_that_are_counted_together():
+    """One of four is more than a fifth, one of twelve is not; an image that several loaders meet is one."""
+    whole = Numbered(12, (1, 6, 7))
+    few, many = whole.subset(range(4)), whole.subset(range(4, 12))
+    for most, enough in ((0.25, True), (0.2, False)):
+        broken = BrokenImages(most, few, many)
+        estimate_colour(many, SIDE, max_broken=broken)
+        list(Loader(many, SIDE, 4, shuffle=True, max_broken=broken).epoch(0))
+        last = Loader(few, SIDE, 4, shuffle=False, max_broken=broken).epoch(0)
+        if enough:
+            list(last)
+        else:
+            with pytest.raises(TooManyBroken, match=r"3 of the 12 images of numbered are broken so far, .* 0\.2 that"):
+                list(last)
+
+
+def test_colour_statistics_close_the_epoch_that_they_leave(monkeypatch):
+    original, epochs = Loader.epoch, []
+
+    def epoch(self, number):
+        epochs.append(original(self, number))
+        return epochs[-1]
+
+    monkeypatch.setattr(Loader, "epoch", epoch)
+    estimate_colour(Numbered(9), SIDE, limit=3)
+    assert inspect.getgeneratorstate(epochs[0]) == inspect.GEN_CLOSED
+    assert not _threads()
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_a_class_without_an_image_left_is_named_at_once_and_once(shuffle, caplog, monkeypatch):
-    monkeypatch.setattr(notices, "_said", set())
+def test_a_class_without_an_image_left_is_named_at_once_and_once(shuffle, caplog):
     loader = Loader(Numbered(12, range(1, 12, 3)), SIDE, 2, shuffle=shuffle, workers=3)
     batches = loader.epoch(0)
     list(batches)
@@ -125,8 +156,7 @@ def test_a_class_without_an_image_left_is_named_at_once_and_once(shuffle, caplog
     assert len(caplog.messages) == 1
 
 
-def test_a_broken_image_that_two_threads_meet_counts_once(caplog, monkeypatch):
-    monkeypatch.setattr(notices, "_said", set())
+def test_a_broken_image_that_two_threads_meet_counts_once(caplog):
     first, second = permutation(0, Purpose.ORDER, 0, 6)[:2].tolist()
     assert first % 3 != second % 3  # of each class one is left
     meeting = threading.Barrier(2, timeout=30)
@@ -244,7 +274,7 @@ def test_a_fork_waits_until_a_broken_image_is_noted():
     taken = threading.Event()
 
     def hold():
-        with loader._lock:
+        with loader.broken.lock:
             taken.set()
             time.sleep(0.2)  # a fork that does not wait is made by then
 
@@ -253,7 +283,7 @@ def test_a_fork_waits_until_a_broken_image_is_noted():
     taken.wait(60)
     if (child := os.fork()) == 0:
         signal.alarm(20)
-        with loader._lock:
+        with loader.broken.lock:
             os._exit(0)
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -272,7 +272,11 @@ def test_digits(monkeypatch, tmp_path: Path):
     assert len(open_source("./digits")) == 2
     both = open_source("digits")
     assert len(both) == 1797
-    assert "./digits" in both.ignored[0]
+    assert both.ignored == ("./digits",)
+    with pytest.raises(
+        ValueError, match=r"digits \(scikit-learn's, not \./digits\) has 10 of its 10 classes outside the 2 known"
+    ):
+        align(both, ("a", "b"))
     assert source.classes == tuple("0123456789")
     assert len(set(source.names)) == 1797
     np.testing.assert_array_equal(source.labels[:10], range(10))

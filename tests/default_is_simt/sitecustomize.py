@@ -6,8 +6,8 @@ from contextlib import suppress
 from functools import wraps
 
 with suppress(ModuleNotFoundError):  # a Python without the package
-    from alexnet_cuda import devices
-    from alexnet_cuda.precision import KERNEL_PRECISIONS
+    from alexnet_cuda.backends import devices
+    from alexnet_cuda.base.precision import KERNEL_PRECISIONS
 
     @wraps(devices.default_device)
     def _default_device(precision: str) -> str:

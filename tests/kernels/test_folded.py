@@ -10,7 +10,7 @@ import pytest
 
 from alexnet_cuda import _simt
 from alexnet_cuda.backends.cpu import fold as reference
-from alexnet_cuda.backends.cpu.fold import FoldedLayout
+from alexnet_cuda.base.params import FoldedLayout
 from alexnet_cuda.ops import conv2d
 
 from .guarded import DTYPES, Array, assert_bits, at, device, empty, executor_seed

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model
+from alexnet_cuda.network.checks import OutputsNotFinite
 
 from .tiny import TINY, tiny
 
@@ -108,6 +109,39 @@ def test_views_and_top(model: Model) -> None:
         model.predict(GOOD, top=0)
     with pytest.raises(TypeError, match=r"top must be an integer, got 2\.5"):
         model.predict(GOOD, top=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", ["cpu", "simt"])
+@pytest.mark.parametrize("name", ["conv3.weight", "fc8.bias"])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_what_is_not_finite_is_neither_an_answer_nor_saved(
+    tmp_path: Path, device: str, name: str, value: float
+) -> None:
+    """A bias of minus infinity gives a probability of zero, which looks like others."""
+    model, path = tiny(devices=device), tmp_path / "model.safetensors"
+    model.save(path)
+    before = path.read_bytes()
+    parameters = {key: np.array(tensor) for key, tensor in model.parameters.items()}
+    parameters[name].flat[3] = value
+    model.set_parameters(parameters)
+    with np.errstate(invalid="ignore"):
+        for call in (model.predict, model.probabilities):
+            with pytest.raises(OutputsNotFinite, match=f"not finite for 2 of 2 images, .* {name} holds NaN"):
+                call(GOOD)
+    with pytest.raises(ValueError, match=rf"{name} holds NaN or infinity: .*model\.safetensors is not written"):
+        model.save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_outputs_that_overflow_name_the_image() -> None:
+    model = tiny()
+    large = dict.fromkeys(("fc7.weight", "fc8.weight"), np.float32(1e25))
+    model.set_parameters({name: tensor * large.get(name, 1) for name, tensor in model.parameters.items()})
+    images = np.concatenate([GOOD, np.ones_like(NAN)])
+    message = "for 1 of 3 images, number 2 the first: no parameter does, so they or the images are too large"
+    with np.errstate(all="ignore"), pytest.raises(OutputsNotFinite, match=message):
+        model.predict(images)
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from alexnet_cuda.backends.simt.device import SimtDevice
 from alexnet_cuda.backends.simt.memory import to_simt
-from alexnet_cuda.layers.product import input_layout
+from alexnet_cuda.network.layers.product import input_layout
 
 from .tiny import Array, batch, tiny
 

@@ -12,7 +12,7 @@ import pytest
 from alexnet_cuda import Model, _simt
 from alexnet_cuda.backends.simt import device as devices
 from alexnet_cuda.config import PRESETS
-from alexnet_cuda.towers import Tower
+from alexnet_cuda.network.tower import Tower
 
 from ..ops.tolerance import TENSOR_CORES
 from .places import ALL, ONE, PLACES, apart
@@ -144,7 +144,7 @@ def test_a_pass_that_does_not_wait_for_the_last_one_shows(monkeypatch: pytest.Mo
 
     expected = run(0)
     assert all(run(order) == expected for order in (3, 5, 7))
-    monkeypatch.setattr("alexnet_cuda.link.Link.begin", lambda self: None)
+    monkeypatch.setattr("alexnet_cuda.network.link.Link.begin", lambda self: None)
     assert any(run(order) != expected for order in (3, 5, 7))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model
-from alexnet_cuda.backends.locks import ForkLock, Level
+from alexnet_cuda.base.locks import ForkLock, Level
 
 from .tiny import Array, batch, tiny
 

@@ -15,11 +15,11 @@ import pytest
 
 from alexnet_cuda import Model, ops
 from alexnet_cuda.backends.cpu.fold import unfold
-from alexnet_cuda.layers import layer
-from alexnet_cuda.layers.dropout import mask_of
-from alexnet_cuda.layers.product import input_layout
-from alexnet_cuda.stages import Stage
-from alexnet_cuda.towers import Kept, Pass, Tower
+from alexnet_cuda.network.layers import layer
+from alexnet_cuda.network.layers.dropout import mask_of
+from alexnet_cuda.network.layers.product import input_layout
+from alexnet_cuda.network.stages import Stage
+from alexnet_cuda.network.tower import Kept, Pass, Tower
 from tests.model.places import ONE, PLACES
 from tests.ops.backends import mma_sums
 from tests.ops.tolerance import PRECISIONS, TENSOR_CORES, Precision, Sums, assert_close, assert_sums

@@ -7,11 +7,14 @@ AlexNet's own size. The executor multiplies in each with the sums of tensor core
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
+from . import tolerance
 from .backends import BACKENDS, Backend, mma_sums
+from .small import is_small
 
 PRECISIONS = {"precision": "precisions", "product": "products", "layer_product": "layers"}
 
@@ -24,6 +27,22 @@ def mma(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with mma_sums(request.param):
         yield
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if is_small(item):
+        item.add_marker("small")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Keep the largest error of a test's comparisons, as part of its bound, for reports."""
+    tolerance.ratios.clear()
+    try:
+        return (yield)
+    finally:
+        if tolerance.ratios:
+            item.user_properties.append(("error_over_bound", max(tolerance.ratios)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

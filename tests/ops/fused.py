@@ -244,3 +244,9 @@ WGRAD_FORMS = {
 fprop_forms = pytest.mark.parametrize("form", FPROP_FORMS.values(), ids=FPROP_FORMS)
 dgrad_forms = pytest.mark.parametrize("form", DGRAD_FORMS.values(), ids=DGRAD_FORMS)
 wgrad_forms = pytest.mark.parametrize("form", WGRAD_FORMS.values(), ids=WGRAD_FORMS)
+
+# Of the small set: all that is fused, at least once, with and without splits.
+SMALL_PINS = ("", "splits=3")
+SMALL_FPROP = [FPROP_FORMS[name] for name in ("relu, dropout", "all, sums")]
+SMALL_DGRAD = [DGRAD_FORMS["all, sums"]]
+SMALL_WGRAD = [WGRAD_FORMS[name] for name in ("accumulate", "sgd")]

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda.backends.cpu.augment import Views
+from alexnet_cuda.base.params import Views
 from alexnet_cuda.ops import augment
 
 from .backends import Backend, assert_repeats
+from .small import small
 from .tolerance import Precision, assert_close, assert_equal
 
 Array = npt.NDArray[Any]
@@ -49,6 +50,7 @@ def loops(images: Array, views: Views, mean: Any, std: Any, order: str, size: in
     return out
 
 
+@small(order=["BGR"], mean=[MEAN], size=[41], there=["to_device"])
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 @pytest.mark.parametrize(("mean", "std"), [(MEAN, STD), ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))], ids=["scaled", "plain"])
 @pytest.mark.parametrize(("n", "size"), [(6, 5), (1, 5), (0, 5), (3, 41)])

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_cuda.backends.cpu.augment import Views
-from alexnet_cuda.backends.cpu.fold import FoldedLayout
+from alexnet_cuda.base.params import FoldedLayout, Views
 from alexnet_cuda.ops import augment, conv2d
 
 from .backends import Backend
+from .small import small
 from .tolerance import Precision, assert_equal
 
 COLOURS: dict[str, Any] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)}
@@ -41,6 +41,7 @@ def batch(backend: Backend, n: int, size: int) -> tuple[Any, Views]:
     return backend.to_device(images), Views(*map(backend.to_device, views))
 
 
+@small(order=["BGR"], n=[5], name=["like torchvision", "lopsided"])
 @pytest.mark.parametrize("order", ["RGB", "BGR"])
 @pytest.mark.parametrize("n", [5, 0])
 @pytest.mark.parametrize("name", INPUTS)

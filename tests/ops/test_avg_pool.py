@@ -11,6 +11,7 @@ import pytest
 from alexnet_cuda.ops import avg_pool
 
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
+from .small import small
 from .tolerance import PRECISIONS, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
@@ -49,6 +50,7 @@ def arrays(shape: Shape, size: int, stride: int) -> tuple[Array, Array]:
     return x, rng.standard_normal((n, (h - size) // stride + 1, (w - size) // stride + 1, c))
 
 
+@small(shape=[CASES[name][0] for name in ("overlapping", "vectors", "vectors with gaps")], there=["to_device"])
 @all_cases
 @pytest.mark.parametrize("there", ["to_device", "shifted"])
 def test_fprop_and_bprop(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from alexnet_cuda.backends.cpu import blas, parallel
+from alexnet_cuda.base import blas, parallel
 
 
 class Library:
@@ -112,10 +112,16 @@ def test_overlapping_callers_leave_what_was_there(library: Any, first_to_leave: 
     assert library.num_threads == 3
 
 
-def test_a_library_that_does_not_obey_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "_libraries", lambda: [Library("deaf")])
-    with pytest.warns(RuntimeWarning, match="libdeaf.so was asked for 1 threads and has 4: results can depend on"):
-        parallel.parallel_for(lambda _: None, 1)
+@pytest.mark.filterwarnings("error")
+def test_a_library_that_does_not_obey_is_named_once_and_no_obstacle(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    deaf = Library("deaf")
+    monkeypatch.setattr(blas, "_libraries", lambda: [deaf])
+    for _ in range(2):
+        assert found_in_bodies(deaf) == {4}
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("libdeaf.so was asked for 1 threads and has 4: results can depend on")
 
 
 def test_a_child_has_the_limit_that_was_there_before_its_parents_other_thread(real: Any) -> None:

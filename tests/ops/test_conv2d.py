@@ -34,6 +34,10 @@ from .conv2d_cases import (
 from .fused import (
     DGRAD_FORMS,
     FPROP_FORMS,
+    SMALL_DGRAD,
+    SMALL_FPROP,
+    SMALL_PINS,
+    SMALL_WGRAD,
     WGRAD_FORMS,
     DgradForm,
     FpropForm,
@@ -43,6 +47,7 @@ from .fused import (
     pinned,
     wgrad_forms,
 )
+from .small import small
 from .tolerance import TENSOR_CORES, Precision, Sums, assert_close, assert_equal, assert_gradient, assert_sums
 
 Array = npt.NDArray[Any]
@@ -101,16 +106,22 @@ def test_reference_does_not_depend_on_the_tile(monkeypatch: pytest.MonkeyPatch) 
             assert_close(actual, expected, np.full((), 1e-11), np.float64)
 
 
+SMALL = [CASES["lopsided, batch of 3"], *(TILED[name] for name in ("vectors", "folded", "by number, many of all"))]
+
+
+@small(case=SMALL)
 @all_cases
 def test_fprop(backend: Backend, product: Precision, case: Case) -> None:
     check_fprop(backend, product, case, FPROP_FORMS["relu"] if case.n else FPROP_FORMS["alone"])
 
 
+@small(case=SMALL)
 @all_cases
 def test_dgrad(backend: Backend, product: Precision, case: Case) -> None:
     check_dgrad(backend, product, case, DGRAD_FORMS["alone"])
 
 
+@small(case=SMALL)
 @all_cases
 def test_wgrad(backend: Backend, product: Precision, case: Case) -> None:
     check_wgrad(backend, product, case, WGRAD_FORMS["alone"])
@@ -143,6 +154,7 @@ PINS = [
 ]
 
 
+@small(pins=PINS)
 @pytest.mark.parametrize("pins", PINS)
 @pytest.mark.parametrize("direction", ["fprop", "dgrad", "wgrad"])
 def test_every_tile(kernels: Backend, product: Precision, direction: str, pins: str) -> None:
@@ -180,6 +192,7 @@ FUSED = {
 fused = pytest.mark.parametrize(("case", "pins"), FUSED.values(), ids=FUSED)
 
 
+@small(pins=SMALL_PINS, form=SMALL_FPROP)
 @fused
 @fprop_forms
 def test_fused_fprop(backend: Backend, product: Precision, case: Case, pins: str, form: FpropForm) -> None:
@@ -187,6 +200,7 @@ def test_fused_fprop(backend: Backend, product: Precision, case: Case, pins: str
         check_fprop(backend, product, case, form)
 
 
+@small(pins=SMALL_PINS, form=SMALL_DGRAD)
 @fused
 @dgrad_forms
 def test_fused_dgrad(backend: Backend, product: Precision, case: Case, pins: str, form: DgradForm) -> None:
@@ -194,6 +208,7 @@ def test_fused_dgrad(backend: Backend, product: Precision, case: Case, pins: str
         check_dgrad(backend, product, case, form)
 
 
+@small(pins=SMALL_PINS, form=SMALL_WGRAD)
 @fused
 @wgrad_forms
 def test_fused_wgrad(backend: Backend, product: Precision, case: Case, pins: str, form: WgradForm) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda.backends.cpu.fold import FoldedLayout, unfold
-from alexnet_cuda.backends.cpu.sgd import SgdParams
+from alexnet_cuda.backends.cpu.fold import unfold
+from alexnet_cuda.base.params import FoldedLayout, SgdParams
 from alexnet_cuda.ops import conv2d
 
 from .backends import Backend
+from .small import small
 from .tolerance import Precision, assert_equal
 
 Array = npt.NDArray[Any]
@@ -86,6 +87,7 @@ def test_reference_folds_as_the_equation_says(case: tuple[Any, ...]) -> None:
     assert_equal(unfold(folded, layout), reached)
 
 
+@small(case=[CASES["lopsided"]])
 @cases
 def test_fold(backend: Backend, precision: Precision, case: tuple[Any, ...]) -> None:
     given = Problem(case, precision.dtype)
@@ -94,6 +96,7 @@ def test_fold(backend: Backend, precision: Precision, case: tuple[Any, ...]) -> 
     assert_equal(backend.to_host(out), conv2d.fold(given.x, given.layout))
 
 
+@small(case=[CASES["like conv1"]])
 @cases
 def test_products(backend: Backend, precision: Precision, case: tuple[Any, ...]) -> None:
     given = Problem(case, precision.dtype)

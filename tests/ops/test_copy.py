@@ -12,6 +12,7 @@ import pytest
 from alexnet_cuda.ops import copy
 
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
+from .small import small
 from .tolerance import Precision, assert_equal
 
 Array = npt.NDArray[Any]
@@ -41,6 +42,7 @@ def summed(x: Array, addend: Array | None, dtype: npt.DTypeLike) -> Array:
     return np.asarray(total.astype(dtype))
 
 
+@small(shape=[CASES[name][0] for name in ("by number", "vectors of ranges")], with_addend=[True])
 @all_cases
 @to_dtype
 @added

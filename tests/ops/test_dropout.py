@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from alexnet_cuda import philox
+from alexnet_cuda.base import philox
 from alexnet_cuda.ops import dropout
 
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
+from .small import small
 from .tolerance import Precision, assert_equal
 
 Array = npt.NDArray[Any]
@@ -38,6 +39,7 @@ def parameters(rate: float, columns: int, **change: Any) -> Any:
 
 
 # The kernels take 4 or 8 numbers at once where columns, start and row stride are multiples of that, or of 4.
+@small(rate=[0.5], shape=[(3, 7), (5, 16)])
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9, 1 - 2.0**-20])
 @pytest.mark.parametrize(
     ("shape", "start", "row_stride"),

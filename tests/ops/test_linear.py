@@ -17,6 +17,10 @@ from .backends import Backend, ChannelRange, assert_repeats
 from .fused import (
     DGRAD_FORMS,
     FPROP_FORMS,
+    SMALL_DGRAD,
+    SMALL_FPROP,
+    SMALL_PINS,
+    SMALL_WGRAD,
     WGRAD_FORMS,
     DgradForm,
     FpropForm,
@@ -26,6 +30,7 @@ from .fused import (
     pinned,
     wgrad_forms,
 )
+from .small import small
 from .tolerance import (
     PRECISIONS,
     TENSOR_CORES,
@@ -61,6 +66,7 @@ ALEXNET: dict[str, Sizes] = {
     "a batch of 129, in vectors": (129, 520, 264),
 }
 ALL = {**SMALL, **LARGE, "empty batch": (0, 7, 5)}
+SMALL_SET = [ALL[name] for name in ("lopsided", "65 rows, 97 columns, by number", "97 rows, 136 columns")]
 all_sizes = pytest.mark.parametrize("sizes", ALL.values(), ids=ALL)
 layers = pytest.mark.parametrize("sizes", ALEXNET.values(), ids=ALEXNET)
 
@@ -154,16 +160,19 @@ def test_reference_does_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch)
             assert_close(actual, expected, np.full((), 1e-12), np.float64)
 
 
+@small(sizes=SMALL_SET)
 @all_sizes
 def test_fprop(backend: Backend, product: Precision, sizes: Sizes) -> None:
     check_fprop(backend, product, sizes, FPROP_FORMS["relu"])
 
 
+@small(sizes=SMALL_SET)
 @all_sizes
 def test_dgrad(backend: Backend, product: Precision, sizes: Sizes) -> None:
     check_dgrad(backend, product, sizes, DGRAD_FORMS["alone"])
 
 
+@small(sizes=SMALL_SET)
 @all_sizes
 def test_wgrad(backend: Backend, product: Precision, sizes: Sizes) -> None:
     check_wgrad(backend, product, sizes, WGRAD_FORMS["alone"])
@@ -194,6 +203,7 @@ FUSED: dict[str, tuple[Sizes, str]] = {
 fused = pytest.mark.parametrize(("sizes", "pins"), FUSED.values(), ids=FUSED)
 
 
+@small(pins=SMALL_PINS, form=SMALL_FPROP)
 @fused
 @fprop_forms
 def test_fused_fprop(backend: Backend, product: Precision, sizes: Sizes, pins: str, form: FpropForm) -> None:
@@ -201,6 +211,7 @@ def test_fused_fprop(backend: Backend, product: Precision, sizes: Sizes, pins: s
         check_fprop(backend, product, sizes, form)
 
 
+@small(pins=SMALL_PINS, form=SMALL_DGRAD)
 @fused
 @dgrad_forms
 def test_fused_dgrad(backend: Backend, product: Precision, sizes: Sizes, pins: str, form: DgradForm) -> None:
@@ -208,6 +219,7 @@ def test_fused_dgrad(backend: Backend, product: Precision, sizes: Sizes, pins: s
         check_dgrad(backend, product, sizes, form)
 
 
+@small(pins=SMALL_PINS, form=SMALL_WGRAD)
 @fused
 @wgrad_forms
 def test_fused_wgrad(backend: Backend, product: Precision, sizes: Sizes, pins: str, form: WgradForm) -> None:

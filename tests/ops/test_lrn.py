@@ -13,6 +13,7 @@ from alexnet_cuda.backends.cpu import lrn as implementation
 from alexnet_cuda.ops import lrn
 
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
+from .small import small
 from .tolerance import Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
@@ -68,6 +69,7 @@ ALEXNET = {
     "conv2's, as in Caffe": Case((1, 27, 27, 256), k=1.0, alpha=1e-4, alpha_over_size=True, deviation=30.0),
 }
 ALL = {**CASES, **ALEXNET, "empty batch": Case((0, 3, 2, 12), groups=2)}
+SMALL = [CASES[name] for name in ("paper, a window a tower", "vectors, groups", "vectors across, beta .6")]
 all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
 
 
@@ -105,6 +107,7 @@ def test_reference_does_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch)
         assert_equal(lrn.bprop(dy, x, case.parameters), whole[1])
 
 
+@small(case=SMALL, there=["to_device"])
 @all_cases
 @lying
 def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -> None:
@@ -116,6 +119,7 @@ def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -
     assert_close(backend.to_host(y), expected, bound, precision.dtype, relative_units(case) * precision.accumulate)
 
 
+@small(case=SMALL, there=["to_device"])
 @all_cases
 @lying
 @pytest.mark.parametrize("relu", [False, True], ids=["", "relu"])

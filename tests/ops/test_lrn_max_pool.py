@@ -14,6 +14,7 @@ from alexnet_cuda.ops import lrn, lrn_max_pool, max_pool
 
 from . import test_lrn
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
+from .small import small
 from .test_lrn import bprop_terms, relative_units
 from .tolerance import Precision, assert_close, assert_equal
 
@@ -48,10 +49,12 @@ ALEXNET = {
     "conv2's": Case((1, 27, 27, 256), alpha=1e-4, groups=2, deviation=30.0),
 }
 ALL = {**CASES, **ALEXNET}
+SMALL = [CASES[name] for name in ("paper, a window a tower", "vectors, groups", "window of 9, beta 1.2, gaps")]
 all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
 lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
 
 
+@small(case=SMALL, there=["to_device"])
 @all_cases
 @lying
 def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -> None:
@@ -72,6 +75,7 @@ def test_fprop(backend: Backend, precision: Precision, case: Case, there: str) -
     assert [backend.bits(a) for a in given] == [backend.bits(a) for a in two]
 
 
+@small(case=SMALL, there=["to_device"])
 @all_cases
 @lying
 @pytest.mark.parametrize("relu", [False, True], ids=["", "relu"])

@@ -11,6 +11,7 @@ import pytest
 from alexnet_cuda.ops import max_pool
 
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
+from .small import small
 from .tolerance import PRECISIONS, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
@@ -38,6 +39,8 @@ ALEXNET = {
     "conv5's": ((2, 13, 13, 256), 3, 2),
 }
 ALL = {**CASES, **ALEXNET}
+# What a thread takes by itself and in vectors, and windows that leave gaps.
+small_shapes = [CASES[name][0] for name in ("overlapping", "vectors", "vectors with gaps")]
 all_cases = pytest.mark.parametrize(("shape", "size", "stride"), ALL.values(), ids=ALL)
 lying = pytest.mark.parametrize("there", ["to_device", "shifted"])
 
@@ -63,6 +66,7 @@ def spread(dy: Array, argmax: Array, shape: Shape, size: int, stride: int) -> Ar
     return dx
 
 
+@small(shape=small_shapes, values=["ties"], there=["to_device"])
 @all_cases
 @pytest.mark.parametrize("values", ["apart", "ties"])
 @lying
@@ -95,6 +99,7 @@ def assert_spread(
     assert_close(backend.to_host(dx), gradient, bound, precision.dtype)
 
 
+@small(shape=small_shapes, there=["to_device"])
 @all_cases
 @lying
 def test_bprop_through_the_relu_before(

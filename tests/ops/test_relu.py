@@ -10,12 +10,14 @@ import pytest
 from alexnet_cuda.ops import relu
 
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
+from .small import small
 from .tolerance import PRECISIONS, Precision, assert_equal, assert_gradient
 
 # The CPU works in blocks of 131072 numbers, a thread of the kernels on 4 or 8 of them and on what they leave.
 SHAPES = [(), (1,), (3, 5, 7, 2), (17,), (255,), (2048,), (5003,), (131073,), (0, 4)]
 
 
+@small(shape=[(3, 5, 7, 2), (2048,)])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_fprop_and_bprop(backend: Backend, precision: Precision, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(3)

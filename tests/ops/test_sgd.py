@@ -13,6 +13,7 @@ from alexnet_cuda.ops import sgd
 from alexnet_cuda.ops.sgd import SgdParams
 
 from .backends import Backend, assert_alignment_changes_nothing, assert_repeats
+from .small import small
 from .tolerance import Precision, assert_close, assert_equal
 
 Array = npt.NDArray[Any]
@@ -38,6 +39,7 @@ def loops(weight: Array, velocity: Array, gradients: list[Array], rates: dict[st
     return w, v
 
 
+@small(rates=[RATES["strong decay"]], shape=[(8,), (3, 7, 13)])
 @pytest.mark.parametrize("rates", RATES.values(), ids=RATES)
 @pytest.mark.parametrize("shape", [(5, 3, 2), (1,), (), (0,), (8,), (3, 7, 13)], ids=str)
 @pytest.mark.parametrize("copy_dtype", COPIES.values(), ids=COPIES)

@@ -13,6 +13,7 @@ from alexnet_cuda.backends.cpu.softmax_cross_entropy import softmax
 from alexnet_cuda.ops import softmax_cross_entropy
 
 from .backends import Backend, assert_repeats
+from .small import small
 from .tolerance import PRECISIONS, Precision, assert_close, assert_equal, assert_gradient
 
 Array = npt.NDArray[Any]
@@ -91,6 +92,7 @@ def expected_and_bounds(
     return (expected, bound), right, (gradient, terms)
 
 
+@small(classes=[7, 257], there=["to_device"])
 @sizes
 @scales
 @pytest.mark.parametrize("there", ["to_device", "shifted"])

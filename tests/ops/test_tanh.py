@@ -10,6 +10,7 @@ import pytest
 from alexnet_cuda.ops import tanh
 
 from .backends import Backend, assert_repeats
+from .small import small
 from .tolerance import PRECISIONS, Precision, assert_close, assert_equal, assert_gradient
 
 # The CPU works in blocks of 131072 numbers, a thread of the kernels on 4 or 8 of them and on what they leave.
@@ -24,6 +25,7 @@ def test_reference_equals_the_mathematical_library_and_differences() -> None:
     assert_gradient(tanh.fprop, x, dy, tanh.bprop(dy, y))
 
 
+@small(shape=[(3, 5, 7, 2), (2048,)], there=["to_device"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("there", ["to_device", "shifted"])
 def test_fprop_and_bprop(backend: Backend, precision: Precision, shape: tuple[int, ...], there: str) -> None:

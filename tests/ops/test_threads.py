@@ -13,13 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from alexnet_cuda.backends.cpu import parallel
+from alexnet_cuda.base import parallel
 
 SCRIPT = """
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
-from alexnet_cuda import philox
+from alexnet_cuda.base import philox
 from alexnet_cuda.backends.cpu import parallel
 from alexnet_cuda.ops import avg_pool, conv2d, dropout, linear, lrn, lrn_max_pool, max_pool, relu, sgd, tanh
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_cuda.train import TrainOptions, train
+from alexnet_cuda.train import TrainOptions, lock, train
 from alexnet_cuda.train.lock import FolderInUse, locked_folder
 
 
@@ -37,8 +37,9 @@ def test_only_where_there_are_no_locks_a_run_goes_on_without(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", answer)
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: None)
     held = number in (errno.EACCES, errno.EWOULDBLOCK)
-    kind, message = (FolderInUse, "in use by a run") if held else (OSError, r"run\.lock")
+    kind, message = (FolderInUse, r"in use by a run \(another process\)") if held else (OSError, r"run\.lock")
     with pytest.raises(kind, match=message), locked_folder(tmp_path):
         raise AssertionError("it went on")
 
@@ -82,11 +83,50 @@ def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(
         pass
 
 
-def test_a_file_system_without_locks_is_said_and_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("left", [b"", b"process 1 on elsewhere, dead"])
+def test_a_holder_that_has_not_written_its_name_yet_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
+) -> None:
+    """Whoever is refused is told the name of the run that holds the folder, not of one that was killed there."""
+    path, looks = tmp_path / "run.lock", [1, 2, 3]
+    path.write_bytes(left)
+    descriptor = os.open(path, os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def holder_goes_on(_: float) -> None:
+        looks.pop()
+        if not looks:
+            raise AssertionError("it is not refused")
+        os.pwrite(descriptor, b"process 7 on here", 0)
+        os.ftruncate(descriptor, 17)
+
+    monkeypatch.setattr(lock.time, "sleep", holder_goes_on)
+    with pytest.raises(FolderInUse, match=r"in use by a run \(process 7 on here\)"), locked_folder(tmp_path):
+        pass
+    os.close(descriptor)
+
+
+def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.lock"
+    path.write_bytes(b"process 1 on elsewhere, dead")
+    before = path.stat().st_ino
+    with open(path) as old, locked_folder(tmp_path):
+        assert path.read_text().startswith(f"process {os.getpid()} on")
+        assert path.stat().st_ino != before
+        assert old.read() == "process 1 on elsewhere, dead"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_file_system_without_locks_is_said_and_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def none_here(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", none_here)
-    with pytest.warns(RuntimeWarning, match=r"without locks \(No locks available\)"), locked_folder(tmp_path / "new"):
+    with locked_folder(tmp_path / "new"):
         assert (tmp_path / "new").is_dir()
+    assert "without locks (No locks available)" in caplog.text
     assert not (tmp_path / "new").exists()

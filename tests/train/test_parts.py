@@ -15,12 +15,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from alexnet_cuda import cli
+from alexnet_cuda.base.wording import counted
 from alexnet_cuda.data import Batch
 from alexnet_cuda.train.command import train_command
 from alexnet_cuda.train.evaluation import evaluate
@@ -31,7 +32,6 @@ from alexnet_cuda.train.progress import PlainReporter, make_reporter
 from alexnet_cuda.train.recipe import Recipe, recipe_for
 from alexnet_cuda.train.schedule import make_schedule, state_of
 from alexnet_cuda.train.setup import TrainOptions, default_output
-from alexnet_cuda.wording import counted
 
 
 def test_each_source_has_its_recipe_and_what_is_given_goes_first() -> None:
@@ -191,6 +191,8 @@ def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path: Path, mo
 
 class FakeModel:
     """Gives the scores that its images carry: pixel c of the first row is the logit of class c."""
+
+    parameters: ClassVar[dict[str, np.ndarray]] = {}
 
     def __init__(self, classes: int) -> None:
         self.config = SimpleNamespace(num_classes=classes)

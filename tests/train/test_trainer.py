@@ -18,8 +18,8 @@ import pytest
 
 from alexnet_cuda import Model, StepResult, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
-from alexnet_cuda.data import ReadError, TooManyBroken
-from alexnet_cuda.train import TrainingDiverged, TrainOptions, TrainResult, train
+from alexnet_cuda.data import ReadError, TooManyBroken, open_source, split
+from alexnet_cuda.train import TrainingDiverged, TrainOptions, TrainResult, plots, train, trainer
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -238,6 +238,46 @@ def test_too_many_broken_images_stop_the_run(
     assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] >= 1
 
 
+def test_broken_images_count_over_training_and_validation_together(
+    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures
+) -> None:
+    """One of 7 held out is one of 27: less than 5 %; and it is the same one for an evaluation of what was held out."""
+    source = write_pictures(tmp_path / "source")
+    held = split(open_source(source), 0.25, 0)[1].names[0]
+    (source / held).write_bytes(b"no picture")
+    result = train(make_options(source=source, epochs=1))
+    assert list(result.skipped) == [held]
+    assert cli.main(["evaluate", str(result.checkpoint), str(source), "--held-out"]) == 0
+    other = write_pictures(tmp_path / "other", each=1)
+    (other / "red" / "0.png").write_bytes(b"no picture")
+    options = {"source": source, "validation": str(other), "epochs": 1}
+    with pytest.raises(TooManyBroken, match=r"2 of the 30 images of .*source and .*other are broken so far"):
+        train(make_options("two", **options))
+    assert len(train(make_options("three", **options, max_broken=0.07)).skipped) == 2
+
+
+@pytest.mark.parametrize("picture", ["plot_filters", "plot_curves"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), ValueError("a\nb")], ids=repr)
+def test_a_picture_never_stops_a_run(
+    make_options: MakeOptions,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    picture: str,
+    error: Exception,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(plots, picture, fail)
+    monkeypatch.setattr(trainer, "_PLOT_SECONDS", 0.0)  # also under way
+    result = train(make_options(epochs=2))
+    assert (result.epochs, load_checkpoint(result.checkpoint).metadata["step"]) == (2, 2 * STEPS_PER_EPOCH)
+    output = capsys.readouterr().out
+    reason = {OSError: "[Errno 28] No space left on device", MemoryError: "MemoryError"}.get(type(error), "a b")
+    assert output.count("a picture of the run is missing") == 1
+    assert f"a picture of the run is missing: {reason}\n" in output
+
+
 def test_a_run_within_its_source_is_no_part_of_it(
     make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,7 +326,12 @@ def test_resuming_a_finished_runs_changes_nothing_and_says_so(
     train(make_options("whole", resume=True))
     assert whole.checkpoint.read_bytes() == before
     assert (whole.checkpoint.parent / "metrics.jsonl").read_bytes() == metrics
-    assert "done already (3 epochs)" in capsys.readouterr().out
+    assert "nothing to train: the run has done 3 epochs, --epochs is 3; give --epochs 4 or" in capsys.readouterr().out
+    result = train(make_options("whole", resume=True, epochs=2))
+    assert (result.epochs, result.steps) == (3, STEPS)
+    assert whole.checkpoint.read_bytes() == before
+    assert (whole.checkpoint.parent / "metrics.jsonl").read_bytes() == metrics
+    assert "nothing to train: the run has done 3 epochs, --epochs is 2; give --epochs 4 or" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -419,11 +464,40 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
 
     monkeypatch.setattr(Model, "train_step", train_step)
     options = make_options(checkpoint_steps=8)
-    with pytest.raises(TrainingDiverged, match=r"became nan at step 8 \(epoch 2\).*last good.*learning rate too high"):
+    with pytest.raises(
+        TrainingDiverged, match=r"exploded to nan at step 8 \(epoch 2\).*last good.*learning rate too high"
+    ):
         train(options)
     checkpoint = load_checkpoint(options.output / "checkpoint.safetensors")
     assert checkpoint.metadata["step"] == STEPS_PER_EPOCH
     assert read(options.output)[-1]["loss"] is None
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_loss_that_has_exploded_stops_the_run_at_once_and_the_advice_works(
+    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """Finite all the time, and without --checkpoint-steps: the rule is that of checkpoints, 1000 ln 3."""
+    original, losses = Model.train_step, {7: 1098.0, 8: 1099.0}
+
+    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+        result, loss = original(self, *arguments, **keywords), losses.get(self.step)
+        return result if loss is None else StepResult(lambda: [np.full(4, loss), np.zeros(4, bool)])
+
+    options = make_options(epochs=2)
+    with monkeypatch.context() as patch:
+        if late:
+            works_by_itself(patch)
+        patch.setattr(Model, "train_step", train_step)
+        with pytest.raises(
+            TrainingDiverged, match=r"exploded to 1099 at step 8 \(epoch 2\); the last good checkpoint is .*; likely"
+        ) as caught:
+            train(options)
+    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == STEPS_PER_EPOCH
+    assert [record["step"] for record in read(options.output)] == [1, 2, 3, 4, 5, 5, 6, 7, 8]
+    words = shlex.split(str(caught.value).partition("at a lower rate: ")[2])
+    assert words[words.index("--learning-rate") + 1] == "0.001"
+    assert cli.main(words[1:]) == 0
 
 
 def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> None:

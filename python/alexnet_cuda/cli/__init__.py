@@ -13,7 +13,7 @@ import click
 
 from .. import __version__
 from .evaluate import evaluate
-from .info import doctor, summary
+from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
 from .train import train
@@ -30,11 +30,12 @@ _EXPECTED = (ValueError, TypeError, OSError, ImportError, MemoryError, RuntimeEr
 @click.pass_context
 def command(context: click.Context) -> None:
     """AlexNet from hand-written CUDA kernels: train it, test it, use it."""
+    context.ensure_object(dict)["command"] = context.invoked_subcommand
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, summary, doctor):
+for _subcommand in (train, evaluate, predict, summary_command, doctor_command):
     command.add_command(_subcommand)
 
 
@@ -52,13 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all went well; 2 after an error, which is one line on standard error (set ALEXNET_CUDA_TRACEBACK=1 for
         its traceback); 1 when part of the work failed; 128 and the signal's number after a signal.
     """
+    noted: dict[str, str] = {}
     try:
         _open_standard_files()
         with warnings.catch_warnings():
             # NumPy's, on the way to outputs that are not finite, which are an error of their own.
             warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
             result = command.main(
-                args=None if arguments is None else list(arguments), prog_name="alexnet-cuda", standalone_mode=False
+                args=None if arguments is None else list(arguments),
+                prog_name="alexnet-cuda",
+                standalone_mode=False,
+                obj=noted,
             )
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
@@ -68,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _EXPECTED as error:
         if os.environ.get("ALEXNET_CUDA_TRACEBACK") == "1":
             raise
-        return _fail(_sentence(error))
+        return _fail(_sentence(error, noted.get("command")))
     finally:
         _drop_unwritten()
     return result if isinstance(result, int) else 0
@@ -108,9 +113,12 @@ def _fail(sentence: str) -> int:
     return 2
 
 
-def _sentence(error: BaseException) -> str:
+def _sentence(error: BaseException, name: str | None) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
     if isinstance(error, MemoryError):
-        return f"out of memory ({str(error) or 'no details'}): try a smaller --batch-size"
+        options = {option.name for option in command.commands[name].params} if name else set()
+        advice = {"batch_size": "a smaller --batch-size", "devices": "other --devices"}
+        tries = " or ".join(text for option, text in advice.items() if option in options)
+        return f"out of memory ({str(error) or 'no details'})" + (f": try {tries}" if tries else "")
     return str(error) or type(error).__name__

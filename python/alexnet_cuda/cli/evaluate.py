@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..wording import counted
-from .options import devices_option, emit, json_option, load_model, max_broken_option, views_option
+from ..base.wording import counted
+from .options import devices_option, emit, json_option, load_model, max_broken_option, place, views_option
 
 if TYPE_CHECKING:
     from ..data import ImageSource
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("checkpoint")
-@click.argument("source")
+@click.argument("checkpoint", type=place)
+@click.argument("source", type=place)
 @views_option
 @click.option("--held-out", is_flag=True, help="Only the images of SOURCE that its training run held out.")
 @click.option("--batch-size", type=int, default=128, show_default=True, metavar="N", help="Images at a time.")
@@ -36,16 +36,17 @@ def evaluate(
     as_json: bool,
 ) -> int:
     """Print the top-1 and top-5 error of CHECKPOINT on the images of SOURCE (see train)."""
-    from ..data import Loader, open_source
+    from ..data import BrokenImages, Loader, open_source
     from ..train.evaluation import evaluate as run
 
     images = open_source(source, minimum_classes=1)
+    broken = BrokenImages(max_broken, images)  # also where a part alone is looked at, as in its training run
     model = load_model(checkpoint, devices)
     if held_out:
         images = _held_out(checkpoint, images)
     images = _with_classes_of(model, images)
     side = model.config.resize
-    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken)
+    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=broken)
     result = run(model, loader, views)
     assert result is not None
     emit(_as_json(result, views, images.ignored) if as_json else _as_text(result, images.ignored))

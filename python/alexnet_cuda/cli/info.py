@@ -9,17 +9,17 @@ import click
 from .options import emit, json_option, parse_fields
 
 
-@click.command()
+@click.command("summary")
 @click.option(
     "--preset", default="paper", show_default=True, metavar="NAME", help="paper, caffe, caffenet, torchvision."
 )
 @click.option("--image-size", type=int, metavar="PIXELS", help="Side of the input. [default: the preset's]")
 @click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration.")
 @json_option
-def summary(preset: str, image_size: int | None, assignments: tuple[str, ...], as_json: bool) -> int:
+def summary_command(preset: str, image_size: int | None, assignments: tuple[str, ...], as_json: bool) -> int:
     """Print each layer's shapes, parameters, multiply-adds and bytes, its tower, and what crosses between towers."""
     from ..config import config_from_preset
-    from ..summary import render, summarize
+    from .summary import render, summarize
 
     fields = parse_fields(assignments)
     result = summarize(config_from_preset(preset, image_size=image_size, **fields))
@@ -27,11 +27,11 @@ def summary(preset: str, image_size: int | None, assignments: tuple[str, ...], a
     return 0
 
 
-@click.command()
+@click.command("doctor")
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor_command(as_json: bool) -> int:
     """Print versions, GPUs and what the extension was built for, and for whatever is wrong what mends it."""
-    from ..doctor import render, report
+    from .doctor import render, report
 
     result = report()
     emit(json.dumps(result) if as_json else render(result))

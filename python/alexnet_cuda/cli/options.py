@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..files import naming
+from ..base.files import naming
 from ..train.setup import MAX_BROKEN
 
 if TYPE_CHECKING:
@@ -37,6 +38,24 @@ def complain(sentence: str) -> None:
     """Print a line on standard error, if that takes it."""
     with contextlib.suppress(OSError, ValueError):
         print(f"alexnet-cuda: {sentence}", file=sys.stderr, flush=True)
+
+
+def part(text: str | float) -> float:
+    """Give the part of something that an option names: a number from 0 to 1, or percent."""
+    try:
+        number = float(str(text).removesuffix("%")) / (100 if str(text).endswith("%") else 1)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise click.BadParameter(f"expected a part from 0 to 1 such as 0.02, or 2%, got {str(text)!r}")
+    return number
+
+
+def place(text: str) -> str:
+    """Give a path, or what stands for one, as it is; an empty one would be the folder that the user is in."""
+    if not text:
+        raise click.BadParameter("expected a path, got an empty text, as of a variable that is not set")
+    return text
 
 
 def devices_option(function: Function) -> Function:
@@ -76,7 +95,7 @@ def load_model(checkpoint: str, devices: str | tuple[str, ...] | None) -> Model:
         As `Model.load`, and for weights of NaN or infinity.
     """
     from ..model import Model
-    from ..train.evaluation import not_finite
+    from ..network.checks import not_finite
 
     model = Model.load(checkpoint, devices=devices)
     if name := not_finite(model.parameters):
@@ -88,11 +107,12 @@ def max_broken_option(function: Function) -> Function:
     """Add ``--max-broken``."""
     return click.option(
         "--max-broken",
-        type=click.FloatRange(0, 1),
+        type=part,
         default=MAX_BROKEN,
         show_default=True,
         metavar="PART",
-        help="Stop when more than this part of the images is broken; fewer are left out and named at the end.",
+        help="Stop when more than this part of all images, held out or not, is broken, such as 0.02 or 2%; fewer are "
+        "left out and named at the end.",
     )(function)
 
 

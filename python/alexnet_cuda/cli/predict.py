@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import complain, devices_option, emit, json_option, load_model, views_option
+from .options import complain, devices_option, emit, json_option, load_model, place, views_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +18,8 @@ _BATCH = 32
 
 
 @click.command()
-@click.argument("checkpoint")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.argument("checkpoint", type=place)
+@click.argument("images", nargs=-1, required=True, type=place, metavar="IMAGE...")
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N", help="Classes to print.")
 @views_option
 @devices_option
@@ -39,7 +39,13 @@ def predict(
     model = load_model(checkpoint, devices)
     results: list[dict[str, Any]] = []
     for start in range(0, len(images), _BATCH):
-        part = _predict(model, images[start : start + _BATCH], top, views)
+        files = images[start : start + _BATCH]
+        try:
+            part = _predict(model, files, top, views)
+        except MemoryError:
+            if len(files) == 1:
+                raise
+            part = [result for file in files for result in _predict(model, (file,), top, views)]
         for result in part:
             if "error" in result:
                 complain(f"error: {result['error']}")
@@ -56,20 +62,17 @@ def _predict(model: Model, files: tuple[str, ...], top: int, views: int) -> list
     import numpy as np
 
     from ..data import read_square
-    from ..train.evaluation import OutputsNotFinite
 
     squares: dict[int, np.ndarray] = {}
     results: list[dict[str, Any]] = [{"image": file} for file in files]
     for index, file in enumerate(files):
         try:
             squares[index] = read_square(file, model.config.resize)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, MemoryError) as error:
             results[index]["error"] = _reason(file, error)
     if squares:
         count = min(top, model.config.num_classes)
         classes, probabilities = model.predict(np.stack(list(squares.values())), top=count, views=views)
-        if not np.isfinite(probabilities).all():
-            raise OutputsNotFinite()
         for row, index in enumerate(squares):
             results[index]["classes"] = [
                 {"class": _name(model, label), "label": label, "probability": probability}
@@ -81,7 +84,7 @@ def _predict(model: Model, files: tuple[str, ...], top: int, views: int) -> list
 def _reason(file: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{file}: {error.strerror}"
-    return str(error)
+    return f"{file}: out of memory to decode it" if isinstance(error, MemoryError) else str(error)
 
 
 def _name(model: Model, label: int) -> str:

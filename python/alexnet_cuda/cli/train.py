@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
+from ..base.wording import counted
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
-from ..wording import counted
-from .options import Function, devices_option, emit, max_broken_option, parse_fields
+from .options import Function, devices_option, emit, max_broken_option, parse_fields, part, place
 
 _DEFAULTS = Recipe()
 
@@ -37,10 +37,8 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 
 
 @click.command()
-@click.argument("source")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/ and the source's name]"
-)
+@click.argument("source", type=place)
+@click.option("--output", type=place, metavar="FOLDER", help="Of the run. [default: runs/ and the source's name]")
 @_recipe_option("--preset", str, "Network: paper, caffe, caffenet or torchvision.", "NAME")
 @_recipe_option("--image-size", int, "Side of the network's input in pixels.", "PIXELS")
 @_recipe_option("--epochs", int, "Passes over the training images.", "N")
@@ -57,7 +55,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @_recipe_option("--momentum", float, "Of SGD.", "M")
 @_recipe_option("--weight-decay", float, "On weights, not on biases.", "W")
 @click.option(
-    "--dropout", type=float, metavar="P", help="Probability of dropping a unit. [default: the preset's; digits: 0.1]"
+    "--dropout", type=part, metavar="P", help="Probability of dropping a unit. [default: the preset's; digits: 0.1]"
 )
 @_recipe_option(
     "--init",
@@ -66,8 +64,8 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 )
 @_recipe_option("--seed", int, "Of weights, dropout, augmentation, order and split.", "N")
 @_recipe_option("--precision", str, "float32, float64 (cpu only), tf32, bfloat16 or float16 (kernels only).", "NAME")
-@click.option("--validation", metavar="SOURCE", help="Images to validate on, in place of a split.")
-@_recipe_option("--validation-split", float, "Part of SOURCE held out for validation; 0 for none.", "PART")
+@click.option("--validation", type=place, metavar="SOURCE", help="Images to validate on, in place of a split.")
+@_recipe_option("--validation-split", part, "Part of SOURCE held out for validation; 0 for none.", "PART")
 @click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration.")
 @devices_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
@@ -87,7 +85,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @max_broken_option
 def train(
     source: str,
-    output: Path | None,
+    output: str | None,
     assignments: tuple[str, ...],
     dropout: float | None,
     validation: str | None,
@@ -127,7 +125,7 @@ def train(
         given["config"] = fields
     options = TrainOptions(
         source,
-        output or default_output(source),
+        Path(output) if output else default_output(source),
         given,
         validation=validation,
         devices=devices,

@@ -4,7 +4,7 @@ from .base import ImageSource, align
 from .digits import DigitsSource
 from .holdout import split
 from .image import IMAGE_SUFFIXES, MAX_PIXELS, DecodeError, ReadError, decode, read_square, square
-from .loader import Batch, Loader, TooManyBroken
+from .loader import Batch, BrokenImages, Loader, TooManyBroken
 from .sources import open_source
 from .statistics import ColourStatistics, estimate_colour
 
@@ -12,6 +12,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "Batch",
+    "BrokenImages",
     "ColourStatistics",
     "DecodeError",
     "DigitsSource",

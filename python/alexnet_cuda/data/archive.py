@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from ..files import naming
+from ..base.files import naming
 from .base import ImageSource, printable
 from .decompress import decompress
 from .image import MAX_FILE_BYTES, DecodeError, load_image

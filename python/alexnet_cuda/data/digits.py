@@ -24,18 +24,17 @@ class DigitsSource(ImageSource):
     """
 
     def __init__(self) -> None:
+        here = os.path.lexists("digits")
+        name = "digits (scikit-learn's, not ./digits)" if here else "digits"
         try:
             from sklearn.datasets import load_digits
         except ImportError as error:
-            raise ImportError(
-                "the digits come with scikit-learn, which is missing: pip install 'alexnet-cuda[demo]'"
-            ) from error
+            raise ImportError(f"{name}: scikit-learn is missing, pip install 'alexnet-cuda[demo]'") from error
         digits = load_digits()
         labels = np.asarray(digits.target, dtype=np.int64)
         names = tuple(f"{label}/{i:04}" for i, label in enumerate(labels.tolist()))
-        other = "the file or folder here of that name: taken are scikit-learn's digits, give ./digits for yours"
-        ignored = [other] if os.path.lexists("digits") else []
-        super().__init__("digits", [str(name) for name in digits.target_names], labels, names, ignored)
+        classes = [str(label) for label in digits.target_names]
+        super().__init__(name, classes, labels, names, ["./digits"] if here else [])
         self._grey: UInt8Array = np.rint(np.asarray(digits.images) * (255.0 / 16.0)).astype(np.uint8)
 
     def load(self, index: int, at_least: int | None) -> Image.Image:

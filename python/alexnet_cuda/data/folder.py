@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import naming
+from ..base.files import naming
 from .base import ImageSource, printable
 from .image import MAX_FILE_BYTES, load_image
 from .layout import MAX_DEPTH, Ignored, arrange, left_out

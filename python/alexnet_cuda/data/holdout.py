@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..philox import Purpose, permutation
+from ..base.philox import Purpose, permutation
 from .base import ImageSource, Int64Array
 
 

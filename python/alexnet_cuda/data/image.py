@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .notices import say_once
+from ..base.notices import say_once
 from .png import is_png, significant_bits, without_side_data
 
 if TYPE_CHECKING:

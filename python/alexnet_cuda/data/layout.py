@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, LOCK_NAME, METRICS_NAME
+from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, LOCK_NAME, METRICS_NAME
 from .base import composed, printable
 from .image import IMAGE_SUFFIXES
 

@@ -6,19 +6,19 @@ import errno
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
-from ..backends.locks import ForkLock, Level
-from ..philox import Purpose, permutation
+from ..base.locks import ForkLock, Level
+from ..base.notices import say_once
+from ..base.philox import Purpose, permutation
 from .base import ImageSource, Int64Array
 from .image import DecodeError, ReadError, UInt8Array
 from .memory import default_cache_bytes
-from .notices import say_once
 
 
 class Batch(NamedTuple):
@@ -30,7 +30,49 @@ class Batch(NamedTuple):
 
 
 class TooManyBroken(ValueError):
-    """More images of a source are broken than is allowed."""
+    """More images are broken than is allowed."""
+
+
+class BrokenImages:
+    """The broken images of one source or of several, and how many there may be.
+
+    Parameters
+    ----------
+    most : float
+        Part of the images of all the sources together that may be broken, 0 to 1.
+    *sources : ImageSource
+
+    Raises
+    ------
+    ValueError
+        `most` is out of range.
+    """
+
+    def __init__(self, most: float, *sources: ImageSource) -> None:
+        if not 0 <= most <= 1:
+            raise ValueError(f"max_broken must lie in 0..1, got {most}")
+        self.most = most
+        self.images = sum(map(len, sources))
+        self._names = " and ".join(dict.fromkeys(source.name for source in sources))
+        self._found: set[tuple[str, str]] = set()
+        self.lock = ForkLock(Level.LOADER)  # of what loaders note
+
+    def add(self, source: ImageSource, index: int, reason: str) -> None:
+        """Count an image, once however many loaders meet it.
+
+        Raises
+        ------
+        TooManyBroken
+            It is one more than is allowed.
+        """
+        file = source.names[index]
+        self._found.add((source.name, file))
+        if (broken := len(self._found)) / self.images > self.most:
+            raise TooManyBroken(
+                f"{broken} of the {self.images} images of {self._names} {'is' if broken == 1 else 'are'} broken so far,"
+                f" more than the part of {self.most:g} that max_broken (--max-broken) allows: mend them or allow more;"
+                f" {file}: {reason}"
+            )
 
 
 class Loader:
@@ -61,8 +103,8 @@ class Loader:
     cache_bytes : int, optional
         Memory for squares, so that later epochs decode nothing; what does not fit is decoded anew. By default a quarter
         of the available memory, at most 2 GiB; 0 for none.
-    max_broken : float
-        Part of the images that may be broken, 0 to 1.
+    max_broken : float or BrokenImages
+        Part of the images that may be broken, 0 to 1, of this source or of those that are counted together.
 
     Raises
     ------
@@ -80,15 +122,13 @@ class Loader:
         shuffle: bool,
         workers: int = 2,
         cache_bytes: int | None = None,
-        max_broken: float = 1.0,
+        max_broken: float | BrokenImages = 1.0,
     ) -> None:
         for name, value in (("side", side), ("batch_size", batch_size), ("workers", workers)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if cache_bytes is not None and cache_bytes < 0:
             raise ValueError(f"cache_bytes must not be negative, got {cache_bytes}")
-        if not 0 <= max_broken <= 1:
-            raise ValueError(f"max_broken must lie in 0..1, got {max_broken}")
         if len(source) == 0:
             raise ValueError(f"{source.name} has no images to load")
         self.source = source
@@ -97,13 +137,12 @@ class Loader:
         self.seed = seed
         self.shuffle = shuffle
         self.workers = workers
-        self.max_broken = max_broken
+        self.broken = max_broken if isinstance(max_broken, BrokenImages) else BrokenImages(max_broken, source)
         room = default_cache_bytes() if cache_bytes is None else cache_bytes
         # The first images of the source are the cached ones. Memory is only taken as pages are written.
         self._cache = np.empty((min(len(source), room // (side * side * 3)), side, side, 3), np.uint8)
         self._cached = np.zeros(len(self._cache), np.bool_)
         self._skipped: dict[int, str] = {}
-        self._lock = ForkLock(Level.LOADER)  # of `_skipped` and `_left`
         self._left = np.bincount(source.labels, minlength=len(source.classes))  # images not known to be broken
 
     def __len__(self) -> int:
@@ -115,7 +154,7 @@ class Loader:
         """Files that could not be decoded so far, each with the reason; in the order of the source."""
         return {self.source.names[index]: self._skipped[index] for index in sorted(self._skipped)}
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]:
         """The batches of one epoch from number `start_batch` on.
 
         The threads end with the iterator: when it is exhausted, closed, dropped, or left by an exception.
@@ -125,7 +164,7 @@ class Loader:
         ValueError
             `epoch` or `start_batch` is out of range, or no image of the source can be decoded.
         TooManyBroken
-            More than `max_broken` of the source's images are broken.
+            More than `max_broken` of the images are broken.
         ReadError
             A file cannot be read.
         """
@@ -139,7 +178,7 @@ class Loader:
         n = len(self.source)
         return permutation(self.seed, Purpose.ORDER, epoch, n) if self.shuffle else np.arange(n)
 
-    def _batches(self, epoch: int, start_batch: int) -> Iterator[Batch]:
+    def _batches(self, epoch: int, start_batch: int) -> Generator[Batch]:
         order = self._order(epoch)
         stop, process = threading.Event(), os.getpid()
         pool = ThreadPoolExecutor(self.workers, "alexnet-cuda-loader")
@@ -209,7 +248,7 @@ class Loader:
 
     def _note_broken(self, index: int, reason: str) -> None:
         source, label = self.source, int(self.source.labels[index])
-        with self._lock:
+        with self.broken.lock:
             if index in self._skipped:  # by another thread
                 return
             self._skipped[index] = reason
@@ -218,12 +257,7 @@ class Loader:
                 line = f"{source.name}: no image of class {source.classes[label]} can be decoded, not one of"
                 line += f" {np.count_nonzero(source.labels == label)}; {source.names[index]}: {reason}"
                 say_once(line, line)
-            broken = len(self._skipped)
-        if broken > self.max_broken * len(source):
-            raise TooManyBroken(
-                f"{broken} of the {len(source)} images of {source.name} are broken so far, more than the part of"
-                f" {self.max_broken:g} that max_broken (--max-broken) allows; {source.names[index]}: {reason}"
-            )
+            self.broken.add(source, index, reason)
 
     def _nothing_left(self) -> TooManyBroken:
         name, reason = next(iter(self.skipped.items()))

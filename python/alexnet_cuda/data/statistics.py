@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .base import ImageSource
-from .loader import Loader
+from .loader import BrokenImages, Loader
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -33,7 +34,7 @@ def estimate_colour(
     limit: int = 2048,
     seed: int = 0,
     workers: int = 2,
-    max_broken: float = 1.0,
+    max_broken: float | BrokenImages = 1.0,
 ) -> ColourStatistics:
     """Estimate what is subtracted from the images and what the PCA colour noise needs (paper, sections 2 and 4.1).
 
@@ -53,8 +54,8 @@ def estimate_colour(
         64-bit unsigned.
     workers : int
         Threads that decode.
-    max_broken : float
-        Part of the images that may be broken.
+    max_broken : float or BrokenImages
+        As of `Loader`.
 
     Raises
     ------
@@ -69,13 +70,14 @@ def estimate_colour(
     loader = Loader(source, side, batch_size, seed, shuffle=True, workers=workers, cache_bytes=0, max_broken=max_broken)
     sample = min(limit, len(source))
     total, products, images = np.zeros(3), np.zeros((3, 3)), 0
-    for batch in loader.epoch(0):
-        pixels = batch.images[: sample - images].reshape(-1, 3).astype(np.float64)
-        total += pixels.sum(axis=0)
-        products += pixels.T @ pixels
-        images = min(sample, images + len(batch.labels))
-        if images == sample:
-            break
+    with closing(loader.epoch(0)) as batches:
+        for batch in batches:
+            pixels = batch.images[: sample - images].reshape(-1, 3).astype(np.float64)
+            total += pixels.sum(axis=0)
+            products += pixels.T @ pixels
+            images = min(sample, images + len(batch.labels))
+            if images == sample:
+                break
     return _statistics(total, products, images * side * side)
 
 

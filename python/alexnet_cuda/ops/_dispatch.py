@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.kernels._runtime import array_kind, runtime_of
-from ..backends.locks import late_import
+from ..backends.kernels._runtime import runtime_of
+from ..base.array import array_kind
+from ..base.locks import late_import
 
 Array = Any  # a NumPy array, a SimtArray or a CuPy array
 

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..backends.cpu.augment import Views
-from ..backends.cpu.fold import FoldedLayout
-from ..backends.kernels._runtime import array_kind
+from ..base.array import array_kind
+from ..base.params import FoldedLayout, Views
 from ._dispatch import Array, backend, check
 
 

@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.cpu.conv2d import Conv2dShape
-from ..backends.cpu.dropout import DropoutParams
-from ..backends.cpu.fold import FoldedLayout
-from ..backends.cpu.sgd import SgdParams
+from ..base.params import Conv2dShape, DropoutParams, FoldedLayout, SgdParams
 from ._dispatch import (
     Array,
     backend,

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from ..backends.cpu.dropout import DropoutParams
-from ..philox import check_elements, check_key
+from ..base.params import DropoutParams
+from ..base.philox import check_elements, check_key
 from ._dispatch import Array, backend, check, output
 
 
@@ -21,7 +21,7 @@ def parameters(
     rate : float
         Probability that an element is dropped, in [0, 1).
     seed, purpose, step : int
-        Key of the mask, see `alexnet_cuda.philox.bits`. The step may be a uint64 array of one element where the
+        Key of the mask, see `alexnet_cuda.base.philox.bits`. The step may be a uint64 array of one element where the
         operation runs, which is read when it runs.
     start, row_stride : int
         Element (r, c) has the number ``start + r * row_stride + c``: so half of the columns draw what the whole would.

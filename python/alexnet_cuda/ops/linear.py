@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..backends.cpu.dropout import DropoutParams
-from ..backends.cpu.sgd import SgdParams
+from ..base.params import DropoutParams, SgdParams
 from ._dispatch import (
     Array,
     backend,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..backends.cpu.lrn import LrnParams
+from ..base.params import LrnParams
 from ._dispatch import Array, backend, check, integers, output
 
 

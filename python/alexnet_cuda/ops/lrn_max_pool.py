@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backends.cpu.lrn import LrnParams
+from ..base.params import LrnParams
 from ._dispatch import Array, backend, check, output
 from .lrn import check_groups
 from .max_pool import output_shape

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.cpu.sgd import SgdParams
+from ..base.params import SgdParams
 from ._dispatch import Array, backend, check, parameter_dtype
 
 __all__ = ["SgdParams", "check_update", "update"]

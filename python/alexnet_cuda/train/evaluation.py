@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..network.checks import check_outputs
 
 if TYPE_CHECKING:
     from ..data import Loader
     from ..model import Model
 
 _TOP = 5
-
-
-class OutputsNotFinite(ValueError):
-    """The model's outputs hold NaN or infinity."""
-
-    def __init__(self) -> None:
-        super().__init__("the model's outputs are not finite: its weights hold NaN, infinity or huge values")
 
 
 @dataclass(frozen=True)
@@ -83,7 +78,7 @@ def evaluate(
     loss, images = 0.0, 0
     wrong = np.zeros(2, np.int64)
     with (
-        contextlib.closing(loader.epoch(0)) as batches,  # type: ignore[type-var]
+        contextlib.closing(loader.epoch(0)) as batches,
         contextlib.closing(model.prefetch(batches)) as ready,
     ):
         for batch, labels, _ in ready:
@@ -100,11 +95,6 @@ def evaluate(
     return Evaluation(images, loss / images, top1, None if few else top5, dict(loader.skipped))
 
 
-def not_finite(parameters: Mapping[str, np.ndarray]) -> str | None:
-    """Give the name of the first parameter that holds NaN or infinity: a ReLU behind it can hide them."""
-    return next((name for name, tensor in parameters.items() if not np.isfinite(tensor).all()), None)
-
-
 def batch_loss(model: Model, images: np.ndarray, labels: np.ndarray) -> float:
     """Give the mean cross-entropy of a batch's centre crops; raises `OutputsNotFinite`."""
     scores = _log_probabilities(model, images, 1)
@@ -115,9 +105,8 @@ def _log_probabilities(model: Model, images: np.ndarray, views: int) -> np.ndarr
     """Give float64 [n, classes]."""
     outputs = model.forward(images, train=False) if views == 1 else model.probabilities(images, views=views)
     scores: np.ndarray = np.asarray(outputs, np.float64)
-    if not np.isfinite(scores).all():
-        raise OutputsNotFinite()
     if views == 1:
+        check_outputs(scores, model.parameters)
         scores = scores - scores.max(axis=1, keepdims=True)
         scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
         return scores

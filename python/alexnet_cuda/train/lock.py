@@ -8,15 +8,17 @@ import fcntl
 import os
 import socket
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..files import LOCK_NAME, check_output_folder, naming
+from ..base.files import LOCK_NAME, check_output_folder, naming
+from ..base.notices import say_once
 
 # What flock answers where another one holds the file, network mounts included, and where there are no locks.
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+# How often a second run looks for the holder's name, and the seconds in between.
+_LOOKS, _PAUSE = 50, 0.02
 
 
 class FolderInUse(RuntimeError):
@@ -56,20 +58,33 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def _take(path: Path) -> int:
-    while True:
+    name = before = ""
+    for _ in range(_LOOKS):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _lock(descriptor, path)
-            # A run that ended between the opening and the locking took the file away with it.
-            if _is_at(path, descriptor):
-                with naming(path):
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, _this_process().encode(), 0)
-                return descriptor
+            held = not _lock(descriptor, path)
+            with naming(path):
+                name = os.pread(descriptor, 1000, 0).decode("utf-8", "replace")
+                # A run that ended between the opening and the locking took the file away with it.
+                if not held and _is_at(path, descriptor):
+                    if not name:
+                        os.pwrite(descriptor, _this_process().encode(), 0)
+                        return descriptor
+                    # Of a run that was killed, whose name nobody is to read as this one's: the next look makes anew.
+                    path.unlink(missing_ok=True)
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+        if held:
+            # Seen twice it is not what the holder has found there. It may just have begun, and not have written yet.
+            if name and name == before:
+                break
+            before = name
+            time.sleep(_PAUSE)
+    raise FolderInUse(
+        f"{path.parent} is in use by a run ({name or 'another process'}): wait until it ends, or give another --output"
+    )
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
@@ -79,24 +94,21 @@ def _is_at(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def _lock(descriptor: int, path: Path) -> bool:
+    """Lock the file, and tell whether that was possible; on a file system without locks it counts as locked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _HELD:
-            with naming(path):
-                holder = os.pread(descriptor, 1000, 0).decode("utf-8", "replace") or "another process"
-            raise FolderInUse(
-                f"{path.parent} is in use by a run ({holder}): wait until it ends, or give another --output"
-            ) from None
+            return False
         if error.errno not in _UNSUPPORTED:
             error.filename = os.fspath(path)
             raise
-        warnings.warn(
+        say_once(
+            f"lock of {path}",
             f"{path.parent} is on a file system without locks ({error.strerror}): start no second run there",
-            RuntimeWarning,
-            stacklevel=2,
         )
+    return True
 
 
 def _this_process() -> str:

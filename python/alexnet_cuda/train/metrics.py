@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ..files import METRICS_NAME, atomic_path, naming
+from ..base.files import METRICS_NAME, atomic_path, naming
 
 
 def _encode(record: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import CURVES_NAME, FILTERS_NAME, METRICS_NAME, atomic_path
+from ..base.files import CURVES_NAME, FILTERS_NAME, METRICS_NAME, atomic_path
 from .metrics import is_epoch, read_metrics
 
 _POINTS = 500

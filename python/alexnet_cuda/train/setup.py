@@ -11,15 +11,15 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from ..base.files import CHECKPOINT_NAME
+from ..base.wording import counted
 from ..checkpoint import Checkpoint, load_checkpoint
-from ..files import CHECKPOINT_NAME
-from ..wording import counted
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
 from .state import TrainState, difference, fingerprint
 
 if TYPE_CHECKING:
-    from ..data import ImageSource
+    from ..data import BrokenImages, ImageSource
     from ..model import Model
 
 #: Part of a source's images that may be broken unless told otherwise.
@@ -58,7 +58,7 @@ class TrainOptions:
     accept_changes
         Resume on a source that changed, as long as it has the same classes.
     max_broken
-        Part of the images, of training and of validation, that may be broken.
+        Part of the images, of training and validation together, that may be broken.
     """
 
     source: str
@@ -108,6 +108,8 @@ class Run:
         Memory of the learning-rate schedule, None at the start.
     identity
         What a checkpoint says of the sources, to be held against them on resuming.
+    broken
+        Counts the broken ones of all images.
     """
 
     options: TrainOptions
@@ -118,6 +120,7 @@ class Run:
     state: TrainState
     schedule_state: dict[str, Any] | None
     identity: dict[str, Any]
+    broken: BrokenImages
 
 
 def prepare(options: TrainOptions) -> Run:
@@ -144,10 +147,10 @@ def _new(options: TrainOptions) -> Run:
     recipe = recipe_for(options.source, options.given)
     if options.validation is not None:
         recipe = dataclasses.replace(recipe, validation_split=0.0)
-    training, validation, identity = _open(options, options.validation, recipe)
-    model = _build(recipe, training, options)
+    training, validation, identity, broken = _open(options, options.validation, recipe)
+    model = _build(recipe, training, options, broken)
     model.class_names = training.classes
-    return Run(options, recipe, model, training, validation, TrainState(), None, identity)
+    return Run(options, recipe, model, training, validation, TrainState(), None, identity, broken)
 
 
 def _resumed(options: TrainOptions, path: Path) -> Run:
@@ -158,8 +161,9 @@ def _resumed(options: TrainOptions, path: Path) -> Run:
     checkpoint = load_checkpoint(path)
     recipe, state, sources, schedule = read_run(checkpoint)
     recipe = recipe.changed(options.given)
-    training, validation, identity = _open(options, options.validation or sources["validation"], recipe)
-    _compare(options, sources, identity)
+    named = sources["validation"] if options.validation is None else options.validation
+    training, validation, identity, broken = _open(options, named, recipe)
+    _compare(options, sources, identity, {"training": training.name, "validating": (validation or training).name})
     if checkpoint.network()[1] != training.classes:
         raise ValueError(f"{training.name} has other classes than the run in {path.parent}")
     model = Model.load(path, devices=options.devices)
@@ -169,7 +173,7 @@ def _resumed(options: TrainOptions, path: Path) -> Run:
         model.set_velocity(momentum)
     # What a run without --checksum does not compare it does not forget either.
     identity = identity if options.accept_changes else {**sources, "validation": identity["validation"]}
-    return Run(options, recipe, model, training, validation, state, schedule, identity)
+    return Run(options, recipe, model, training, validation, state, schedule, identity, broken)
 
 
 def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any], dict[str, Any]]:
@@ -199,13 +203,13 @@ def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any]
     return recipe, state, sources, stored["schedule"]
 
 
-def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any]) -> None:
+def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any], names: dict[str, str]) -> None:
     """Refuse images that are not those of the run, unless they are accepted."""
     for part in () if options.accept_changes else ("training", "validating"):
         if found := difference(before[part], now[part]):
             raise ValueError(
-                f"the images for {part} are not those the run in {options.output} began with ({found}): give those, "
-                "start anew in another --output, or go on with these by --accept-changes"
+                f"the images of {names[part]} for {part} are not those the run in {options.output} began with "
+                f"({found}): give those, start anew in another --output, or go on with these by --accept-changes"
             )
         if options.checksum and before[part] is not None and "contents" not in before[part]:
             raise ValueError(
@@ -215,8 +219,8 @@ def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any])
 
 def _open(
     options: TrainOptions, validation_name: str | None, recipe: Recipe
-) -> tuple[ImageSource, ImageSource | None, dict[str, Any]]:
-    from ..data import align, open_source, split
+) -> tuple[ImageSource, ImageSource | None, dict[str, Any], BrokenImages]:
+    from ..data import BrokenImages, align, open_source, split
 
     training = open_source(options.source)
     validation: ImageSource | None = None
@@ -234,10 +238,11 @@ def _open(
         "training": fingerprint(training, options.checksum),
         "validating": None if validation is None else fingerprint(validation, options.checksum),
     }
-    return training, validation, identity
+    broken = BrokenImages(options.max_broken, training, *([] if validation is None else [validation]))
+    return training, validation, identity, broken
 
 
-def _build(recipe: Recipe, training: ImageSource, options: TrainOptions) -> Model:
+def _build(recipe: Recipe, training: ImageSource, options: TrainOptions, broken: BrokenImages) -> Model:
     from ..config import config_from_preset
     from ..data import estimate_colour
     from ..model import Model
@@ -255,9 +260,7 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions) -> Mode
         **recipe.config,
     }
     config = config_from_preset(recipe.preset, **fields)
-    colour = estimate_colour(
-        training, config.resize, seed=recipe.seed, workers=options.workers, max_broken=options.max_broken
-    )
+    colour = estimate_colour(training, config.resize, seed=recipe.seed, workers=options.workers, max_broken=broken)
     fields.setdefault("mean", colour.mean.tolist())
     fields.setdefault("colour_eigenvalues", colour.eigenvalues.tolist())
     fields.setdefault("colour_eigenvectors", colour.eigenvectors.tolist())

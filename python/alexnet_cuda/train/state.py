@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..wording import counted
+from ..base.wording import counted
 from .recipe import require_int, require_number
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
+from ..base.wording import counted
 from ..checkpoint import join_tensors, save_checkpoint
-from ..files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
-from ..result import StepResult
-from ..wording import counted
+from ..network.checks import OutputsNotFinite, not_finite
+from ..network.result import StepResult
 from . import plots
 from .command import train_command
-from .evaluation import Evaluation, OutputsNotFinite, batch_loss, evaluate, not_finite
+from .evaluation import Evaluation, batch_loss, evaluate
 from .interrupt import StopRequest
 from .lock import locked_folder
 from .metrics import MetricsWriter
@@ -119,7 +120,7 @@ class Trainer:
         self._state = run.state
         recipe, side = run.recipe, run.model.config.resize
         workers = run.options.workers
-        common: dict[str, Any] = {"workers": workers, "max_broken": run.options.max_broken}
+        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken}
         self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, **common)
         self._val_loader = (
             None
@@ -151,8 +152,12 @@ class Trainer:
             for line in describe(run.training, run.validation, self._model.devices, self._folder):
                 reporter.message(line)
             if state.epoch >= recipe.epochs:
-                reporter.message(f"done already ({counted(recipe.epochs, 'epoch')}): give --epochs for more")
-            reporter.start(self._model.step, recipe.epochs * len(self._loader), recipe.epochs)
+                reporter.message(
+                    f"nothing to train: the run has done {counted(state.epoch, 'epoch')}, --epochs is {recipe.epochs}; "
+                    f"give --epochs {state.epoch + 1} or more to go on"
+                )
+            else:
+                reporter.start(self._model.step, recipe.epochs * len(self._loader), recipe.epochs)
             while state.epoch < recipe.epochs and stop.signal is None:
                 self._train_epoch(metrics, stop, reporter)
                 validation = None if stop.signal else self._validate(stop)
@@ -225,7 +230,7 @@ class Trainer:
                 self._note(step, step.images / (last - before), metrics, reporter)
 
         with (
-            contextlib.closing(self._loader.epoch(state.epoch, state.batch)) as batches,  # type: ignore[type-var]
+            contextlib.closing(self._loader.epoch(state.epoch, state.batch)) as batches,
             contextlib.closing(model.prefetch(batches)) as ready,
         ):
             try:
@@ -263,8 +268,7 @@ class Trainer:
             learning_rate=step.rate,
             images_per_second=round(speed, 1),
         )
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss became {loss} at step {step.number}")
+        self._refuse_exploded(loss, f"at step {step.number}")
         reporter.step(step.number, state.epoch + 1, state.loss, state.accuracy, speed)
 
     def _validate(self, stop: StopRequest) -> Evaluation | None:
@@ -337,8 +341,12 @@ class Trainer:
             # Where there is no memory for it, saving what may be good is better than losing it.
             with self._finite_outputs(), contextlib.suppress(MemoryError):
                 loss = batch_loss(self._model, *self._probe)
-        if loss is not None and not loss <= _EXPLODED * math.log(self._model.config.num_classes):
-            raise self._diverged(f"the loss has exploded to {loss:.4g} after step {self._model.step}")
+        if loss is not None:
+            self._refuse_exploded(loss, f"after step {self._model.step}")
+
+    def _refuse_exploded(self, loss: float, when: str) -> None:
+        if not loss <= _EXPLODED * math.log(self._model.config.num_classes):
+            raise self._diverged(f"the loss has exploded to {loss:.4g} {when}")
 
     @contextlib.contextmanager
     def _finite_outputs(self) -> Iterator[None]:
@@ -385,12 +393,14 @@ class Trainer:
             return
         self._last_plot = time.monotonic()
         config = self._model.config
-        plots.plot_filters(self._folder, self._model.parameters["conv1.weight"], config.groups, config.channel_order)
         try:
+            weight = self._model.parameters["conv1.weight"]
+            plots.plot_filters(self._folder, weight, config.groups, config.channel_order)
             plots.plot_curves(self._folder)
-        except ImportError as error:
+        except Exception as error:  # whatever it is: the run has its checkpoint
             if at_end:
-                reporter.message(f"no plot of the run: {error}")
+                reason = " ".join(str(error).split()) or type(error).__name__
+                reporter.message(f"a picture of the run is missing: {reason}")
 
     def _report_skipped(self, reporter: PlainReporter, shown: int = 20) -> None:
         skipped = self._state.skipped

@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .fold import FoldedLayout, fold
-from .parallel import parallel_for, scratch
+from ...base.parallel import parallel_for, scratch
+from ...base.params import FoldedLayout, Views
+from .fold import fold
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Views:
-    """Which view of each image is taken.
-
-    Attributes
-    ----------
-    top, left : ndarray of int64 [N]
-        Corner of the crop, pixels.
-    mirrored : ndarray of bool [N]
-    shift : ndarray of float32 [N, 3]
-        Added to the RGB values, 0 to 255.
-    """
-
-    top: npt.NDArray[np.int64]
-    left: npt.NDArray[np.int64]
-    mirrored: npt.NDArray[np.bool_]
-    shift: npt.NDArray[np.float32]
 
 
 def prepare(shape: tuple[int, ...], *rest: Any) -> Callable[[npt.NDArray[np.uint8]], None]:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...base.parallel import parallel_for, scratch
 from .max_pool import taps
-from .parallel import parallel_for, scratch
 
 Array = npt.NDArray[Any]
 

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...base.parallel import parallel_for, scratch
+from ...base.params import Conv2dShape, DropoutParams, FoldedLayout, SgdParams
 from . import dropout as dropouts
 from . import sgd as updates
-from .dropout import DropoutParams
-from .fold import FoldedLayout, unfold
+from .fold import unfold
 from .masks import keep
-from .parallel import parallel_for, scratch
-from .sgd import SgdParams
 
 Array = npt.NDArray[Any]
 
@@ -27,29 +26,6 @@ Array = npt.NDArray[Any]
 _ROWS = 700
 # Lanes that gradients are summed in, in parallel; fixed, so that no sum depends on the number of threads.
 _LANES = 4
-
-
-@dataclass(frozen=True)
-class Conv2dShape:
-    """Sizes of a convolution: batch, input, output, filter, stride, padding, groups."""
-
-    N: int
-    H: int
-    W: int
-    C: int
-    K: int
-    R: int
-    S: int
-    P: int
-    Q: int
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    groups: int
-
-    @property
-    def depth(self) -> int:
-        """Multiply-adds of one output element."""
-        return self.R * self.S * (self.C // self.groups)
 
 
 @dataclass(frozen=True)

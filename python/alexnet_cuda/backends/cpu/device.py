@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels._runtime import array_kind
+from ...base.array import array_kind
 
 Array = npt.NDArray[Any]
 
@@ -17,7 +17,7 @@ Array = npt.NDArray[Any]
 class CpuDevice:
     """Main memory and NumPy; all work is done when a call returns, so there is nothing to wait for.
 
-    The attributes and methods are what every device offers to `alexnet_cuda.towers` and `alexnet_cuda.model`.
+    The attributes and methods are what every device offers to `alexnet_cuda.network` and `alexnet_cuda.model`.
 
     Attributes
     ----------

@@ -6,32 +6,17 @@ Element (row, column) of x [rows, columns] has the number ``start + row * row_st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...philox import bits
+from ...base.parallel import parallel_for
+from ...base.params import DropoutParams
+from ...base.philox import bits
 from .masks import keep
-from .parallel import parallel_for
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class DropoutParams:
-    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride.
-
-    The step is a number, or a uint64 array of one element that is read when the operation runs.
-    """
-
-    rate: float
-    seed: int
-    purpose: int
-    step: int | Array
-    start: int
-    row_stride: int
 
 
 def apply(x: Array, p: DropoutParams, out: Array) -> None:

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...base.params import FoldedLayout
+
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class FoldedLayout:
-    """How an input [N, H, W, C] lies folded.
-
-    Cell (y, x) holds the positions ``y * stride[0] + i - padding[0], x * stride[1] + j - padding[1]`` of the input in
-    the order (i, j, c), and zeros for positions outside of it and in channels beyond these.
-
-    Attributes
-    ----------
-    unfolded : (int, int, int)
-        H, W and C.
-    stride, padding : (int, int)
-        Vertical and horizontal.
-    shape : (int, int, int)
-        Height, width and channels of the folded input.
-    """
-
-    unfolded: tuple[int, int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    shape: tuple[int, int, int]
 
 
 def fold(x: Array, layout: FoldedLayout, out: Array) -> None:

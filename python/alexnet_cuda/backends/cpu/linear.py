@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...base.parallel import parallel_for
+from ...base.params import DropoutParams, SgdParams
 from . import dropout as dropouts
 from .conv2d import activate, finish_wgrad, require_own_precision, through_mask
-from .dropout import DropoutParams
-from .parallel import parallel_for
-from .sgd import SgdParams
 
 Array = npt.NDArray[Any]
 

@@ -6,31 +6,20 @@ group. `alpha` here multiplies the sum itself. x and y are [..., C].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...base.parallel import parallel_for, scratch
+from ...base.params import LrnParams
 from .masks import keep
-from .parallel import parallel_for, scratch
 
 Array = npt.NDArray[Any]
 
 # Numbers in a block. Smaller ones fit the second-level cache but hand the interpreter lock between the threads so
 # often that they are slower (measured on Zen 3: 16384 takes three times as long).
 _BLOCK = 196608
-
-
-@dataclass(frozen=True)
-class LrnParams:
-    """Window size, k, alpha (of the sum), beta, and the groups of channels the window stays within."""
-
-    size: int
-    k: float
-    alpha: float
-    beta: float
-    groups: int
 
 
 def _blocks(x: Array) -> tuple[int, list[slice]]:

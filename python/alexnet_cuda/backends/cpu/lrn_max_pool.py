@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+from ...base.parallel import scratch
+from ...base.params import LrnParams
 from . import lrn, max_pool
-from .lrn import LrnParams
-from .parallel import scratch
 
 Array = npt.NDArray[Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .parallel import scratch
+from ...base.parallel import scratch
 
 Array = npt.NDArray[Any]
 

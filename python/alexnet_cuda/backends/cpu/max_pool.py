@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...base.parallel import parallel_for, scratch
 from .masks import keep
-from .parallel import parallel_for, scratch
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]

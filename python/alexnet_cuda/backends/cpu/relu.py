@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ...base.parallel import elementwise
 from .masks import keep
-from .parallel import elementwise
 
 Array = npt.NDArray[Any]
 

@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .parallel import elementwise, parallel_for, scratch
+from ...base.parallel import elementwise, parallel_for, scratch
+from ...base.params import SgdParams
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class SgdParams:
-    """What an update changes, and how: ``v <- momentum v - decay lr w - lr scale g; w <- w + v; copy <- w``.
-
-    Attributes
-    ----------
-    weight, velocity : array
-        float32, in float64 networks float64; changed in place. They may be ranges of the last dimension of wider ones.
-    learning_rate : float, or array of one element
-        The array is read when the operation runs.
-    momentum, weight_decay : float
-    rate_factor : float
-        The learning rate is multiplied by it.
-    gradient_scale : float
-        The gradient is multiplied by it: the inverse of a loss scale.
-    copy : bfloat16 or float16 array, optional
-        Gets the new weights, rounded.
-    """
-
-    weight: Any
-    velocity: Any
-    learning_rate: Any
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    rate_factor: float = 1.0
-    gradient_scale: float = 1.0
-    copy: Any = None
 
 
 def update(p: SgdParams, gradient: Array) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .parallel import elementwise
+from ...base.parallel import elementwise
 
 Array = npt.NDArray[Any]
 

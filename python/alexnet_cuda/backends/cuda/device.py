@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Array, DeviceMemoryError, PinnedArray, activated, active_runtime
+from ...base.array import DeviceMemoryError, PinnedArray
+from ...base.precision import KERNEL_PRECISIONS
+from ..kernels._runtime import Array, activated, active_runtime
 from .graphs import Graphs
 from .runtime import CudaRuntime, check_process, is_captured
 

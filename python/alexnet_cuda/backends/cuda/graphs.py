@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .device import CudaDevice
+from ...base.notices import say_once
 
 # Graphs that are kept: one for each kind of pass, size of batch and set of rates.
 _GRAPHS = 8
@@ -29,7 +27,7 @@ class Graphs:
     devices : sequence of CudaDevice
     """
 
-    def __init__(self, devices: Sequence[CudaDevice]) -> None:
+    def __init__(self, devices: Sequence[Any]) -> None:
         # The first device owns this object: without a cycle it goes when its model goes, and not when a collection
         # of garbage finds it, which may be within another model's recording.
         self._first, self._others = weakref.proxy(devices[0]), devices[1:]
@@ -82,7 +80,7 @@ class Graphs:
             if error.status not in _REFUSALS:
                 raise
             self._refused = True
-            warnings.warn(f"no CUDA graph: {error}; kernels are launched one by one", RuntimeWarning, stacklevel=2)
+            say_once("CUDA graph", f"no CUDA graph: {error}; kernels are launched one by one")
             return None
         finally:
             if collecting:

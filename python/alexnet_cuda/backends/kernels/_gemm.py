@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..cpu.dropout import DropoutParams
-from ..cpu.sgd import SgdParams
+from ...base.params import DropoutParams, SgdParams
 from ._runtime import Array, Runtime, pitch_of, runtime_of
 
 Problem = dict[str, Any]

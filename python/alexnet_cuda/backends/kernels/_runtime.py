@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..locks import late_import
+from ...base.array import array_kind
+from ...base.locks import late_import
 
 Array = Any  # a CuPy array or a SimtArray
 Addresses = dict[str, int]
@@ -165,21 +166,6 @@ def active_runtime() -> Runtime | None:
     return stack[-1] if stack else None
 
 
-def array_kind(array: Array) -> str:
-    """``cpu``, ``cuda`` or ``simt``: where an array is.
-
-    Raises
-    ------
-    TypeError
-        Something that is no array of these.
-    """
-    if isinstance(array, np.ndarray):
-        return getattr(array, "backend", "cpu")
-    if type(array).__module__.partition(".")[0] == "cupy":
-        return "cuda"
-    raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
-
-
 def runtime_of(array: Array) -> Runtime:
     """Who runs the kernels of an array: the active device of its kind, else that kind's default."""
     kind = array_kind(array)
@@ -201,16 +187,3 @@ def pitch_of(array: Array) -> int:
     if array.flags.c_contiguous or array.ndim < 2:
         return 0
     return int(array.strides[-2]) // int(array.itemsize)
-
-
-class PinnedArray(np.ndarray[Any, Any]):
-    """Host memory that a GPU reads by itself; what lies there to be copied is read-only, so that nobody changes it."""
-
-
-def is_staged(array: Array) -> bool:
-    """Whether an array is such memory, filled. What NumPy computes from it is writable, and no pinned memory."""
-    return isinstance(array, PinnedArray) and not array.flags.writeable
-
-
-class DeviceMemoryError(MemoryError):
-    """A device has no room for an array."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ._runtime import Array, array_kind, runtime_of
+from ...base.array import array_kind
+from ._runtime import Array, runtime_of
 
 if TYPE_CHECKING:
-    from ..cpu.augment import Views
-    from ..cpu.fold import FoldedLayout
+    from ...base.params import FoldedLayout, Views
 
 
 def prepare(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from ..cpu.conv2d import Conv2dShape
-from ..cpu.dropout import DropoutParams
-from ..cpu.fold import FoldedLayout
-from ..cpu.sgd import SgdParams
+from ...base.params import Conv2dShape, DropoutParams, FoldedLayout, SgdParams
 from . import _gemm
 from ._runtime import Array
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..cpu.dropout import DropoutParams
+from ...base.params import DropoutParams
 from ._runtime import Array, runtime_of
 
 

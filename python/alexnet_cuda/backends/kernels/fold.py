@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..cpu.fold import FoldedLayout
+from ...base.params import FoldedLayout
 from ._runtime import Array, runtime_of
 
 

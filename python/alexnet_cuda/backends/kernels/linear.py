@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ..cpu.dropout import DropoutParams
-from ..cpu.sgd import SgdParams
+from ...base.params import DropoutParams, SgdParams
 from . import _gemm
 from ._runtime import Array
 

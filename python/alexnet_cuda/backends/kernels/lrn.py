@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._runtime import Array, runtime_of
 
 if TYPE_CHECKING:
-    from ..cpu.lrn import LrnParams
+    from ...base.params import LrnParams
 
 
 def fprop(x: Array, p: LrnParams, out: Array) -> None:

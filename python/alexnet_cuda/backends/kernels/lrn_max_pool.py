@@ -8,7 +8,7 @@ from ._runtime import Array, runtime_of
 from .lrn import window
 
 if TYPE_CHECKING:
-    from ..cpu.lrn import LrnParams
+    from ...base.params import LrnParams
 
 
 def fprop(x: Array, p: LrnParams, size: int, stride: int, out: Array, argmax: Array | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..cpu.sgd import SgdParams
+from ...base.params import SgdParams
 from ._runtime import Array, runtime_of
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Addresses, Array, DeviceMemoryError, PinnedArray, activated
+from ...base.array import DeviceMemoryError, PinnedArray
+from ...base.precision import KERNEL_PRECISIONS
+from ..kernels._runtime import Addresses, Array, activated
 from .memory import SimtArray, allocate, to_host
 from .runtime import SimtRuntime
 from .streams import Event, Scheduler

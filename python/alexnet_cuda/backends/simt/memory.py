@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cpu.parallel import num_threads
-from ..locks import late_import
+from ...base.locks import late_import
+from ...base.parallel import num_threads
 
 _MOST_THREADS = 16  # each keeps a thousand stacks
 

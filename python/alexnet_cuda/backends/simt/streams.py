@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from ..locks import ForkLock, Level
+from ...base.locks import ForkLock, Level
 
 # Held by the thread that runs kernels or chooses among streams.
 executor_lock = ForkLock(Level.EXECUTOR)

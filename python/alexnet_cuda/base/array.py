@@ -1,0 +1,37 @@
+"""Arrays: where they are, and memory that both host and GPU read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any  # a NumPy array, a SimtArray or a CuPy array
+
+
+def array_kind(array: Array) -> str:
+    """``cpu``, ``cuda`` or ``simt``: where an array is.
+
+    Raises
+    ------
+    TypeError
+        Something that is no array of these.
+    """
+    if isinstance(array, np.ndarray):
+        return getattr(array, "backend", "cpu")
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return "cuda"
+    raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
+
+
+class PinnedArray(np.ndarray[Any, Any]):
+    """Host memory that a GPU reads by itself; what lies there to be copied is read-only, so that nobody changes it."""
+
+
+def is_staged(array: Array) -> bool:
+    """Whether an array is such memory, filled. What NumPy computes from it is writable, and no pinned memory."""
+    return isinstance(array, PinnedArray) and not array.flags.writeable
+
+
+class DeviceMemoryError(MemoryError):
+    """A device has no room for an array."""

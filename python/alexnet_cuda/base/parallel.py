@@ -1,0 +1,133 @@
+"""Spreads independent blocks of NumPy work over the cores.
+
+NumPy releases the interpreter lock inside its loops and BLAS calls, so plain threads suffice. BLAS itself is held to
+one thread meanwhile: each worker keeps its own block in its own cache, and what is added in which order never depends
+on the number of threads, so neither do the bits of a result.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .blas import one_blas_thread
+from .cores import available_cores
+from .notices import say_once
+
+_OURS, _OPENMP = "ALEXNET_CUDA_NUM_THREADS", "OMP_NUM_THREADS"
+
+
+@cache
+def num_threads() -> int:
+    """Worker threads: ``ALEXNET_CUDA_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the cores this process may use.
+
+    Those are the cores of its affinity mask, or fewer where a control group (of a container, say) has a CPU quota.
+
+    Of ``OMP_NUM_THREADS`` the first of a list counts. It is other software's variable: what is no number of threads is
+    left out of account, and said once.
+
+    Raises
+    ------
+    ValueError
+        ``ALEXNET_CUDA_NUM_THREADS`` is no positive integer.
+    """
+    if text := os.environ.get(_OURS, "").strip():
+        if not (threads := _positive(text)):
+            raise ValueError(f"{_OURS} must be a positive integer, got {text!r}")
+        return threads
+    if text := os.environ.get(_OPENMP, "").strip():
+        if threads := _positive(text.partition(",")[0].strip()):
+            return threads
+        say_once(_OPENMP, f"{_OPENMP} is {text!r}, no positive integer or list of them: ignored; {_OURS} sets threads")
+    return available_cores()
+
+
+def _positive(text: str) -> int:
+    """The positive integer that a text is, 0 for any other."""
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, num_threads() - 1), thread_name_prefix="alexnet-cpu")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are the parent's
+
+_state = threading.local()
+
+
+def parallel_for(body: Callable[[int], object], tasks: int) -> None:
+    """Call ``body(i)`` for each ``i`` in ``range(tasks)``, in any order, on all cores; return when all are done.
+
+    The first exception of a body is raised here, after the running bodies have ended. Called from inside a body, it
+    runs in that thread.
+    """
+    if tasks <= 0:
+        return
+    if getattr(_state, "busy", False):
+        for i in range(tasks):
+            body(i)
+        return
+    numbers = count()  # next() on it is atomic: the workers draw their tasks from one counter
+    failed = threading.Event()
+
+    def work() -> None:
+        _state.busy = True
+        try:
+            while (i := next(numbers)) < tasks and not failed.is_set():
+                body(i)
+        except BaseException:
+            failed.set()
+            raise
+        finally:
+            _state.busy = False
+
+    def help_along() -> None:
+        with one_blas_thread():
+            work()
+
+    with one_blas_thread():
+        helpers = [_pool().submit(help_along) for _ in range(min(num_threads(), tasks) - 1)]
+        try:
+            work()
+            _join(helpers)
+        except BaseException:
+            failed.set()  # also where Ctrl-C came while this thread waited: nobody may go on in the caller's arrays
+            _join(helpers)
+            raise
+        for helper in helpers:
+            if not helper.cancelled():
+                helper.result()
+
+
+def _join(helpers: list[Future[None]]) -> None:
+    # One that still waits behind another caller's work has nothing to do here any more.
+    wait([helper for helper in helpers if not helper.cancel()])
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An uninitialised array that belongs to the calling thread and is reused under the same name.
+
+    Fresh memory costs a page fault every 4 KiB, which for the small blocks here would cost more than the arithmetic.
+    """
+    buffers: dict[str, npt.NDArray[np.uint8]] = _state.__dict__.setdefault("buffers", {})
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    buffer = buffers.get(name)
+    if buffer is None or buffer.nbytes < size:
+        buffer = buffers[name] = np.empty(size, np.uint8)
+    return buffer[:size].view(dtype).reshape(shape)
+
+
+def elementwise(body: Callable[[slice], object], size: int, block: int = 131072) -> None:
+    """Call ``body(slice)`` over ``range(size)`` in blocks that stay in cache, on all cores."""
+    parallel_for(lambda i: body(slice(i * block, min(size, (i + 1) * block))), -(-size // block))

@@ -1,0 +1,131 @@
+"""What operations are told beside their arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Conv2dShape:
+    """Sizes of a convolution: batch, input, output, filter, stride, padding, groups."""
+
+    N: int
+    H: int
+    W: int
+    C: int
+    K: int
+    R: int
+    S: int
+    P: int
+    Q: int
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    groups: int
+
+    @property
+    def depth(self) -> int:
+        """Multiply-adds of one output element."""
+        return self.R * self.S * (self.C // self.groups)
+
+
+@dataclass(frozen=True)
+class FoldedLayout:
+    """How an input [N, H, W, C] lies folded.
+
+    Cell (y, x) holds the positions ``y * stride[0] + i - padding[0], x * stride[1] + j - padding[1]`` of the input in
+    the order (i, j, c), and zeros for positions outside of it and in channels beyond these.
+
+    Attributes
+    ----------
+    unfolded : (int, int, int)
+        H, W and C.
+    stride, padding : (int, int)
+        Vertical and horizontal.
+    shape : (int, int, int)
+        Height, width and channels of the folded input.
+    """
+
+    unfolded: tuple[int, int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class LrnParams:
+    """Window size, k, alpha (of the sum), beta, and the groups of channels the window stays within."""
+
+    size: int
+    k: float
+    alpha: float
+    beta: float
+    groups: int
+
+
+@dataclass(frozen=True)
+class DropoutParams:
+    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride.
+
+    The step is a number, or a uint64 array of one element that is read when the operation runs.
+    """
+
+    rate: float
+    seed: int
+    purpose: int
+    step: int | Array
+    start: int
+    row_stride: int
+
+
+@dataclass(frozen=True)
+class SgdParams:
+    """What an update changes, and how: ``v <- momentum v - decay lr w - lr scale g; w <- w + v; copy <- w``.
+
+    Attributes
+    ----------
+    weight, velocity : array
+        float32, in float64 networks float64; changed in place. They may be ranges of the last dimension of wider ones.
+    learning_rate : float, or array of one element
+        The array is read when the operation runs.
+    momentum, weight_decay : float
+    rate_factor : float
+        The learning rate is multiplied by it.
+    gradient_scale : float
+        The gradient is multiplied by it: the inverse of a loss scale.
+    copy : bfloat16 or float16 array, optional
+        Gets the new weights, rounded.
+    """
+
+    weight: Any
+    velocity: Any
+    learning_rate: Any
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    rate_factor: float = 1.0
+    gradient_scale: float = 1.0
+    copy: Any = None
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which view of each image is taken.
+
+    Attributes
+    ----------
+    top, left : ndarray of int64 [N]
+        Corner of the crop, pixels.
+    mirrored : ndarray of bool [N]
+    shift : ndarray of float32 [N, 3]
+        Added to the RGB values, 0 to 255.
+    """
+
+    top: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int64]
+    mirrored: npt.NDArray[np.bool_]
+    shift: npt.NDArray[np.float32]

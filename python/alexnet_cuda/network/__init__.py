@@ -1,0 +1,1 @@
+"""The network: its plan, its towers and the passes through them."""

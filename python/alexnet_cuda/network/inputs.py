@@ -1,0 +1,361 @@
+"""A batch on its way to the towers: images, labels, views, step and learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import ops
+from ..base.array import PinnedArray, array_kind, is_staged
+from ..base.params import Views
+from ..config import Config
+from . import checks, views
+from .layers.product import input_layout
+from .tower import Tower
+
+Array = Any
+
+# Of DLPack's dlpack.h.
+_DLPACK_HOSTS = (1, 3)  # kDLCPU, kDLCUDAHost
+_DLPACK_CUDA = 2
+_DLPACK_VERSION = (1, 0)  # which CuPy reads; from it on an array may be read-only
+_LEGACY_STREAM, _PER_THREAD_STREAM = 1, 2  # CUDA's own streams, as the protocol names them
+
+
+def as_array(thing: Any) -> Array:
+    """A NumPy or CuPy array of what a user gives: one of these, anything with DLPack, without a copy, or a sequence.
+
+    Raises
+    ------
+    TypeError
+        An array on a device that no backend knows, or of a dtype that NumPy has not.
+    """
+    if _is_array(thing):
+        return thing
+    device = getattr(thing, "__dlpack_device__", None)
+    if device is None:
+        return np.asarray(thing)
+    kind, number = map(int, device())
+    if kind != _DLPACK_CUDA and kind not in _DLPACK_HOSTS:
+        raise TypeError(f"expected an array on the host or on an NVIDIA GPU, got one on DLPack's device type {kind}")
+    try:
+        return np.from_dlpack(thing) if kind in _DLPACK_HOSTS else _from_gpu(thing, number)
+    except (BufferError, ImportError, RuntimeError, TypeError, ValueError) as error:
+        # Of PyTorch: a tensor that requires its gradient, or of a dtype that the other side does not know.
+        raise TypeError(f"cannot take the {type(thing).__name__} as an array: {error}") from error
+
+
+def _is_array(thing: Any) -> bool:
+    return isinstance(thing, np.ndarray) or type(thing).__module__.partition(".")[0] == "cupy"
+
+
+def _from_gpu(thing: Any, number: int) -> Array:
+    """A CuPy array of what has DLPack: what its producer's stream had to do with it comes before CuPy's current stream.
+
+    By the protocol the producer has the stream that it is told wait for its own.
+    """
+    import cupy
+
+    with cupy.cuda.Device(number):
+        current = cupy.cuda.get_current_stream()
+        # The default stream of each thread (2) is one that producers need not know; PyTorch refuses it.
+        told = cupy.cuda.Stream(non_blocking=True) if current.ptr == _PER_THREAD_STREAM else current
+        try:
+            capsule = thing.__dlpack__(stream=told.ptr or _LEGACY_STREAM, max_version=_DLPACK_VERSION)
+        except TypeError:  # a producer from before DLPack 1.0
+            capsule = thing.__dlpack__(stream=told.ptr or _LEGACY_STREAM)
+        if told is not current:
+            current.wait_event(told.record())
+        return cupy.from_dlpack(capsule)
+
+
+class Inputs:
+    """Brings batches to the towers; what differs from step to step lies in device memory in one block.
+
+    Parameters
+    ----------
+    config : Config
+    towers : list of Tower
+    """
+
+    def __init__(self, config: Config, towers: list[Tower]) -> None:
+        self._config, self._towers = config, towers
+        self._slots = [_Slots(tower) for tower in towers]
+        self._layouts = [input_layout(tower) for tower in towers]
+        self._places: list[_Place | None] = [None for _ in towers]
+        self._host_block: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._host_parts: dict[str, Array] = {}
+        self._read: list[Any] = []  # marks after the last batch's arrays on GPUs were read
+
+    def load(
+        self,
+        images: Array,
+        chosen: Views | None,
+        step: int,
+        labels: Array | None = None,
+        learning_rate: float = 0.0,
+    ) -> list[Array]:
+        """Each tower's input of conv1, [N, size, size, 3] or folded as `input_layout` says.
+
+        `chosen` are the views of uint8 images, None: the centre.
+        """
+        if images.dtype == np.uint8 and chosen is None:
+            chosen = views.fixed_views(images.shape, self._config, "centre", False)
+        on_host = labels if labels is not None and array_kind(labels) == "cpu" else None
+        block = self._pack(len(images), chosen, step, on_host, learning_rate)
+        with self._towers[0].device.active():  # refuses, before anything is done, while somebody else records a graph
+            images = self._staged(images)
+        self._read.clear()
+        inputs: list[Array] = []
+        for tower in self._towers:
+            with (
+                self._borrowed(tower, "images", images) as images_there,
+                self._borrowed(tower, "labels", labels if on_host is None else None) as labels_there,
+                tower.device.active(),
+            ):
+                place = self._place(tower, images)
+                tower.device.upload(place.block, block)
+                parts = place.parts
+                tower.step_counter, tower.learning_rate = parts["step"], parts["learning_rate"]
+                if labels_there is not None:
+                    tower.device.copy(parts["labels"], labels_there)
+                inputs.append(self._input(tower, images_there, place))
+        return inputs
+
+    def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
+        """See `alexnet_cuda.Model.prefetch`."""
+        if self._towers[0].device.kind != "cuda":
+            yield from batches
+            return
+        ready: tuple[Any, ...] | None = None
+        with ThreadPoolExecutor(1, "alexnet-cuda-staging") as thread:
+            for images, *others in batches:
+                staging: Future[PinnedArray] | None = None
+                if isinstance(images, np.ndarray) and not is_staged(images):
+                    # The memory is made here: CUDA is left to the thread that trains, which records no graph now.
+                    staging = thread.submit(self._check_and_fill, self._room_for(images), images)
+                if ready is not None:
+                    yield ready
+                # Waited for before the next batch is taken: it may come in the same array.
+                ready = (images if staging is None else staging.result(), *others)
+            if ready is not None:
+                yield ready
+
+    def _check_and_fill(self, pinned: PinnedArray, images: Array) -> PinnedArray:
+        return _fill(pinned, checks.check_images(images, self._config))
+
+    def _staged(self, images: Array) -> Array:
+        """Images on the host in pinned memory, once for all towers; others as they are."""
+        device, dtype = self._towers[0].device, self._dtype_of(images)
+        if device.kind == "cpu" or device.rehearsing or array_kind(images) != "cpu":
+            return images
+        if is_staged(images) and images.dtype == dtype and images.flags.c_contiguous:
+            return images
+        return _fill(self._room_for(images), images)
+
+    def _room_for(self, images: Array) -> PinnedArray:
+        pinned: PinnedArray = self._towers[0].device.pinned(images.shape, self._dtype_of(images))
+        return pinned
+
+    def _dtype_of(self, images: Array) -> Any:
+        """What images from the host are on a device."""
+        return np.dtype(np.uint8) if images.dtype == np.uint8 else self._towers[0].dtype
+
+    def _place(self, tower: Tower, images: Array) -> _Place:
+        """Where a tower's share of what comes with such images goes, the same from step to step."""
+        key, place = (images.shape, images.dtype), self._places[tower.index]
+        if place is not None and place.key == key and place.made == tower.device.allocations:
+            return place
+        self._places[tower.index] = place = None  # before other buffers are made: it holds the old ones
+        c, layout, batch = self._config, self._layouts[tower.index], len(images)
+        shape = (batch, c.image_size, c.image_size, 3) if layout is None else (batch, *layout.shape)
+        block, x = tower.buffer("block", (_block_bytes(batch),), np.uint8), tower.buffer("input", shape)
+        parts, augment = _parts(block, batch, tower.sums), None
+        if images.dtype == np.uint8:
+            chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
+            colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
+            augment = ops.augment.prepare(images.shape, chosen, out=x, folded=layout, **colours)
+        self._places[tower.index] = place = _Place(key, tower.device.allocations, block, parts, x, augment)
+        return place
+
+    def _pack(
+        self, batch: int, chosen: Views | None, step: int, labels: Array | None, learning_rate: float
+    ) -> npt.NDArray[np.uint8]:
+        if self._host_block.size != _block_bytes(batch):
+            self._host_block = np.zeros(_block_bytes(batch), np.uint8)
+            self._host_parts = _parts(self._host_block, batch, self._towers[0].sums)
+        parts = self._host_parts
+        parts["step"][0], parts["learning_rate"][0] = step, learning_rate
+        if labels is not None:
+            parts["labels"][...] = labels
+        if chosen is not None:
+            for name in ("top", "left", "shift", "mirrored"):
+                parts[name][...] = getattr(chosen, name)
+        return self._host_block
+
+    def _input(self, tower: Tower, there: Array, place: _Place) -> Array:
+        """From the images on the tower's device, which are read here alone: the result is the tower's own."""
+        layout, x = self._layouts[tower.index], place.x
+        if place.augment is not None:
+            place.augment(there)
+            return x
+        if there.dtype != tower.dtype or not there.flags.c_contiguous or layout is None:
+            there = ops.copy.cast(there, out=x if layout is None else tower.buffer("unfolded", there.shape))
+        return there if layout is None else ops.conv2d.fold(there, layout, out=x)
+
+    @contextmanager
+    def _borrowed(self, tower: Tower, name: str, array: Array | None) -> Iterator[Array | None]:
+        """An array of the host or of one of the towers' devices, on this one's, while the context lasts; or None.
+
+        Not to be entered while a device is active: the tower's stream waits for the current one, its owner's, and that
+        one, at the end, for what the tower still does with the array.
+        """
+        if array is None:
+            yield None
+            return
+        if (own := tower.device.adopt(array)) is not None:
+            try:
+                yield own
+            finally:
+                self._hand_back(tower, own, tower.device.record())
+            return
+        if array_kind(array) == "cpu":
+            with self._slots[tower.index].arrival(array) as there:
+                yield there
+            return
+        for owner in self._towers:
+            if (source := owner.device.adopt(array)) is not None:
+                target = tower.buffer(f"{name}.received", array.shape, array.dtype)
+                sent = owner.device.send(target, source, [owner.device.record(), tower.device.record()])
+                self._hand_back(owner, source, sent)
+                tower.device.wait(sent)
+                yield target
+                return
+        where = " and ".join(t.device.name for t in self._towers)
+        raise TypeError(f"{name} must be on the host or on {where}, got an array on {array.device}")
+
+    def _hand_back(self, owner: Tower, array: Array, event: Any) -> None:
+        owner.device.hand_back(array, event)
+        if array_kind(array) == "cuda":
+            self._read.append(event)
+
+    def wait_until_read(self, *given: Any) -> None:
+        """Wait until the last batch was read if something of it came by DLPack.
+
+        Its producer's streams are not known here, so none of them can be told to wait.
+        """
+        if any(hasattr(thing, "__dlpack_device__") and not _is_array(thing) for thing in given):
+            for event in self._read:
+                event.synchronize()
+
+    def load_labels(self, labels: Array) -> None:
+        """Labels alone, for the batch that was loaded last."""
+        for tower in self._towers:
+            target = label_buffer(tower, len(labels))
+            on_host = array_kind(labels) == "cpu"
+            with self._borrowed(tower, "labels", None if on_host else labels) as there, tower.device.active():
+                if there is None:
+                    tower.device.upload(target, labels)
+                else:
+                    tower.device.copy(target, there)
+
+    def load_learning_rate(self, learning_rate: float) -> None:
+        """The learning rate alone."""
+        for tower in self._towers:
+            with tower.device.active():
+                tower.device.upload(tower.learning_rate, np.full(1, learning_rate, tower.sums))
+
+
+class _Slots:
+    """Where a tower gets images from the host: two arrays in turn, of which one is filled while kernels read the other.
+
+    Parameters
+    ----------
+    tower : Tower
+    """
+
+    def __init__(self, tower: Tower) -> None:
+        self._tower, self._turn = tower, 0
+        self._made: tuple[Any, ...] = ()  # shape and dtype of the arrays, and allocations that they are good for
+        self._arrays: list[Array] = []
+        self._read: list[Any] = []  # of each array: the mark after the kernel that read it last
+
+    @contextmanager
+    def arrival(self, images: Array) -> Iterator[Array]:
+        """The images on the tower's device, to be read while the context lasts."""
+        device, dtype = self._tower.device, np.dtype(np.uint8) if images.dtype == np.uint8 else self._tower.dtype
+        if self._made != (images.shape, dtype, device.allocations):
+            self._arrays = []  # give the memory back before asking for more
+            self._arrays = [self._tower.buffer(f"images{turn}", images.shape, dtype) for turn in range(2)]
+            self._made = images.shape, dtype, device.allocations
+            # Memory made anew may be what the kernels have given up in this pass and still work on.
+            self._read = [device.record(), device.record()]
+        self._turn = turn = 1 - self._turn
+        device.bring(self._arrays[turn], images, self._read[turn])
+        try:
+            yield self._arrays[turn]
+        finally:
+            self._read[turn] = device.record()
+
+
+def _fill(pinned: PinnedArray, images: Array) -> PinnedArray:
+    np.copyto(pinned, images, casting="unsafe")
+    pinned.flags.writeable = False
+    return pinned
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where batches of a shape and dtype go: the block and its parts, the network's input, and what writes that.
+
+    It is good until its tower's device has made another array than the `made` of then.
+    """
+
+    key: tuple[Any, ...]
+    made: int
+    block: Array
+    parts: dict[str, Array]
+    x: Array
+    augment: Callable[[Array], None] | None  # of uint8 images
+
+
+def label_buffer(tower: Tower, batch: int) -> Array:
+    """Where a tower finds the labels [N], int64."""
+    return _parts(tower.buffer("block", (_block_bytes(batch),), np.uint8), batch, tower.sums)["labels"]
+
+
+@lru_cache(maxsize=64)
+def _layout(batch: int, sums: Any) -> list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]]:
+    """Name, place, dtype and shape of the block's parts, the most aligned first; each of the scalars takes 8 bytes."""
+    found: list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]] = []
+    offset = 0
+    for name, kind, shape in (
+        ("step", np.uint64, (1,)),
+        ("learning_rate", sums, (1,)),
+        ("labels", np.int64, (batch,)),
+        ("top", np.int64, (batch,)),
+        ("left", np.int64, (batch,)),
+        ("shift", np.float32, (batch, 3)),
+        ("mirrored", np.bool_, (batch,)),
+    ):
+        dtype = np.dtype(kind)
+        size = math.prod(shape) * dtype.itemsize
+        found.append((name, slice(offset, offset + size), dtype, shape))
+        offset += max(size, 8) if name == "learning_rate" else size
+    return found
+
+
+def _block_bytes(batch: int) -> int:
+    return 16 + batch * (3 * 8 + 3 * 4 + 1)
+
+
+def _parts(block: Array, batch: int, sums: Any) -> dict[str, Array]:
+    return {name: block[place].view(dtype).reshape(shape) for name, place, dtype, shape in _layout(batch, sums)}

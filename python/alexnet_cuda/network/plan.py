@@ -1,0 +1,206 @@
+"""The plan of a network as data: its steps, their shapes, and what crosses between two towers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ..config import Config
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of the network. All shapes are logical: of the whole network, per image, NHWC without N.
+
+    Attributes
+    ----------
+    name : str
+        ``conv1``, ``lrn1``, ``pool1``, ..., ``fc6``, ``dropout6``, ..., ``fc8``.
+    op : str
+        ``conv2d``, ``lrn``, ``max_pool``, ``avg_pool``, ``linear`` or ``dropout``.
+    input, output : tuple of int
+        ``(height, width, channels)``, or ``(features,)``.
+    groups : int
+        Independent blocks of channels: a convolution's groups, or how many windows LRN keeps apart.
+    crosses : bool
+        Whether with two towers each one needs the other's half of the input.
+    activation : str
+        ``relu``, ``tanh`` or ``none``, applied to the output of a convolution or FC layer.
+    kernel, stride, padding : int
+        Of a convolution or pool.
+    index : int
+        The layer's number, 1 to 8.
+    """
+
+    name: str
+    op: str
+    input: Shape
+    output: Shape
+    index: int
+    groups: int = 1
+    crosses: bool = False
+    activation: str = "none"
+    kernel: int = 0
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def weight_shape(self) -> Shape:
+        """[K, R, S, C / groups] of a convolution, [out, in] of an FC layer, () of anything else."""
+        if self.op == "conv2d":
+            return (self.output[-1], self.kernel, self.kernel, self.input[-1] // self.groups)
+        return (self.output[0], math.prod(self.input)) if self.op == "linear" else ()
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return math.prod(self.weight_shape) + self.output[-1] if self.weight_shape else 0
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of the forward pass of one image, in convolutions and FC layers."""
+        return math.prod(self.output[:-1]) * math.prod(self.weight_shape) if self.weight_shape else 0
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What crosses between two towers: ``floats`` numbers an image in each direction, before step ``before``."""
+
+    before: str
+    floats: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps in order, and the exchanges that two towers make."""
+
+    steps: tuple[Step, ...]
+    exchanges: tuple[Exchange, ...]
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Name to shape of every logical parameter tensor, in order: ``conv1.weight``, ``conv1.bias``, ..."""
+        shapes: dict[str, Shape] = {}
+        for step in self.steps:
+            if step.weight_shape:
+                shapes[f"{step.name}.weight"] = step.weight_shape
+                shapes[f"{step.name}.bias"] = (step.output[-1],)
+        return shapes
+
+    def tower_parameter_shapes(self, tower: int, towers: int) -> dict[str, Shape]:
+        """Like `parameter_shapes`, of what one tower holds: its rows of every tensor."""
+        held: dict[str, Shape] = {}
+        for name, shape in self.parameter_shapes().items():
+            lo, hi = share(shape[0], tower, towers)
+            held[name] = (hi - lo, *shape[1:])
+        return held
+
+
+def share(n: int, tower: int, towers: int) -> tuple[int, int]:
+    """The half-open range of `n` channels that a tower owns; the first tower takes the odd one."""
+    return -(-n * tower // towers), -(-n * (tower + 1) // towers)
+
+
+def _extent(size: int, kernel: int, stride: int, padding: int, name: str) -> int:
+    out = (size + 2 * padding - kernel) // stride + 1
+    if size + 2 * padding < kernel:
+        raise ValueError(f"{name} needs an input of at least {kernel - 2 * padding} pixels a side, it has {size}")
+    return out
+
+
+class _Builder:
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.shape: Shape = (config.image_size, config.image_size, 3)
+        self.steps: list[Step] = []
+
+    def add(self, name: str, op: str, index: int, output: Shape, **fields: object) -> None:
+        step = Step(name, op, self.shape, output, index)
+        self.steps.append(dataclasses.replace(step, **fields))  # type: ignore[arg-type]
+        self.shape = output
+
+    def spatial(self, kernel: int, stride: int, padding: int, name: str) -> Shape:
+        side = _extent(self.shape[0], kernel, stride, padding, name)
+        return (side, side)
+
+    def conv(self, i: int) -> None:
+        c = self.config
+        kernel, stride, padding = c.conv_kernels[i], c.conv_strides[i], c.conv_paddings[i]
+        groups = c.groups if i in (1, 3, 4) else 1
+        name = f"conv{i + 1}"
+        output = (*self.spatial(kernel, stride, padding, name), c.conv_widths[i])
+        self.add(
+            name,
+            "conv2d",
+            i + 1,
+            output,
+            groups=groups,
+            crosses=i > 0 and groups == 1,
+            activation=c.activation,
+            kernel=kernel,
+            stride=stride,
+            padding=padding,
+        )
+
+    def lrn(self, i: int) -> None:
+        groups = self.config.groups if self.config.lrn_window == "tower" else 1
+        self.add(f"lrn{i + 1}", "lrn", i + 1, self.shape, groups=groups, crosses=groups == 1)
+
+    def pool(self, i: int) -> None:
+        c = self.config
+        output = (*self.spatial(c.pool_size, c.pool_stride, 0, f"pool{i + 1}"), self.shape[-1])
+        self.add(
+            f"pool{i + 1}",
+            "max_pool" if c.pool == "max" else "avg_pool",
+            i + 1,
+            output,
+            kernel=c.pool_size,
+            stride=c.pool_stride,
+        )
+
+    def dropout(self, index: int) -> None:
+        if self.config.dropout > 0:
+            self.add(f"dropout{index}", "dropout", index, self.shape)
+
+    def linear(self, index: int, width: int, activation: str) -> None:
+        self.add(f"fc{index}", "linear", index, (width,), crosses=True, activation=activation)
+
+
+def _steps(config: Config) -> tuple[Step, ...]:
+    b = _Builder(config)
+    for i in range(5):
+        b.conv(i)
+        if i in (0, 1):
+            if config.lrn and config.lrn_before_pool:
+                b.lrn(i)
+            b.pool(i)
+            if config.lrn and not config.lrn_before_pool:
+                b.lrn(i)
+        elif i == 4:
+            b.pool(i)
+    for index, width in zip((6, 7), config.fc_widths, strict=True):
+        if config.dropout_before:
+            b.dropout(index)
+        b.linear(index, width, config.activation)
+        if not config.dropout_before:
+            b.dropout(index)
+    b.linear(8, config.num_classes, "none")
+    return tuple(b.steps)
+
+
+@lru_cache(maxsize=32)
+def build_plan(config: Config) -> Plan:
+    """The plan of a configuration.
+
+    Raises
+    ------
+    ValueError
+        An image that some layer would reduce to nothing.
+    """
+    steps = _steps(config)
+    exchanges = [Exchange(s.name, math.prod(s.input) // 2) for s in steps if s.crosses]
+    exchanges.append(Exchange("logits", config.num_classes // 2))
+    return Plan(steps, tuple(exchanges))

@@ -1,0 +1,241 @@
+"""A tower: one device's share of the network: its parameters, its activations, its part of every stage.
+
+With one device its only tower holds everything and the grouped operations run both groups. With two, each holds its
+own rows of every weight and its own channels of every activation, as the two GPUs of 2012 did. Before a stage that
+crosses each sends its half of the input to the other; while it travels the stage works on the half that is there.
+In the backward pass each sends back the gradient of the half it was lent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..base.params import SgdParams
+from ..base.precision import activation_dtype, parameter_dtype
+from ..config import Config
+from .layers import layer
+from .plan import Plan, share
+from .stages import Stage
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Update:
+    """How `Tower.backward` updates the parameters: v <- momentum v - decay lr w - lr g; w <- w + v.
+
+    Biases learn `bias_rate` times as fast and do not decay; the learning rate lies in the tower's `learning_rate`.
+    """
+
+    momentum: float
+    weight_decay: float
+    bias_rate: float
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What a forward or backward pass depends on beside its input.
+
+    Attributes
+    ----------
+    train : bool
+        Whether activations are dropped out, and kept for a backward pass.
+    gradient_scale : float
+        What the gradients are to be multiplied by, once they are whole, to be those of the mean loss.
+    update : Update or None
+        How the backward pass updates the parameters; None: it keeps their gradients.
+    """
+
+    train: bool
+    gradient_scale: float = 1.0
+    update: Update | None = None
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """The other tower's half of something: where it arrives, and when it has."""
+
+    array: Array
+    event: Any
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a stage's backward pass wants: its input, the other tower's half of that, and what its forward returned."""
+
+    x: Array
+    lent: Array
+    own: Any
+
+
+class Tower:
+    """One device's share: its parameters, its activations, and its part of every stage.
+
+    Parameters
+    ----------
+    config : Config
+    plan : Plan
+    index, count : int
+        Which tower of how many (1 or 2).
+    device : CpuDevice or another of the same interface
+
+    Attributes
+    ----------
+    parameters, gradients, velocity : dict of array
+        By name, this tower's rows of each tensor, of the dtype of parameters.
+    precision : str or None
+        How float32 arrays are to be multiplied; None: as their dtype says.
+    dtype, sums : dtype
+        Of activations; of parameters, gradients and logits.
+    step_counter, learning_rate : array of one element
+        Read by the kernels when they run.
+    """
+
+    def __init__(self, config: Config, plan: Plan, index: int, count: int, device: Any) -> None:
+        self.config, self.plan, self.index, self.count, self.device = config, plan, index, count, device
+        self.dtype, self.sums = activation_dtype(config.precision), parameter_dtype(config.precision)
+        self.precision = "tf32" if config.precision == "tf32" else None
+        shapes = plan.tower_parameter_shapes(index, count)
+        self.parameters: dict[str, Array] = {n: device.empty(s, self.sums) for n, s in shapes.items()}
+        self.gradients: dict[str, Array] = {}
+        self.velocity: dict[str, Array] = {}
+        self.step_counter: Array = None
+        self.learning_rate: Array = None
+        # 16-bit copies of the weights, which the products take.
+        self._copies: dict[str, Array] = {}
+        if self.dtype != self.sums:
+            weights = [name for name in shapes if name.endswith(".weight")]
+            self._copies = {name: device.empty(shapes[name], self.dtype) for name in weights}
+        self._buffers: dict[str, Array] = {}
+        self._kept: dict[str, Kept] = {}
+
+    # --- parameters
+
+    def start_training(self, gradients: bool) -> None:
+        """Make room for velocities, which begin at zero, and for gradients; nothing if there is already."""
+        if not self.velocity:
+            for name, value in self.parameters.items():
+                self.velocity[name] = self.device.empty(value.shape, value.dtype)
+                with self.device.active():
+                    self.device.zero(self.velocity[name])
+        if gradients and not self.gradients:
+            self.gradients = {n: self.device.empty(v.shape, v.dtype) for n, v in self.parameters.items()}
+
+    def assign(self, kind: str, name: str, whole: Array) -> None:
+        """Set this tower's rows of a parameter or velocity from the whole tensor on the host."""
+        lo, hi = self.channels(len(whole))
+        target = getattr(self, kind)[name]
+        with self.device.active():
+            self.device.upload(target, whole[lo:hi])
+            if kind == "parameters":
+                self._refresh(name)
+
+    def _refresh(self, name: str) -> None:
+        if name in self._copies:
+            ops.copy.cast(self.parameters[name], out=self._copies[name])
+
+    def weight(self, layer_name: str) -> Array:
+        """A layer's weights as products take them, of the activations' dtype."""
+        name = f"{layer_name}.weight"
+        return self._copies.get(name, self.parameters[name])
+
+    def update(self, update: Update, gradient_scale: float) -> None:
+        """Update all parameters from their gradients."""
+        with self.device.active():
+            for name in self.parameters:
+                ops.sgd.update(self.sgd(name, update, gradient_scale), self.gradients[name])
+
+    def sgd(self, name: str, update: Update, gradient_scale: float) -> SgdParams:
+        """The update of one parameter."""
+        bias = name.endswith(".bias")
+        return SgdParams(
+            self.parameters[name],
+            self.velocity[name],
+            self.learning_rate,
+            update.momentum,
+            0.0 if bias else update.weight_decay,
+            update.bias_rate if bias else 1.0,
+            gradient_scale,
+            self._copies.get(name),
+        )
+
+    # --- memory
+
+    def channels(self, total: int) -> tuple[int, int]:
+        """The half-open range of `total` channels that this tower owns."""
+        return share(total, self.index, self.count)
+
+    def other_channels(self, total: int) -> tuple[int, int]:
+        """The range of the other of two towers."""
+        return share(total, 1 - self.index, self.count)
+
+    def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> Array:
+        """An array that keeps its memory from step to step; a smaller batch uses a part of it."""
+        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        size = math.prod(shape)
+        flat = self._buffers.get(name)
+        if flat is None or flat.size < size or flat.dtype != dtype:
+            self._buffers.pop(name, None)
+            del flat  # give the old one back before asking for the new one
+            self._buffers[name] = flat = self.device.empty((size,), dtype)
+        return flat if flat.shape == shape else flat[:size].reshape(shape)
+
+    def held(self) -> list[Array]:
+        """All arrays of this tower, without its device's workspace."""
+        kinds = (self.parameters, self.gradients, self.velocity, self._copies, self._buffers)
+        return [array for kind in kinds for array in kind.values()]
+
+    # --- stages
+
+    def forward(self, number: int, stage: Stage, x: Array, arrival: Arrival | None, run: Pass) -> Array:
+        """A stage: from this tower's channels of its input, and the other's if it crosses, those of its output."""
+        lo, hi = self.channels(stage.output[-1])
+        # Without a backward pass an output is dead after the next stage, unless it is being sent: two buffers in turn.
+        logits = stage.name == "fc8"  # of another dtype, which would have a buffer made anew
+        name = stage.name if run.train or self.count == 2 or logits else f"forward{number % 2}"
+        dtype = self.sums if logits else self.dtype
+        y = self.buffer(name, (len(x), *stage.output[:-1], hi - lo), dtype)
+        with self.device.active():
+            own = layer(stage.op).forward(self, stage, x, arrival, y, run)
+        if run.train:
+            self._kept[stage.name] = Kept(x, None if arrival is None else arrival.array, own)
+        return y
+
+    def backward(self, number: int, stage: Stage, dy: Array, arrival: Arrival | None, run: Pass) -> Array | None:
+        """From the gradient of a stage's output, that of its input; parameters' gradients, or updates, on the way.
+
+        `arrival` brings the other tower's share of the gradient, of a stage that crosses. Nothing needs the gradient
+        of the images, so the first stage returns None.
+        """
+        kept = self._kept[stage.name]
+        dx = self.buffer(f"backward{number % 2}", kept.x.shape) if number else None
+        with self.device.active():
+            layer(stage.op).backward(self, stage, kept, dy, dx, arrival, run)
+        return dx
+
+    def backward_lent(self, stage: Stage, dy: Array) -> Array:
+        """Of a stage that crosses: the gradient of the half of its input that the other tower lent."""
+        with self.device.active():
+            gradient: Array = layer(stage.op).backward_lent(self, stage, self._kept[stage.name], dy)
+        return gradient
+
+    def activation_backward(self, stage: Stage, dy: Array) -> None:
+        """Take the gradient, in place, through the activation of a stage that the stage after it did not undo."""
+        with self.device.active():
+            getattr(ops, stage.step.activation).bprop(dy, self._kept[stage.name].own, out=dy)
+
+    def wait(self, arrival: Arrival) -> Array:
+        """The other tower's half, which the kernels from now on find complete."""
+        self.device.wait(arrival.event)
+        return arrival.array
+
+    def join(self, whole: Array, half: Array, arrival: Arrival) -> None:
+        """Put this tower's half and the other's side by side."""
+        (lo, hi), (first, last) = self.channels(whole.shape[-1]), self.other_channels(whole.shape[-1])
+        ops.copy.cast(half, out=whole[..., lo:hi])
+        ops.copy.cast(self.wait(arrival), out=whole[..., first:last])
