@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .. import ops
+from ..ops import launch
 from . import check, timing
 from .cases import Case, of_role
 from .contest import Contest, Wrong
@@ -90,7 +91,7 @@ def ours(case: Case) -> Contender:
             bench.operation.prepare(case, arrays, bench.device.upload, {})
         detail: Record = {}
         with contextlib.suppress(Exception):  # the choice is for the record; the operation makes its own
-            detail["launch"] = bench.operation.launch(case, bench.device.machine)
+            detail["launch"] = launch.choice(case, bench.device.machine)
         return Prepared(lambda i: bench.operation.call(case, bench.sets[i]), bench.download, detail)
 
     return Contender(OURS, OURS, prepare)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import ops
-from ..ops.base import Machine
+from ..ops.launch import Machine, choice
 from . import schedule, steps
 from .cases import PLAN, Case
 from .results import Record
@@ -17,7 +17,7 @@ _BANDWIDTH_SHARE = 0.88
 def row(case: Case, ceilings: Ceilings, machine: Machine) -> Record:
     """One case: its size, its floor, what our launch would be, and the time to expect of it."""
     operation = ops.of(case)
-    flops, nbytes, launch = operation.flops(case), operation.floor_bytes(case), operation.launch(case, machine)
+    flops, nbytes, launch = operation.flops(case), operation.floor_bytes(case), choice(case, machine)
     floor, bound = ceilings.floor(flops, nbytes, case.precision)
     predicted = max(launch.get("microseconds", 0.0), floor / _BANDWIDTH_SHARE)
     made: Record = {"key": case.key, "flops": flops, "bytes": nbytes, "floor_us": floor, "bound": bound}

@@ -12,7 +12,6 @@ from ..harness.cases import Array, Case, Tensor, Tensors
 
 Arrays = dict[str, Any]  # of one set, by name: tensors of the case and what `Operation.prepare` adds
 Part = dict[str, Array]  # indices along some of the axes of a case's tensors, by their letter
-Machine = dict[str, int]  # multiprocessors and multiprocessor_bytes of a GPU; those of an H200 where it is empty
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 5e-4
 # Powers of two that scale random numbers, so that results are of the order of one and none overflows float16.
 WEIGHT_SCALE, GRADIENT_SCALE = -5, -6
@@ -48,10 +47,6 @@ class Operation:
     def floor_bytes(self, case: Case) -> int:
         """What any implementation must move."""
         return sum(t.moved for t in self.tensors(case).values())
-
-    def launch(self, case: Case, machine: Machine) -> dict[str, Any]:
-        """The launch choice of our kernel on a GPU; `launch.py` asks `alexnet_cuda._simt`, which needs none."""
-        raise NotImplementedError
 
     def prepare(self, case: Case, a: Arrays, upload: Callable[[Array], Any], part: Part) -> None:
         """Add to the arrays what must be there before `call`; `part` says to what the case is cut."""

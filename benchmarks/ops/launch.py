@@ -5,62 +5,55 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..harness.cases import CONFIG, Case, Tensor
+from ..harness.cases import CLASSES, CONFIG, Case
 
-Machine = dict[str, int]
-Choice = dict[str, Any]
+Machine = dict[str, int]  # multiprocessors and multiprocessor_bytes of a GPU; those of an H200 where it is empty
 
 
-def _choice(name: str, /, **sizes: Any) -> Choice:
+def choice(case: Case, machine: Machine) -> dict[str, Any]:
+    """Tile, splits and modelled time of a product, else grid, block and vector width, on a GPU."""
     from alexnet_cuda import _simt
 
-    return dict(getattr(_simt, f"{name}_config")(**sizes))
+    function, sizes = _arguments(case, machine)
+    return dict(getattr(_simt, f"{function}_config")(**sizes))
 
 
-def product(case: Case, machine: Machine) -> Choice:
+def _arguments(case: Case, machine: Machine) -> tuple[str, dict[str, Any]]:
+    common, classes = {"dtype": case.dtype, "aligned": True}, {"rows": case.batch, "classes": CLASSES}
+    if case.op in ("conv2d", "linear"):
+        return "conv2d", _product(case) | machine
+    if case.op in ("lrn", "max_pool", "lrn_max_pool"):
+        return _norm_or_pool(case, common, machine)
+    if case.op == "softmax_cross_entropy":
+        return case.op, classes
+    if case.op == "augment":
+        return case.op, {"images": case.batch, "elements": 3 * CONFIG.image_size**2, **common}
+    count, dtype = math.prod(case.step.weight_shape), "float32"  # of SGD
+    if case.op == "dropout":
+        count, dtype = case.batch * case.step.output[0], case.dtype
+    blocks = {name: value for name, value in machine.items() if name == "multiprocessors"}
+    return "elementwise", {"count": count, "dtype": dtype, "vectors": True, **blocks}
+
+
+def _product(case: Case) -> dict[str, Any]:
     """Of a convolution, or of an FC layer as one of 1 x 1 images."""
-    s, n = case.step, case.batch
-    k, r, _, c = s.weight_shape if case.op == "conv2d" else (s.weight_shape[0], 1, 1, s.weight_shape[1])
-    h, w = s.input[:2] if case.op == "conv2d" else (1, 1)
-    return _choice(
-        "conv2d",
-        direction=case.direction.partition("_")[0],
-        aligned=True,
-        force="",
-        shape=(n, h, w, c * s.groups, k, r, r),
-        stride=(s.stride, s.stride),
-        padding=(s.padding, s.padding),
-        groups=s.groups,
-        pitch=(0, 0, 0),
-        precision=case.precision,
-        **machine,
-    )
+    s = case.step
+    k, *kernel, c = s.weight_shape if case.op == "conv2d" else (s.weight_shape[0], 1, 1, s.weight_shape[1])
+    image = s.input[:2] if case.op == "conv2d" else (1, 1)
+    options = {"direction": case.direction.partition("_")[0], "precision": case.precision, "groups": s.groups}
+    sizes = {"shape": (case.batch, *image, c * s.groups, k, *kernel), "pitch": (0, 0, 0), "aligned": True, "force": ""}
+    return {**options, **sizes, "stride": (s.stride, s.stride), "padding": (s.padding, s.padding)}
 
 
-def norm_or_pool(case: Case, pool: dict[str, int], machine: Machine) -> Choice:
+def _norm_or_pool(case: Case, common: dict[str, Any], machine: Machine) -> tuple[str, dict[str, Any]]:
     """Of both in one kernel backward is the normalisation's launch."""
     h, w, channels = case.step.input
-    common = {"images": case.batch, "channels": channels, "dtype": case.dtype, "aligned": True}
+    common = {"images": case.batch, "channels": channels, **common}
     window = {"groups": case.step.groups, "size": CONFIG.lrn_size}
+    size, stride = CONFIG.pool_size, CONFIG.pool_stride
     if case.op == "max_pool":
-        return _choice(f"max_pool_{case.direction}", height=h, width=w, **common, **pool)
+        return f"max_pool_{case.direction}", {**common, "height": h, "width": w, "size": size, "stride": stride}
     if case.op == "lrn" or case.direction == "bprop":
-        return _choice(f"lrn_{case.direction}", pixels=h * w, **common, **window)
-    pool = {f"pool_{name}": value for name, value in pool.items()}
-    return _choice("lrn_max_pool_fprop", height=h, width=w, **common, **window, **pool, **machine)
-
-
-def elementwise(tensor: Tensor, machine: Machine) -> Choice:
-    """Of one thread a vector."""
-    blocks = {name: value for name, value in machine.items() if name == "multiprocessors"}
-    return _choice("elementwise", count=math.prod(tensor.shape), dtype=tensor.dtype, vectors=True, **blocks)
-
-
-def softmax(rows: int, classes: int) -> Choice:
-    """Of a block a row."""
-    return _choice("softmax_cross_entropy", rows=rows, classes=classes)
-
-
-def augment(case: Case) -> Choice:
-    """Of a row of blocks an image."""
-    return _choice("augment", images=case.batch, elements=3 * CONFIG.image_size**2, dtype=case.dtype, aligned=True)
+        return f"lrn_{case.direction}", {**common, **window, "pixels": h * w}
+    pool = {"height": h, "width": w, "pool_size": size, "pool_stride": stride}
+    return "lrn_max_pool_fprop", {**common, **window, **pool, **machine}

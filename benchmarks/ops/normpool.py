@@ -12,8 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from alexnet_cuda.ops import avg_pool, lrn, lrn_max_pool, max_pool
 
 from ..harness.cases import CONFIG, PLAN, Array, Case, Tensor, Tensors, layers
-from . import launch
-from .base import GRADIENT_SCALE, Arrays, Machine, Operation, Part, some
+from .base import GRADIENT_SCALE, Arrays, Operation, Part, some
 
 POOL = {"size": CONFIG.pool_size, "stride": CONFIG.pool_stride}  # paper section 3.4
 # Large enough that normalisation changes a number by several percent, and no square overflows float16.
@@ -34,7 +33,6 @@ class NormPool(Operation):
     """
 
     def tensors(self, case: Case) -> Tensors:
-        """See the class."""
         pools, norms = self.name.endswith("max_pool"), self.name.startswith("lrn")
         full = (case.batch, *case.step.input)
         small = tuple(max_pool.output_shape(full, **POOL)) if pools else full
@@ -49,17 +47,12 @@ class NormPool(Operation):
         dy = Tensor(axes, small, case.dtype, scale=GRADIENT_SCALE)
         return {"x": x, "dy": dy, "dx": Tensor(_AXES, full, case.dtype, "output"), **(kept if pools else {})}
 
-    def launch(self, case: Case, machine: Machine) -> dict[str, Any]:
-        """Grid, vector width, tile."""
-        return launch.norm_or_pool(case, POOL, machine)
-
     def prepare(self, case: Case, a: Arrays, upload: Callable[[Array], Any], part: Part) -> None:
         """The forward pass that the backward pass of a pool needs."""
         if "argmax" in a and case.direction == "bprop":
             self._fprop(case, a)
 
     def call(self, case: Case, a: Arrays) -> None:
-        """One call."""
         if case.direction == "fprop":
             self._fprop(case, a)
         elif self.name == "lrn":
@@ -78,7 +71,6 @@ class NormPool(Operation):
             lrn_max_pool.fprop(a["x"], norm_parameters(case), out=a["y"], argmax_out=a["argmax"], **POOL)
 
     def part(self, case: Case) -> Part:
-        """Some images."""
         return {"N": some(case.batch, 3)}
 
     def partial_sums(self, case: Case, a: Arrays) -> dict[str, Array]:

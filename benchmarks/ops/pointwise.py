@@ -11,25 +11,18 @@ import numpy as np
 from alexnet_cuda.base import philox
 
 from ..harness.cases import CLASSES, CONFIG, Array, Case, Tensor, Tensors
-from . import launch
-from .base import WEIGHT_SCALE, Arrays, Machine, Operation, Part, sgd_parameters, some, updated_tensors, upload_rate
+from .base import WEIGHT_SCALE, Arrays, Operation, Part, sgd_parameters, some, updated_tensors, upload_rate
 
 
 class SoftmaxCrossEntropy(Operation):
     """Logits [N, classes] and labels [N] to the gradient by the logits, scaled by 1 / N."""
 
     def tensors(self, case: Case) -> Tensors:
-        """See the class."""
         logits = Tensor("NK", (case.batch, CLASSES), case.dtype)
         dlogits = dataclasses.replace(logits, role="output")
         return {"logits": logits, "labels": Tensor("N", (case.batch,), "int64"), "dlogits": dlogits}
 
-    def launch(self, case: Case, machine: Machine) -> dict[str, Any]:
-        """Grid."""
-        return launch.softmax(case.batch, CLASSES)
-
     def call(self, case: Case, a: Arrays) -> None:
-        """One call."""
         from alexnet_cuda.ops import softmax_cross_entropy
 
         softmax_cross_entropy.fprop(a["logits"], a["labels"], scale=1.0 / case.batch, dlogits=a["dlogits"])
@@ -43,26 +36,18 @@ class Sgd(Operation):
         return super().cases(batch, precision) if batch == 128 else []
 
     def tensors(self, case: Case) -> Tensors:
-        """See the class."""
         shape = case.step.weight_shape
         return {"gradient": Tensor("KC", shape, "float32", scale=WEIGHT_SCALE), **updated_tensors(case, "KC", shape)}
 
-    def launch(self, case: Case, machine: Machine) -> dict[str, Any]:
-        """Grid and vector width."""
-        return launch.elementwise(self.tensors(case)["gradient"], machine)
-
     def prepare(self, case: Case, a: Arrays, upload: Callable[[Array], Any], part: Part) -> None:
-        """The learning rate."""
         upload_rate(a, upload)
 
     def call(self, case: Case, a: Arrays) -> None:
-        """One call."""
         from alexnet_cuda.ops import sgd
 
         sgd.update(sgd_parameters(a), a["gradient"])
 
     def part(self, case: Case) -> Part:
-        """Some rows."""
         return {"K": some(case.step.weight_shape[0], 8)}
 
 
@@ -70,13 +55,8 @@ class Dropout(Operation):
     """fc6's output [N, 4096] with its mask drawn on the way; in the network it is part of other kernels."""
 
     def tensors(self, case: Case) -> Tensors:
-        """See the class."""
         x = Tensor("NK", (case.batch, case.step.output[0]), case.dtype)
         return {"x": x, "y": dataclasses.replace(x, role="output")}
-
-    def launch(self, case: Case, machine: Machine) -> dict[str, Any]:
-        """Grid and vector width."""
-        return launch.elementwise(self.tensors(case)["x"], machine)
 
     def prepare(self, case: Case, a: Arrays, upload: Callable[[Array], Any], part: Part) -> None:
         """The step number, where the kernel reads it."""
@@ -94,15 +74,10 @@ class Augment(Operation):
     """From uint8 images [N, 256, 256, 3], of which the crops are read, to conv1's input [N, 227, 227, 3]."""
 
     def tensors(self, case: Case) -> Tensors:
-        """See the class."""
         size, whole = CONFIG.image_size, CONFIG.resize
         x = Tensor("NPQC", (case.batch, size, size, 3), case.dtype, "output")
         images = Tensor("NHWC", (case.batch, whole, whole, 3), "uint8", needed=case.batch * size * size * 3)
         return {"images": images, "x": x}
-
-    def launch(self, case: Case, machine: Machine) -> dict[str, Any]:
-        """Grid and vector width."""
-        return launch.augment(case)
 
     def prepare(self, case: Case, a: Arrays, upload: Callable[[Array], Any], part: Part) -> None:
         """Crops, mirroring and colour of every image, where the kernel reads them."""
@@ -114,14 +89,12 @@ class Augment(Operation):
         a["views"] = dataclasses.replace(views_, **fields)
 
     def call(self, case: Case, a: Arrays) -> None:
-        """One call."""
         from alexnet_cuda.ops import augment
 
         options = {"mean": CONFIG.mean, "std": CONFIG.std, "channel_order": CONFIG.channel_order}
         augment.fprop(a["images"], a["views"], out=a["x"], **options)
 
     def part(self, case: Case) -> Part:
-        """Some images."""
         return {"N": some(case.batch, 8)}
 
 

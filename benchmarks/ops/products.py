@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..harness.cases import Array, Case, Tensor, Tensors, layers
-from . import launch
 from .base import (
     GRADIENT_SCALE,
     LEARNING_RATE,
     WEIGHT_SCALE,
     Arrays,
-    Machine,
     Operation,
     Part,
     sgd_parameters,
@@ -35,7 +33,6 @@ class Product(Operation):
 
     @property
     def multiplies(self) -> bool:
-        """It is a product."""
         return True
 
     def tensors(self, case: Case) -> Tensors:
@@ -57,12 +54,7 @@ class Product(Operation):
             return {"x": x, "dy": dy, "dweight": Tensor(weight.axes, weight.shape, "float32", "output")}
         return {"x": x, "dy": dy, **updated_tensors(case, weight.axes, weight.shape)}
 
-    def launch(self, case: Case, machine: Machine) -> dict[str, Any]:
-        """Tile, splits and modelled time."""
-        return launch.product(case, machine)
-
     def prepare(self, case: Case, a: Arrays, upload: Callable[[Array], Any], part: Part) -> None:
-        """The learning rate of an update."""
         if case.direction == "wgrad_sgd":
             upload_rate(a, upload)
 

@@ -72,6 +72,8 @@ def test_ties_prove_nothing_and_what_is_not_wanted_needs_only_be_written() -> No
     assert not normpool.MAX_POOL.decided(case, {"x": x}, 0.1)["dx"].any()
     x[0, 0, 0] = 1.0
     assert normpool.MAX_POOL.decided(case, {"x": x}, 0.1)["dx"].sum() == 2 * 2 * 256, "the rest has other windows"
+    either = check.Expected(np.ix_(np.arange(2)), np.ones(2), 0.0, 0.0, np.array([True, False]))
+    assert check.problems({"dx": np.array([1.0, 9.0], np.float32)}, {"dx": either}, ours=False) == []
     other = {"a mask": np.array([1.0, np.nan], np.float32), "wide": np.array([np.inf], np.float16)}
     assert check.problems(other, check.expected(case), ours=False) == [
         "a mask: 1 of 2 elements are NaN or were not written"

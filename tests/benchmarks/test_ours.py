@@ -9,6 +9,7 @@ from benchmarks import ops
 from benchmarks.harness.bench import Bench, ours, wrong
 from benchmarks.harness.cases import Case, Tensors
 from benchmarks.harness.check import expected
+from benchmarks.ops.launch import choice
 from benchmarks.ops.pointwise import Sgd
 
 from tests.cuda.standin import Driver, Stream
@@ -44,14 +45,14 @@ def test_our_kernels_give_what_the_check_expects(case: Case) -> None:
     bench = Bench(case, ExecutorDevice())
     prepared = ours(case).prepare(bench)
     assert wrong(bench, prepared, expected(case), ours=True) == []
-    assert prepared.detail["launch"] == ops.of(case).launch(case, ExecutorDevice.machine)
+    assert prepared.detail["launch"] == choice(case, ExecutorDevice.machine)
 
 
 def test_launch_choices_are_those_of_the_gpu_at_hand() -> None:
     """Of 7 multiprocessors; the bindings' default is an H200."""
     for case in ops.cases(128, "bfloat16"):
         if case.op in ("conv2d", "linear"):
-            assert ops.of(case).launch(case, FakeDevice.machine) != ops.of(case).launch(case, {}), case.key
+            assert choice(case, FakeDevice.machine) != choice(case, {}), case.key
 
 
 def test_every_operation_can_be_recorded_as_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
