@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from alexnet_cuda.ops.sgd import SgdParams
+
 from ..harness.cases import Array, Case, Tensor, Tensors
 
 Arrays = dict[str, Any]  # of one set, by name: tensors of the case and what `Operation.prepare` adds
@@ -88,8 +90,6 @@ def upload_rate(a: Arrays, upload: Callable[[Array], Any]) -> None:
     a["rate"] = upload(np.array([LEARNING_RATE], np.float32))
 
 
-def sgd_parameters(a: Arrays) -> Any:
+def sgd_parameters(a: Arrays) -> SgdParams:
     """Our update of the weights in `a`."""
-    from alexnet_cuda.ops.sgd import SgdParams
-
     return SgdParams(a["master"], a["velocity"], a["rate"], MOMENTUM, WEIGHT_DECAY, copy=a.get("copy"))

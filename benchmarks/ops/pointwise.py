@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from alexnet_cuda.base import philox
+from alexnet_cuda.network import views
+from alexnet_cuda.ops import augment, dropout, sgd, softmax_cross_entropy
 
 from ..harness.cases import CLASSES, CONFIG, Array, Case, Tensor, Tensors
 from .base import WEIGHT_SCALE, Arrays, Operation, Part, sgd_parameters, some, updated_tensors, upload_rate
@@ -23,8 +25,6 @@ class SoftmaxCrossEntropy(Operation):
         return {"logits": logits, "labels": Tensor("N", (case.batch,), "int64"), "dlogits": dlogits}
 
     def call(self, case: Case, a: Arrays) -> None:
-        from alexnet_cuda.ops import softmax_cross_entropy
-
         softmax_cross_entropy.fprop(a["logits"], a["labels"], scale=1.0 / case.batch, dlogits=a["dlogits"])
 
 
@@ -43,8 +43,6 @@ class Sgd(Operation):
         upload_rate(a, upload)
 
     def call(self, case: Case, a: Arrays) -> None:
-        from alexnet_cuda.ops import sgd
-
         sgd.update(sgd_parameters(a), a["gradient"])
 
     def part(self, case: Case) -> Part:
@@ -64,8 +62,6 @@ class Dropout(Operation):
 
     def call(self, case: Case, a: Arrays) -> None:
         """One call; an opponent draws its own mask and gives its result another name."""
-        from alexnet_cuda.ops import dropout
-
         key = {"seed": 1, "purpose": int(philox.Purpose.DROPOUT), "step": a["step"], "row_stride": a["x"].shape[1]}
         dropout.apply(a["x"], dropout.parameters(CONFIG.dropout, **key), out=a["y"])
 
@@ -81,16 +77,12 @@ class Augment(Operation):
 
     def prepare(self, case: Case, a: Arrays, upload: Callable[[Array], Any], part: Part) -> None:
         """Crops, mirroring and colour of every image, where the kernel reads them."""
-        from alexnet_cuda.network import views
-
         views_ = views.random_views((case.batch, CONFIG.resize, CONFIG.resize, 3), CONFIG, 0)
         chosen = part.get("N", np.arange(case.batch))
         fields = {f.name: upload(getattr(views_, f.name)[chosen]) for f in dataclasses.fields(views_)}
         a["views"] = dataclasses.replace(views_, **fields)
 
     def call(self, case: Case, a: Arrays) -> None:
-        from alexnet_cuda.ops import augment
-
         options = {"mean": CONFIG.mean, "std": CONFIG.std, "channel_order": CONFIG.channel_order}
         augment.fprop(a["images"], a["views"], out=a["x"], **options)
 
