@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from . import results, worker
+from .device import NoDevice
 from .results import Record
 from .roofline import Ceilings
 from .schedule import Budget, Job
@@ -26,10 +27,6 @@ class Lost(Exception):
     def __init__(self, stage: str, message: str) -> None:
         super().__init__(message)
         self.stage, self.message = stage, message
-
-
-class NoDevice(Exception):
-    """The worker found no GPU."""
 
 
 class OutOfTime(Exception):
@@ -49,7 +46,7 @@ class Process:
     def __init__(self, main: Callable[[Connection], Any] = worker.main) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=main, args=(other,), daemon=True)
+        self.process = context.Process(target=main, args=(other,))
         self.process.start()
         other.close()  # so that the end of the process is the end of the pipe
         first = self._message("", _START_SECONDS)

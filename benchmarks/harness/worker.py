@@ -6,7 +6,10 @@ process that keeps the results (`runner.py`) starts another of these when one is
 
 from __future__ import annotations
 
+import json
 import math
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -65,7 +68,8 @@ def serve(pipe: Connection, device: Any, read: Callable[[], dict[str, float]] | 
         try:
             with monitor.watch() as clocks:
                 record = do(job, device, pipe.send)
-            pipe.send({"record": {**record, "clocks": clocks}})
+            plain = json.loads(json.dumps({**record, "clocks": clocks}))  # nothing of a library's own types
+            pipe.send({"record": plain})
         except DeviceLost as lost:
             return pipe.send({"lost": lost.contender, "message": lost.reason})
         except Exception as error:  # this job alone failed, if the device still answers
@@ -78,7 +82,8 @@ def serve(pipe: Connection, device: Any, read: Callable[[], dict[str, float]] | 
 
 
 def main(pipe: Connection) -> None:
-    """What the process runs."""
+    """What the process runs; what libraries print goes to standard error."""
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         device = Device()
         pipe.send({"machine": {**machine.describe(device), **device.machine}})

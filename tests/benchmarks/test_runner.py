@@ -204,6 +204,10 @@ def test_the_worker_answers_and_goes_on_after_a_failure(monkeypatch: pytest.Monk
     assert [next(iter(m)) for m in sent] == ["stage", "record", "stage", "failed", "stage", "record"]
     assert sent[3] == {"failed": "ValueError: no"}
     assert sent[1]["record"]["clocks"] == {}
+    version = type("Version", (str,), {})("2.9")  # a class that the other process need not know
+    sent = serve_jobs(FakeDevice(), monkeypatch, {"a": {"key": version}, "b": {"key": object()}})
+    assert type(sent[1]["record"]["key"]) is str
+    assert "not JSON serializable" in sent[3]["failed"]
 
 
 def test_the_worker_ends_when_the_device_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
