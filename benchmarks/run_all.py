@@ -22,6 +22,7 @@ if str(ROOT) not in sys.path:  # run as a script, the folder of the script is th
     sys.path.insert(0, str(ROOT))
 
 from benchmarks.harness import dry_run, results, runner, schedule, self_check, table  # noqa: E402
+from benchmarks.harness.device import NoDevice  # noqa: E402
 from benchmarks.harness.roofline import NOMINAL, Ceilings  # noqa: E402
 
 WRONG, NO_GPU, NOT_INSTALLED = 1, 2, 3
@@ -77,7 +78,7 @@ def measure(options: argparse.Namespace, jobs: list[schedule.Job]) -> int:
     say = functools.partial(print, flush=True)
     try:
         runner.Run(budget, runner.Process, result, save, say, options.plan_seconds).all(jobs)
-    except runner.NoDevice as error:
+    except NoDevice as error:
         print(f"nothing was measured: {error}", file=sys.stderr)
         return NO_GPU
     for note in result["notes"]:

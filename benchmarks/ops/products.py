@@ -84,13 +84,13 @@ class Product(Operation):
         def per_group(chosen: Array, extent: int) -> Array:
             return np.concatenate([g * extent + chosen for g in range(groups)])
 
-        # A weight of a convolution is a sum over all positions of all images: few of its channels are enough.
-        conv, gradient = self.name == "conv2d", case.direction.startswith("wgrad")
-        images, filters = (
-            {"N": some(case.batch, 3 if conv else 16)},
-            {"K": per_group(some(k // groups, 16), k // groups)},
-        )
-        channels = some(c, 16) if not (conv and gradient) else np.array([0, c - 1]) if c > 3 else np.array([c - 1])
+        conv = self.name == "conv2d"
+        images = {"N": some(case.batch, 3 if conv else 16)}
+        filters = {"K": per_group(some(k // groups, 16), k // groups)}
+        # A convolution's weight gradient is a sum over all positions of all images: two channels, of conv1's large
+        # images one, are enough.
+        channels = some(c, 2 if conv and case.direction.startswith("wgrad") else 16)
+        channels = channels[-1:] if c == 3 else channels
         chosen = {"c": channels, "C": per_group(channels, c)}
         if case.direction.startswith("fprop"):
             return images | filters
