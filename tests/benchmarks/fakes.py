@@ -30,6 +30,7 @@ class FakeDevice:
 
     def __init__(self) -> None:
         self.time, self.lost = 0.0, False
+        self.closed: list[str] = []
 
     def spend(self, seconds: float) -> None:
         self.time += seconds

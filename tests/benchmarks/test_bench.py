@@ -36,6 +36,7 @@ def contender(
             call(bench, index)
             device.spend(seconds)
 
+        bench.cleanup.callback(device.closed.append, name)
         return Prepared(run, bench.download, **fields)
 
     return Contender(name, family, prepare)
@@ -75,6 +76,7 @@ def test_everyone_is_reported() -> None:
     assert "warm" not in c["slowest"], "the best two of a family go on"
     assert c["slowest"]["cold"]["provisional"]
     assert results.best(record, "library") == ("fast", pytest.approx(200.0))
+    assert device.closed == ["ours", "fast", "slow", "slowest"], "what each opened is given back"
     results.check({**results.new({}), "measurements": [record]})
 
 
