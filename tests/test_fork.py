@@ -45,12 +45,24 @@ assert in_child(digest) == before, "after first use"
 assert in_child(lambda: in_child(digest)) == before, "a child's child"
 
 # While another thread is in the midst of a step: the fork waits for it, and the child has the whole step.
-def fork_within_a_step(model):
+# A handler of signals that raises while the fork waits changes nothing of that; Ctrl-C comes after the fork.
+class Impatient(Exception):
+    pass
+def raise_impatient(*_):
+    raise Impatient
+signal.signal(signal.SIGUSR1, raise_impatient)
+def fork_within_a_step(model, interrupt=None):
     model.train_step(images, labels)
     load, loaded, forked = model._inputs.load, threading.Event(), threading.Event()
+    waiting = model._turns._lock._next
     def slow(*arguments, **options):
+        del model._inputs.load
         halves = load(*arguments, **options)
         loaded.set()
+        while interrupt is not None and waiting.acquire(blocking=False):  # until the fork waits
+            waiting.release()
+        if interrupt is not None:
+            os.kill(os.getpid(), interrupt)
         forked.wait(0.15)  # a fork that does not wait is made by then
         return halves
     model._inputs.load = slow
@@ -60,9 +72,22 @@ def fork_within_a_step(model):
     child = in_child(digest)
     forked.set()
     thread.join()
-    assert child == digest()
+    found = []
+    thread = threading.Thread(target=lambda: found.append(digest()), daemon=True)
+    thread.start()
+    thread.join(50)
+    assert [child] == found, "in the parent's other threads"
 for model in models.values():
     fork_within_a_step(model)
+fork_within_a_step(models["cpu"], signal.SIGUSR1)
+interrupts, again = [], threading.Event()
+def raise_the_first(*_):
+    interrupts.append(again.set() if interrupts else None)
+    if len(interrupts) == 1:
+        raise KeyboardInterrupt
+signal.signal(signal.SIGINT, raise_the_first)
+fork_within_a_step(models["cpu"], signal.SIGINT)
+assert again.wait(50), "Ctrl-C was lost"
 
 # While another thread runs a kernel outside any model.
 x, stop = to_simt(np.ones((64, 64), np.float32)), threading.Event()

@@ -16,6 +16,9 @@ Matrix = tuple[Vector, Vector, Vector]
 IMAGENET_MEAN: Vector = (123.675, 116.28, 103.53)
 IMAGENET_STD: Vector = (58.395, 57.12, 57.375)
 INITS = ("paper", "he")
+# Of conv1 to conv5, counted from 0: which the paper splits, and begins with biases of one; which it normalises; which
+# it pools.
+SPLIT, NORMALISED, POOLED = (1, 3, 4), (0, 1), (0, 1, 4)
 
 
 @dataclass(frozen=True)
@@ -145,18 +148,20 @@ class Config:
 
 # Only what differs from `Config`'s defaults, which are the paper's. Sources: FAIR's torchvision for "torchvision"
 # (Krizhevsky, "One weird trick", arXiv 1404.5997), the BVLC model zoo's prototxt files for "caffe" and "caffenet".
+_CAFFE = {
+    "lrn_k": 1.0,
+    "lrn_alpha_over_size": True,
+    "lrn_window": "across",
+    "fc_init_std": (0.005, 0.005, 0.01),
+    "bias_init": 0.1,
+    "channel_order": "BGR",
+    "mean": (122.68, 116.67, 104.01),
+    "colour_noise": 0.0,
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "caffe": {
-        "lrn_k": 1.0,
-        "lrn_alpha_over_size": True,
-        "lrn_window": "across",
-        "fc_init_std": (0.005, 0.005, 0.01),
-        "bias_init": 0.1,
-        "channel_order": "BGR",
-        "mean": (122.68, 116.67, 104.01),
-        "colour_noise": 0.0,
-    },
+    "caffe": _CAFFE,
+    "caffenet": {**_CAFFE, "lrn_before_pool": False, "bias_init": 1.0},
     "torchvision": {
         "image_size": 224,
         "conv_widths": (64, 192, 384, 256, 256),
@@ -172,7 +177,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "colour_noise": 0.0,
     },
 }
-PRESETS["caffenet"] = {**PRESETS["caffe"], "lrn_before_pool": False, "bias_init": 1.0}
 
 
 def config_from_preset(preset: str = "paper", image_size: int | None = None, **overrides: Any) -> Config:
@@ -180,7 +184,8 @@ def config_from_preset(preset: str = "paper", image_size: int | None = None, **o
 
     Parameters
     ----------
-    preset : {"paper", "caffe", "caffenet", "torchvision"}
+    preset : str
+        One of `PRESETS`.
     image_size : int, optional
         The preset's own (227; torchvision 224) by default. `resize` follows in proportion unless it is given.
     **overrides
@@ -276,9 +281,8 @@ def _check(c: Config) -> None:
 def smallest_image_size(config: Config) -> int:
     """The smallest image, pixels a side, that leaves at least one position after pool5."""
     size = 1
-    pooled = (0, 1, 4)
-    for i in reversed(range(5)):
-        if i in pooled:
+    for i in reversed(range(len(config.conv_kernels))):
+        if i in POOLED:
             size = (size - 1) * config.pool_stride + config.pool_size
         size = (size - 1) * config.conv_strides[i] + config.conv_kernels[i] - 2 * config.conv_paddings[i]
         size = max(size, 1)

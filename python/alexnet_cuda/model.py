@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .backends.devices import offers, open_devices
-from .base.array import DeviceMemoryError
+from .backends.protocol import Device
 from .base.params import Views
-from .base.precision import loss_scale
 from .base.turns import Turns, takes_turn
+from .checkpoint import load_checkpoint, save_checkpoint
 from .config import Config, config_from_preset
 from .network import checks, views
 from .network.initialize import initial_parameters
-from .network.inputs import Inputs, as_array
+from .network.inputs import as_array
 from .network.passes import Network
-from .network.plan import Plan, build_plan
+from .network.plan import build_plan
 from .network.result import StepResult
 from .network.tensors import Tensors
-from .network.tower import Pass, Update
+from .network.tower import Update
 
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
 
-# Images that prediction runs through the network at once.
-_CHUNK = 64
+_CHUNK = 64  # images that prediction runs through the network at once
 
 
 class Model:
@@ -38,18 +36,16 @@ class Model:
 
     Parameters
     ----------
-    preset : {"paper", "caffe", "caffenet", "torchvision"}
-        The published network to start from; see `alexnet_cuda.config.PRESETS`.
+    preset : str
+        The published network to start from, of `alexnet_cuda.config.PRESETS`.
     num_classes : int
     image_size : int, optional
         Height and width of the input, pixels; the preset's own by default.
     devices : str or (str, str), optional
-        ``"cuda:0"``, ``"cpu"``, or ``"simt"``, the CPU executor of the kernels; two of a kind for the two towers:
-        ``("cuda:0", "cuda:1")``, or the same one twice. By default the first GPU that can run the kernels, else the
-        CPU.
-    precision : {"float32", "float64", "tf32", "bfloat16", "float16"}
-        Of activations and products; see `alexnet_cuda.base.precision`. The CPU offers the first two, the kernels
-        all but float64.
+        ``"cuda:0"``, ``"cpu"``, or ``"simt"``, the CPU executor of the kernels; two of a kind, or one twice, for two
+        towers. By default the first GPU that can run the kernels, else the CPU.
+    precision : str
+        Of `alexnet_cuda.base.precision.PRECISIONS`; the CPU offers float32 and float64, the kernels all but float64.
     init : {"paper", "he"}
         "paper": as published with the preset. "he": learns from the first step also on small data.
     seed : int
@@ -65,23 +61,22 @@ class Model:
     config : Config
     plan : Plan
         The steps, their shapes, and what crosses between two towers.
+    devices : tuple of str
+        Their names, one a tower.
     step : int
         Updates done so far; it keys dropout and augmentation.
     class_names : tuple of str, or None
 
     Notes
     -----
-    Any number of threads may call a model: they take turns, and each gets what it would get alone. One of them at a
-    time may train; `train_step` in two at once is a RuntimeError, and so is a `backward` or `sgd_step` where another
-    thread has begun a step after the `forward` that it belongs to. A pickled or copied model is its configuration,
-    parameters, momentum, step, class names and devices; gradients are not kept.
+    Any number of threads may call a model: they take turns, and each gets what it would get alone. One at a time may
+    train: `train_step` in two is a RuntimeError, and so is a `backward` or `sgd_step` where another has begun a step
+    since. A pickled or copied model is all but its gradients.
 
     Raises
     ------
-    ValueError
-        An unknown preset, device or field; a value out of range; an image too small for the network.
-    TypeError
-        A value of a wrong type.
+    ValueError, TypeError
+        An unknown preset, device or field; a value of a wrong type or out of range; an image too small for the network.
     """
 
     def __init__(
@@ -99,10 +94,10 @@ class Model:
         fields = {"num_classes": num_classes, "precision": precision, "init": init, "seed": seed, **overrides}
         config = config_from_preset(preset, image_size, **fields)
         self._build(config, open_devices(devices, config.precision, cuda_graph))
-        for step in self.plan.steps:
-            if step.weight_shape:
-                for kind, value in zip(("weight", "bias"), initial_parameters(self.config, step), strict=True):
-                    self._assign("parameters", f"{step.name}.{kind}", value)
+        for step in filter(lambda step: step.weight_shape, self.plan.steps):
+            for kind, value in zip(("weight", "bias"), initial_parameters(self.config, step), strict=True):
+                for tower in self.towers:
+                    tower.assign("parameters", f"{step.name}.{kind}", value)
 
     @classmethod
     def from_config(
@@ -111,59 +106,37 @@ class Model:
         devices: Devices = None,
         parameters: Mapping[str, Array] | None = None,
         cuda_graph: bool = True,
+        velocity: Mapping[str, Array] | None = None,
+        step: int = 0,
+        class_names: tuple[str, ...] | None = None,
     ) -> Model:
-        """A model of a configuration, with the given parameters instead of the initial ones if there are any."""
+        """A model of a configuration; what else is given in place of the initial parameters, zeros, 0 and None."""
         if parameters is None:
-            fields = config.to_dict()
-            return cls(devices=devices, cuda_graph=cuda_graph, **fields)
-        model = cls._on(config, open_devices(devices, config.precision, cuda_graph))
-        model.set_parameters(parameters)
+            model = cls(devices=devices, cuda_graph=cuda_graph, **config.to_dict())
+        else:
+            model = cls.__new__(cls)
+            model._build(config, open_devices(devices, config.precision, cuda_graph))
+            model.set_parameters(parameters)
+        if velocity:
+            model.set_velocity(velocity)
+        model.step, model.class_names = step, class_names
         return model
 
-    @classmethod
-    def _on(cls, config: Config, opened: list[Any]) -> Model:
-        model = cls.__new__(cls)
-        model._build(config, opened)
-        return model
-
-    def _build(self, config: Config, opened: list[Any]) -> None:
-        self.config: Config = config
-        self.plan: Plan = build_plan(config)
-        self.step = 0
+    def _build(self, config: Config, opened: Sequence[Device]) -> None:
+        self.config, self.plan, self.step = config, build_plan(config), 0
         self.class_names: tuple[str, ...] | None = None
         self._network = Network(config, self.plan, opened)
-        self.towers, self.link = self._network.towers, self._network.link
-        self._inputs = Inputs(config, self.towers)
+        self.towers, self.link, self._inputs = self._network.towers, self._network.link, self._network.inputs
         self._seen: tuple[int, ...] | None = None  # shape of the images that a backward pass may follow
-        self._rehearsed: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
-        self._gradient_scale = 1.0
         self._has_gradients = False
         self._turns = Turns()
+        self.devices = tuple(tower.device.name for tower in self.towers)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         with self._turns.take("read"):
-            return {
-                "config": self.config,
-                "devices": self.devices,
-                "cuda_graph": all(getattr(tower.device, "graphs", True) for tower in self.towers),
-                "parameters": dict(self.parameters),
-                "velocity": dict(self.velocity),
-                "step": self.step,
-                "class_names": self.class_names,
-            }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        config = state["config"]
-        self._build(config, open_devices(state["devices"], config.precision, state["cuda_graph"]))
-        self.set_parameters(state["parameters"])
-        if state["velocity"]:
-            self.set_velocity(state["velocity"])
-        self.step, self.class_names = state["step"], state["class_names"]
-
-    @property
-    def devices(self) -> tuple[str, ...]:
-        """Names of the devices, one a tower."""
-        return tuple(tower.device.name for tower in self.towers)
+            graphs = all(tower.device.graphs for tower in self.towers)
+            tensors = dict(self.parameters), graphs, dict(self.velocity)
+            return type(self).from_config, (self.config, self.devices, *tensors, self.step, self.class_names)
 
     @property
     def parameters(self) -> Mapping[str, Array]:
@@ -181,7 +154,7 @@ class Model:
         """
         if not self._has_gradients:
             return {}
-        return Tensors(self.towers, "gradients", self._turns, lambda: self._gradient_scale)
+        return Tensors(self.towers, "gradients", self._turns, lambda: self._network.gradient_scale)
 
     @property
     def velocity(self) -> Mapping[str, Array]:
@@ -196,24 +169,11 @@ class Model:
         ValueError, TypeError
             A name missing or unknown, a wrong shape, no real numbers, an array on a GPU; nothing is changed then.
         """
-        self._set("parameters", mapping)
+        Tensors(self.towers, "parameters", self._turns).replace(mapping)
 
     def set_velocity(self, mapping: Mapping[str, Array]) -> None:
         """Replace the momentum; errors as `set_parameters`."""
-        self._set("velocity", mapping)
-
-    def _set(self, kind: str, mapping: Mapping[str, Array]) -> None:
-        arrays = checks.check_tensors(kind, mapping, self.plan.parameter_shapes())
-        with self._turns.take("write"):
-            for tower in self.towers:
-                if kind == "velocity":
-                    tower.start_training(gradients=False)
-            for name, array in arrays.items():
-                self._assign(kind, name, array)
-
-    def _assign(self, kind: str, name: str, value: Array) -> None:
-        for tower in self.towers:
-            tower.assign(kind, name, value)
+        Tensors(self.towers, "velocity", self._turns).replace(mapping)
 
     @takes_turn("predict")
     def forward(self, images: Array, train: bool = False) -> Array:
@@ -230,39 +190,28 @@ class Model:
 
         Returns
         -------
-        ndarray [N, num_classes]
-            float32, in float64 networks float64, on the host.
+        ndarray [N, num_classes] of float32, in float64 networks of float64
 
         Raises
         ------
-        ValueError
-            A wrong shape, an empty batch, images smaller than the network's input, NaN or infinity (of images on the
-            host only).
-        TypeError
-            A dtype that is neither uint8 nor floating point.
+        ValueError, TypeError
+            A wrong shape or dtype, an empty batch, images smaller than the network's input, NaN or infinity (of images
+            on the host only).
         MemoryError
             A batch too large for the device; the message says which would fit.
         """
         images = checks.check_images(as_array(images), self.config)
-        random = train and images.dtype == np.uint8
-        chosen = views.random_views(images.shape, self.config, self.step) if random else None
-        return self._forward(images, chosen, train)
+        return self._forward(images, self._random_views(images) if train else None, train)
+
+    def _random_views(self, images: Array) -> Views | None:
+        return views.random_views(images.shape, self.config, self.step) if images.dtype == np.uint8 else None
 
     def _forward(self, images: Array, chosen: Views | None, train: bool) -> Array:
         self._seen = None
-        with self._memory(images.shape, images.dtype, train):
-            halves = self._inputs.load(images, chosen, self.step)
-
-            def work() -> None:
-                self._network.forward(halves, Pass(train))
-
-            if train:
-                work()
-                self._seen = tuple(images.shape)
-                self._turns.begin_step()
-            else:
-                self._run(("forward", len(images)), work)
-        logits: Array = self._network.logits(len(images))
+        logits: Array = self._network.forward(images, chosen, self.step, train)
+        if train:
+            self._seen = tuple(images.shape)
+            self._turns.begin_step()
         return logits
 
     @takes_turn("train")
@@ -277,8 +226,7 @@ class Model:
 
         Returns
         -------
-        float
-            The mean cross-entropy of the batch.
+        float : the batch's mean cross-entropy
 
         Raises
         ------
@@ -293,20 +241,12 @@ class Model:
                 "thread computes in between"
             )
         self._turns.check_step("backward")
-        shape, batch = self._seen, self._seen[0]
-        self._inputs.load_labels(checks.check_labels(as_array(labels), batch, self.config.num_classes))
+        shape = self._seen
+        self._inputs.load_labels(checks.check_labels(as_array(labels), shape[0], self.config.num_classes))
         self._seen, self._has_gradients = None, False
-        with self._memory(shape, np.dtype(np.uint8), True):
-            for tower in self.towers:
-                tower.start_training(gradients=True)
-            run = self._training_pass(batch, None)
-            self._network.backward(batch, run)
+        loss = self._network.backward(shape).loss
         self._has_gradients = True
-        return self._network.result(batch).loss
-
-    def _training_pass(self, batch: int, update: Update | None) -> Pass:
-        self._gradient_scale = 1.0 / loss_scale(self.config.precision, batch)
-        return Pass(True, self._gradient_scale, update)
+        return loss
 
     @takes_turn("train")
     def sgd_step(
@@ -330,7 +270,7 @@ class Model:
         self._turns.check_step("sgd_step")
         self._inputs.load_learning_rate(rate)
         for tower in self.towers:
-            tower.update(Update(*rates), self._gradient_scale)
+            tower.update(Update(*rates), self._network.gradient_scale)
         self.step += 1
 
     def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
@@ -340,21 +280,9 @@ class Model:
         `train_step` and `forward` otherwise do before they return: to check images on the host and to copy them into
         memory that the GPU reads by itself. The thread ends with the iterator, and on other devices there is none.
 
-        Parameters
-        ----------
-        batches : iterable of tuple
-            Images first, as `forward` takes them; what follows is handed on. Of NumPy images a batch is taken one
-            ahead, and they must not be changed before the batch after them is asked for; others are handed on.
-
-        Yields
-        ------
-        tuple
-            The images, in a read-only array if they were staged, and what followed them.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As `forward`, when the batch comes up.
+        Images come first in a batch, as `forward` takes them; what follows is handed on, and so are images that are no
+        NumPy arrays. Of those a batch is taken one ahead, and they must not be changed before the batch after them is
+        asked for; they come in a read-only array if they were staged, and errors of `forward` when the batch does.
         """
         return self._inputs.prefetch(batches)
 
@@ -387,60 +315,14 @@ class Model:
         images = checks.check_images(as_array(images), self.config)
         labels = checks.check_labels(as_array(labels), len(images), self.config.num_classes)
         rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
-        batch, update = len(images), Update(*rates)
-        random = images.dtype == np.uint8
-        chosen = views.random_views(images.shape, self.config, self.step) if random else None
         self._seen, self._has_gradients = None, False
         self._turns.begin_step()
-        fused = all(tower.device.fuses_update for tower in self.towers)
-        with self._memory(images.shape, images.dtype, True):
-            for tower in self.towers:
-                tower.start_training(gradients=not fused)
-            run = self._training_pass(batch, update)
-            if fused:
-                self._rehearse(images, chosen, labels, run)
-            halves = self._inputs.load(images, chosen, self.step, labels, rate)
-
-            def work() -> None:
-                self._network.forward(halves, run)
-                self._network.backward(batch, run)
-                if not fused:
-                    for tower in self.towers:
-                        tower.update(update, self._gradient_scale)
-
-            self._run(("train_step", batch, update), work)
+        chosen = self._random_views(images)
+        result = self._network.train_step(images, labels, chosen, self.step, rate, Update(*rates))
         self._inputs.wait_until_read(*given)
         self.step += 1
-        self._has_gradients = not fused
-        return self._network.result(batch)
-
-    def _run(self, key: tuple[Any, ...], work: Callable[[], None]) -> None:
-        device, *others = (tower.device for tower in self.towers)
-        device.run(key, work, *others)
-
-    def _rehearse(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
-        """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
-        key = (images.shape, images.dtype)
-        if key in self._rehearsed:
-            return
-        with ExitStack() as devices:
-            for tower in self.towers:
-                devices.enter_context(tower.device.rehearsal())
-            self._network.forward(self._inputs.load(images, chosen, self.step, labels), run)
-            self._network.backward(len(images), run)
-        self._rehearsed.add(key)
-
-    @contextmanager
-    def _memory(self, shape: tuple[int, ...], dtype: np.dtype[Any], train: bool) -> Iterator[None]:
-        """Say of images that do not fit a device how many would."""
-        try:
-            yield
-        except DeviceMemoryError as error:
-            from .network.memory import advice
-
-            raise MemoryError(
-                advice(type(self)._on, self.config, self.towers, tuple(shape), dtype.name, train)
-            ) from error
+        self._has_gradients = not self._network.fuses_update
+        return result
 
     def probabilities(self, images: Array, views: int = 1) -> npt.NDArray[np.float32]:
         """Softmax of the logits, float32 [N, num_classes].
@@ -463,16 +345,10 @@ class Model:
 
     @takes_turn("predict")
     def _probabilities(self, images: Array, count: int) -> npt.NDArray[np.float32]:
-        chosen: list[Views | None] = [None]
-        if count == 10:
-            if images.dtype != np.uint8:
-                raise TypeError(f"ten views need uint8 images to crop from, got {images.dtype}")
-            chosen = [*views.ten_views(images.shape, self.config)]
-        elif count != 1:
-            raise ValueError(f"views must be 1 or 10, got {count}")
-        softmax = [_softmax(self._forward(images, view, train=False)) for view in chosen]
-        mean: npt.NDArray[np.float32] = (np.sum(softmax, axis=0) / len(softmax)).astype(np.float32)
-        return mean
+        checks.check_views(count, images)
+        chosen = views.ten_views(images.shape, self.config) if count == 10 else [None]
+        each = [_softmax(self._forward(images, view, train=False)) for view in chosen]
+        return np.asarray(np.sum(each, axis=0) / len(each), np.float32)
 
     def predict(
         self, images: Array, top: int = 5, views: int = 1
@@ -481,10 +357,7 @@ class Model:
 
         Where there are fewer than `top` classes, all of them. Raises as `probabilities`.
         """
-        if isinstance(top, bool) or not isinstance(top, (int, np.integer)):
-            raise TypeError(f"top must be an integer, got {top!r}")
-        if top < 1:
-            raise ValueError(f"top must be positive, got {top}")
+        checks.check_top(top)
         probabilities = self.probabilities(images, views)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
         return order.astype(np.int64), np.take_along_axis(probabilities, order, axis=1)
@@ -494,13 +367,10 @@ class Model:
 
         Raises
         ------
-        ValueError
-            A parameter holds NaN or infinity, or `class_names` are not as many as the classes; nothing is written.
-        OSError
-            What the file system says, with the file's name.
+        ValueError, OSError
+            A parameter holds NaN or infinity, or `class_names` are not as many as the classes, and nothing is written;
+            what the file system says, with the file's name.
         """
-        from .checkpoint import save_checkpoint
-
         if self.class_names is not None and len(self.class_names) != self.config.num_classes:
             raise ValueError(f"class_names are {len(self.class_names)}, expected {self.config.num_classes}")
         with self._turns.take("read"):
@@ -520,15 +390,8 @@ class Model:
     ) -> Model:
         """The model of a checkpoint, whatever wrote it: the file holds whole tensors in float32 or float64.
 
-        Parameters
-        ----------
-        path : path
-        devices : str or (str, str), optional
-            As in `Model`.
-        precision : str, optional
-            Its own by default; where the devices do not offer that, float32.
-        cuda_graph : bool
-            As in `Model`.
+        Devices and graphs as in `Model`; the precision is the checkpoint's own by default, and where the devices do not
+        offer that, float32.
 
         Raises
         ------
@@ -537,19 +400,13 @@ class Model:
         ValueError
             Not a whole checkpoint of this format, or tensors that do not fit its configuration.
         """
-        from .checkpoint import load_checkpoint
-
         checkpoint = load_checkpoint(path)
         config, class_names, step = checkpoint.network()
         checkpoint.check_shapes(build_plan(config).parameter_shapes())
-        if precision is None and not offers(devices, config.precision):
-            precision = "float32"
-        if precision is not None:
-            config = dataclasses.replace(config, precision=precision)
-        model = cls.from_config(config, devices, checkpoint.parameters(), cuda_graph)
-        model.class_names = class_names
-        model.step = step
-        return model
+        if precision is None:
+            precision = config.precision if offers(devices, config.precision) else "float32"
+        config = dataclasses.replace(config, precision=precision)
+        return cls.from_config(config, devices, checkpoint.parameters(), cuda_graph, None, step, class_names)
 
 
 def _softmax(logits: Array) -> Array:

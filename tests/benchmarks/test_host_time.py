@@ -13,7 +13,7 @@ from benchmarks import host_time
 def test_recorded_passes_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of Python and of the driver's, about 0.1 microseconds each.
 
-    Before two towers and inference were recorded a step of two was 25,000 calls and a batch of one 3,000.
+    Not recorded a step of two towers is 22,000 calls.
     """
     host_time.install_idle_driver(monkeypatch)
     for name, work in host_time.cases(batch=1).items():
@@ -30,4 +30,4 @@ def test_recorded_passes_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
             work()
         finally:
             sys.setprofile(None)
-        assert calls < 1000, name
+        assert calls < 550, name

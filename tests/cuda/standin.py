@@ -12,9 +12,9 @@ installed CuPy, or the fixture fails.
 
 from __future__ import annotations
 
-import bisect
 import ctypes
 import inspect
+import sys
 import types
 import weakref
 from collections.abc import Callable
@@ -24,6 +24,7 @@ import cupy
 import numpy as np
 import pytest
 
+import alexnet_cuda
 from alexnet_cuda.backends import devices
 from alexnet_cuda.backends.simt.memory import extension
 from alexnet_cuda.backends.simt.streams import Scheduler
@@ -31,7 +32,6 @@ from alexnet_cuda.backends.simt.streams import Scheduler
 _simt = extension()
 default_device = inspect.unwrap(devices.default_device)  # the package's own, which tests/default_is_simt replaces
 LAUNCHES = frozenset(name for name in dir(_simt) if "stream" in (getattr(_simt, name).__doc__ or "").partition("->")[0])
-
 
 # CUDA's errors of captures: work that was not joined, work outside, the legacy stream, an event of a graph.
 UNSUPPORTED, MERGE, UNMATCHED, UNJOINED, ISOLATION, IMPLICIT, CAPTURED_EVENT = 900, 902, 903, 904, 905, 906, 907
@@ -255,9 +255,8 @@ class Driver:
         self.streams: dict[int, Stream] = {}
         self.default: list[Stream] = []
         for number in range(count):
-            self.devices.append(number)
-            self.default.append(Stream(null=True))
-            self.devices.pop()
+            with Device(number):
+                self.default.append(Stream(null=True))
         self.entered: list[Stream] = []
         self.chosen: dict[int, Stream] = dict(enumerate(self.default))
         self.pool: dict[int, list[tuple[int, int]]] = {}  # of a stream: sizes and addresses
@@ -281,6 +280,9 @@ class Driver:
     def stream(self) -> Stream:
         return self.chosen[self.device]
 
+    def room(self) -> int:
+        return 1 << 34 if self.limit is None else self.limit
+
     def recording(self) -> bool:
         return any(stream.recording for stream in self.streams.values())
 
@@ -290,11 +292,10 @@ class Driver:
     def note(self, stream: Stream, *addresses: Any) -> None:
         """Have a graph that is being recorded remember which device memory it works on."""
         if stream.recording is not None:
-            starts = sorted(self.blocks)
-            for address in addresses:
-                at = bisect.bisect(starts, address) - 1 if isinstance(address, int) else -1
-                if at >= 0 and address < starts[at] + self.blocks[starts[at]][0]:
-                    stream.recording.blocks.add((starts[at], self.blocks[starts[at]][1]))
+            given = [thing for thing in addresses if isinstance(thing, int)]
+            for start, (size, number) in self.blocks.items():
+                if any(start <= address < start + size for address in given):
+                    stream.recording.blocks.add((start, number))
 
     def live(self) -> set[tuple[int, int]]:
         """What device memory is in use: addresses, and the number of each allocation."""
@@ -302,10 +303,9 @@ class Driver:
 
     def empty(self, shape: Any, dtype: Any = float, order: str = "C") -> cupy.ndarray:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        device = self.device
-        if self.limit is not None and self.allocated[device] + size > self.limit:
-            raise cupy.cuda.memory.OutOfMemoryError(size, self.allocated[device], self.limit)
+        size, device = int(np.prod(shape)) * np.dtype(dtype).itemsize, self.device
+        if self.allocated[device] + size > self.room():
+            raise cupy.cuda.memory.OutOfMemoryError(size, self.allocated[device], self.room())
         self.allocated[device] += size
         # As CuPy's pool: what was given back is handed out again at once, the smallest that is large enough, to the
         # stream that it was made for: the work that still uses it comes before on that one, and on no other.
@@ -335,8 +335,7 @@ class Driver:
     def alloc_pinned_memory(self, size: int) -> Pinned:
         self.refuse_while_recording("allocating")
         block = Pinned(size)
-        address = np.frombuffer(block, np.uint8).ctypes.data
-        self.pinned[address] = size
+        self.pinned[address := np.frombuffer(block, np.uint8).ctypes.data] = size
         weakref.finalize(block, self.pinned.pop, address)
         return block
 
@@ -360,10 +359,7 @@ class Driver:
 
     def memcpy_peer_async(self, target: int, to: int, source: int, of: int, size: int, stream: int) -> None:
         assert {to, of} <= set(range(self.count))
-        there = self.streams[stream]
-        self.note(there, target, source)
-        there.put(lambda: ctypes.memset(target, 255, size))  # what is there while the copy is under way
-        there.put(lambda: ctypes.memmove(target, source, size))
+        self.memcpy_async(target, source, size, cupy.cuda.runtime.memcpyDeviceToDevice, stream)
 
     def memset_async(self, target: int, value: int, size: int, stream: int) -> None:
         self.note(self.streams[stream], target)
@@ -371,43 +367,33 @@ class Driver:
 
     def enable_peer(self, peer: int) -> None:
         if (self.device, peer) in self.peers:
-            raise cupy.cuda.runtime.CUDARuntimeError(704)
+            raise cuda_error(704)
         self.peers.add((self.device, peer))
 
     def close(self) -> None:
-        """Give all memory back."""
         for address in self.made:
             _simt.release(address=address)
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         """Put this in the place of CuPy's driver and of `_cuda`."""
-        import sys
-
-        import alexnet_cuda
-
         extension: Any = Extension(self)
         patch.setitem(sys.modules, "alexnet_cuda._cuda", extension)
         patch.setattr(alexnet_cuda, "_cuda", extension, raising=False)
         patch.setattr(cupy, "empty", self.empty)
-        pool = types.SimpleNamespace(free_bytes=lambda: 0)
-        patch.setattr(cupy, "get_default_memory_pool", lambda: pool)
+        patch.setattr(cupy, "get_default_memory_pool", lambda: types.SimpleNamespace(free_bytes=lambda: 0))
         for name, thing in {
             "Device": Device,
             "Stream": Stream,
             "Event": Event,
             "get_current_stream": self.stream,
             "alloc_pinned_memory": self.alloc_pinned_memory,
+            "runtime.getDevice": lambda: self.device,
+            "runtime.streamIsCapturing": lambda ptr: ptr in self.streams and self.streams[ptr].is_capturing(),
+            "runtime.memcpyAsync": self.memcpy_async,
+            "runtime.memcpyPeerAsync": self.memcpy_peer_async,
+            "runtime.memsetAsync": self.memset_async,
+            "runtime.deviceCanAccessPeer": lambda device, peer: 1,
+            "runtime.deviceEnablePeerAccess": self.enable_peer,
+            "runtime.memGetInfo": lambda: (self.room() - self.allocated[self.device], self.room()),
         }.items():
-            patch.setattr(cupy.cuda, name, thing)
-        limit = lambda: self.limit if self.limit is not None else 1 << 34  # noqa: E731
-        for name, thing in {
-            "getDevice": lambda: self.device,
-            "streamIsCapturing": lambda ptr: any(s.is_capturing() for s in self.streams.values() if s.ptr == ptr),
-            "memcpyAsync": self.memcpy_async,
-            "memcpyPeerAsync": self.memcpy_peer_async,
-            "memsetAsync": self.memset_async,
-            "deviceCanAccessPeer": lambda device, peer: 1,
-            "deviceEnablePeerAccess": self.enable_peer,
-            "memGetInfo": lambda: (limit() - self.allocated[self.device], limit()),
-        }.items():
-            patch.setattr(cupy.cuda.runtime, name, thing)
+            patch.setattr(f"cupy.cuda.{name}", thing)

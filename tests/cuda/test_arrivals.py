@@ -45,8 +45,8 @@ def inputs_of(model: Model, batches: Iterable[Array]) -> list[Array]:
     looks = []
     for images in batches:
         x = model._inputs.load(images, None, 0)
-        looks.append([tower.device.fetch([half]) for tower, half in zip(model.towers, x, strict=True)])
-    return [np.array(look()[0]) for each in looks for look in each]
+        looks.append([tower.device.fetch(half) for tower, half in zip(model.towers, x, strict=True)])
+    return [np.array(look()) for each in looks for look in each]
 
 
 def changing_batches(kind: str, sizes: tuple[int, ...]) -> list[Array]:

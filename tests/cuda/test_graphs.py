@@ -90,7 +90,7 @@ def test_memory_made_anew_on_the_other_device_voids_the_graphs(
     driver = install_driver()
     model = two_towers()
     seen = losses(model, 2)
-    held = model.towers[1]._buffers.pop("conv2")  # which moves, as by a larger batch
+    held = model.towers[1]._buffers.pop("conv2")[0]  # which moves, as by a larger batch
     model.towers[1].device.empty(held.shape, held.dtype)
     del held
     assert seen + losses(model, 2) == expected[0]

@@ -32,18 +32,22 @@ class Library:
             self._everybodys = threads
 
 
+def clear_control(library: Any) -> None:
+    """Let any thread set the limit, which threadpoolctl since 3.8 keeps to one."""
+    getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
+
+
 @pytest.fixture
 def real() -> Iterator[Any]:
-    """NumPy's BLAS, limited to two threads by this one, which threadpoolctl since 3.8 has it keep for itself."""
+    """NumPy's BLAS, limited to two threads by this one, which keeps the control of it."""
     library = ThreadpoolController().select(user_api="blas").lib_controllers[0]
     before = library.num_threads
-    clear = getattr(library, "clear_controlling_thread", lambda force: None)
-    clear(force=True)
+    clear_control(library)
     library.set_num_threads(2)
     yield library
-    clear(force=True)
+    clear_control(library)
     library.set_num_threads(before)
-    clear(force=True)
+    clear_control(library)
 
 
 @pytest.fixture(params=["process", "thread", "real"])
@@ -110,6 +114,16 @@ def test_overlapping_callers_leave_what_was_there(library: Any, first_to_leave: 
     assert in_a_thread(lambda: library.num_threads) == before
     library.set_num_threads(3)  # and whoever wants may set it again
     assert library.num_threads == 3
+
+
+@pytest.mark.parametrize("threads", [3, 4])
+def test_a_users_limit_that_changes_meanwhile_stays(library: Any, threads: int) -> None:
+    """As one that `threadpool_limits` sets, or gives back, in another thread: where a limit is everybody's."""
+    before = library.num_threads
+    with blas.one_blas_thread():
+        in_a_thread(lambda: (clear_control(library), library.set_num_threads(threads)))
+    own = isinstance(library, Library) and library.scope == "thread"
+    assert library.num_threads == (before if own else threads)
 
 
 @pytest.mark.filterwarnings("error")

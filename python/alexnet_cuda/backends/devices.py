@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import importlib
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ..base.locks import late_import
 from ..base.notices import say_once
+from .protocol import Device
+
+if TYPE_CHECKING:  # where mypy sees that each is one
+    from .cpu.device import CpuDevice
+    from .cuda.device import CudaDevice
+    from .simt.device import SimtDevice
+
+    _ALL: tuple[type[Device], ...] = (CpuDevice, CudaDevice, SimtDevice)
 
 
 def open_devices(
     devices: str | tuple[str, ...] | list[str] | None, precision: str, cuda_graph: bool = True
-) -> list[Any]:
+) -> list[Device]:
     """The devices of the towers.
 
     Parameters
@@ -113,16 +122,16 @@ def _kind(name: str) -> str:
     raise ValueError(f"unknown device {name!r}; there are 'cpu', 'cuda:0' and so on, and 'simt'")
 
 
-def _class(kind: str) -> Any:
+def _class(kind: str) -> type[Device]:
     module = late_import(f"alexnet_cuda.backends.{kind}.device")
-    return getattr(module, f"{kind.capitalize()}Device")
+    found: type[Device] = getattr(module, f"{kind.capitalize()}Device")
+    return found
 
 
-def _open(name: str, cuda_graph: bool) -> Any:
+def _open(name: str, cuda_graph: bool) -> Device:
     kind = _kind(name)
-    if kind == "cuda":
-        return _class(kind)(int(name.partition(":")[2] or 0), graphs=cuda_graph)
-    return _class(kind)(name)
+    make: Callable[..., Device] = _class(kind)
+    return make(int(name.partition(":")[2] or 0), graphs=cuda_graph) if kind == "cuda" else make(name)
 
 
 def _listed(names: tuple[str, ...]) -> str:

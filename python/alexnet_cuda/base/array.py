@@ -9,6 +9,11 @@ import numpy as np
 Array = Any  # a NumPy array, a SimtArray or a CuPy array
 
 
+def is_cupy(array: Any) -> bool:
+    """Whether it is an array of CuPy, which need not be imported to know."""
+    return type(array).__module__.partition(".")[0] == "cupy"
+
+
 def array_kind(array: Array) -> str:
     """``cpu``, ``cuda`` or ``simt``: where an array is.
 
@@ -19,7 +24,7 @@ def array_kind(array: Array) -> str:
     """
     if isinstance(array, np.ndarray):
         return getattr(array, "backend", "cpu")
-    if type(array).__module__.partition(".")[0] == "cupy":
+    if is_cupy(array):
         return "cuda"
     raise TypeError(f"expected a NumPy or CuPy array, got {type(array).__name__}")
 

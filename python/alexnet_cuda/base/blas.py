@@ -1,5 +1,8 @@
 """Holds BLAS to one thread while this package computes, and gives the user back what was there.
 
+A limit that the user sets, or gives back, in another thread meanwhile stays. One that he sets meanwhile and gives back
+later gives back our one thread: nobody can tell him what was there before.
+
 Whom a limit holds for differs: everybody (OpenBLAS with threads of its own), or the calling thread alone (MKL, OpenMP).
 And threadpoolctl, since 3.8, lets only one thread set the limit of such an OpenBLAS and ignores all others without a
 word. So every thread that computes asks for its limit itself, and what was asked for is read back.
@@ -72,7 +75,8 @@ def _set(library: Any, threads: int) -> None:
 def _give_back(before: dict[Any, int]) -> None:
     while before:
         library, threads = before.popitem()
-        if threads is not None:  # a library that does not say
+        # None: a library that does not say. Another number than ours is of somebody who has set his own since.
+        if threads is not None and library.num_threads == 1:
             _set(library, threads)
             getattr(library, "clear_controlling_thread", lambda force: None)(force=True)
 

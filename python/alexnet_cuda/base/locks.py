@@ -12,8 +12,10 @@ import enum
 import importlib
 import logging  # noqa: F401 - see the end
 import os
+import signal
 import threading
 import weakref
+from collections.abc import Callable
 from functools import cache
 from itertools import count
 from typing import Any
@@ -43,26 +45,35 @@ class ForkLock:
         _locks[level, next(_numbers)] = self
 
     def __enter__(self) -> None:
-        if self._lock._is_owned():
+        if self.is_mine():
             self._lock.acquire()
             return
-        with self._next:
-            self._lock.acquire()
+        try:
+            with self._next:
+                self._lock.acquire()
+        except BaseException:  # of a handler of signals, maybe just after
+            if self.is_mine():
+                self._lock.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def renew(self, held: bool) -> None:
+    def is_mine(self) -> bool:
+        """Whether this thread holds it."""
+        return bool(self._lock._is_owned())
+
+    def renew(self) -> None:
         """Forget the threads that wait, and, where this one does not hold the lock, the one that does: in a child."""
         self._next = threading.RLock()
-        if not held:
+        if not self.is_mine():
             self._lock = threading.RLock()
 
 
 _locks: weakref.WeakValueDictionary[tuple[Level, int], ForkLock] = weakref.WeakValueDictionary()
 _numbers = count()
-_one_fork = threading.Lock()
-_held: list[ForkLock] = []
+_one_fork = threading.RLock()
+_held_before: list[ForkLock] | None = None  # by the thread that forks, which gives back all but these
 _import_lock = ForkLock(Level.IMPORT)
 
 
@@ -79,26 +90,67 @@ def late_import(name: str) -> Any:
         return importlib.import_module(name)
 
 
-def _before_fork() -> None:
-    _one_fork.acquire()
-    for reference in sorted(_locks.valuerefs(), key=lambda reference: reference.key):
-        if (lock := reference()) is not None:
+def _in_order() -> list[ForkLock]:
+    references = sorted(_locks.valuerefs(), key=lambda reference: reference.key)
+    return [lock for lock in (reference() for reference in references) if lock is not None]
+
+
+def _take_all() -> None:
+    global _held_before
+    if not _one_fork._is_owned():  # type: ignore[attr-defined]
+        _one_fork.acquire()
+    if _held_before is None:
+        _held_before = [lock for lock in _in_order() if lock.is_mine()]
+    for lock in _in_order():
+        if not lock.is_mine():
             lock.__enter__()
-            _held.append(lock)
+    if _held_before is None:  # a handler of signals forked meanwhile, and gave all back
+        _take_all()
 
 
-def _in_parent() -> None:
-    while _held:
-        _held.pop().__exit__()
-    _one_fork.release()
+def _give_back_all() -> None:
+    global _held_before
+    if _held_before is not None:
+        for lock in reversed(_in_order()):
+            if lock.is_mine() and lock not in _held_before:
+                lock.__exit__()
+    _held_before = None
+    if _one_fork._is_owned():  # type: ignore[attr-defined]
+        _one_fork.release()
 
 
-def _in_child() -> None:
-    for lock in list(_locks.values()):
-        lock.renew(lock in _held)  # not where it was made while the fork waited for others
-    _in_parent()
+def _renew_all() -> None:
+    for lock in _in_order():
+        lock.renew()  # for one that was made while the fork waited for others
+    _give_back_all()
+
+
+def _to_the_end(work: Callable[[], None]) -> Callable[[], None]:
+    """Do `work`, which goes on where it was, to its end, whatever a handler of signals raises within it.
+
+    Python prints what a handler of forks raises, and forks. So Ctrl-C is sent again, to come after that.
+    """
+
+    def finish() -> None:
+        raised: BaseException | None = None
+        while True:
+            try:
+                work()
+                break
+            except BaseException as error:
+                raised = error
+        if isinstance(raised, KeyboardInterrupt):
+            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        elif raised is not None:
+            raise raised
+
+    return finish
 
 
 # Handlers of forks run last-registered first, and concurrent.futures and logging have some that wait for their locks.
 # Who holds a lock of ours may need theirs, so these have to be waited for later: both are imported above.
-os.register_at_fork(before=_before_fork, after_in_parent=_in_parent, after_in_child=_in_child)
+os.register_at_fork(
+    before=_to_the_end(_take_all),
+    after_in_parent=_to_the_end(_give_back_all),
+    after_in_child=_to_the_end(_renew_all),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -32,30 +32,30 @@ class Turns:
             Another thread trains, or waits to, and this one wants to; or this thread is at something already, as where
             a handler of signals comes in between; only reads may lie within each other.
         """
-        with self._training() if doing == "train" else nullcontext(), self._lock:
-            before = self._doing
-            if before and (before, doing) != ("read", "read"):
-                raise RuntimeError(f"this thread is in the midst of a call to {before} and cannot {doing} within it")
-            try:
-                self._doing = doing
-                yield
-            finally:
-                self._doing = before
-
-    @contextmanager
-    def _training(self) -> Iterator[None]:
         me = threading.current_thread()
-        self._trainers.append(me)
+        if doing == "train":
+            self._trainers.append(me)
         try:
             # In a forked child the parent's other threads are dead.
-            if next(filter(threading.Thread.is_alive, self._trainers)) is not me:
+            if doing == "train" and next(filter(threading.Thread.is_alive, self._trainers)) is not me:
                 raise RuntimeError(
                     "this model is in the midst of a training step: it can be trained by one thread at a time, several "
                     "threads can train a model each (copy.deepcopy)"
                 )
-            yield
+            with self._lock:
+                before = self._doing
+                if before and (before, doing) != ("read", "read"):
+                    raise RuntimeError(
+                        f"this thread is in the midst of a call to {before} and cannot {doing} within it"
+                    )
+                try:
+                    self._doing = doing
+                    yield
+                finally:
+                    self._doing = before
         finally:
-            self._trainers.remove(me)
+            if doing == "train":
+                self._trainers.remove(me)
 
     def begin_step(self) -> None:
         """Note that a training step, of one call or several, begins in this thread."""

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from ..base.wording import counted
+from ..config import PRESETS
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
 from .options import Function, devices_option, emit, max_broken_option, parse_fields, part, place
 
@@ -39,7 +40,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @click.command()
 @click.argument("source", type=place)
 @click.option("--output", type=place, metavar="FOLDER", help="Of the run. [default: runs/ and the source's name]")
-@_recipe_option("--preset", str, "Network: paper, caffe, caffenet or torchvision.", "NAME")
+@_recipe_option("--preset", str, f"Network: {', '.join(PRESETS)}.", "NAME")
 @_recipe_option("--image-size", int, "Side of the network's input in pixels.", "PIXELS")
 @_recipe_option("--epochs", int, "Passes over the training images.", "N")
 @_recipe_option("--batch-size", int, "Images a step.", "N")

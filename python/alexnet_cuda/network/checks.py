@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..base.array import is_staged
+from ..base.array import is_cupy, is_staged
 from ..config import Config
 
 Array = npt.NDArray[Any]
@@ -21,7 +22,7 @@ def check_images(images: Any, config: Config) -> Array:
     Only those on the host are looked at, and once: to look at a GPU's would be to wait for it.
     """
     array = images if hasattr(images, "dtype") else np.asarray(images)
-    if array.dtype != np.uint8 and array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+    if array.dtype != np.uint8 and array.dtype.kind != "f" and _name_of(array.dtype) != "bfloat16":
         raise TypeError(f"images must be uint8 or floating point, got {array.dtype}")
     if array.ndim != 4 or array.shape[3] != 3:
         raise ValueError(f"images must have shape [N, H, W, 3], got {list(array.shape)}")
@@ -82,9 +83,12 @@ def not_finite(parameters: Mapping[str, Array]) -> str | None:
     return next((name for name, tensor in parameters.items() if not np.isfinite(tensor).all()), None)
 
 
+_name_of = cache(lambda dtype: dtype.name)  # which NumPy puts together anew each time
+
+
 def _check_on_gpu(name: str, array: Any, dtypes: tuple[str, ...]) -> None:
     """Require of an array on a GPU what no copy on the way to the kernels can mend."""
-    if array.dtype.name not in dtypes:
+    if _name_of(array.dtype) not in dtypes:
         raise TypeError(f"{name} on a GPU must be of dtype {' or '.join(dtypes)}, got {array.dtype}")
     if not array.flags.c_contiguous:
         raise ValueError(
@@ -111,6 +115,22 @@ def check_update(learning_rate: Any, momentum: Any, weight_decay: Any, bias_rate
     return tuple(float(value) for value in values.values())
 
 
+def check_views(count: Any, images: Any) -> None:
+    """Require a number of views that there is for these images: ten are cropped out of pixels."""
+    if count not in (1, 10):
+        raise ValueError(f"views must be 1 or 10, got {count}")
+    if count == 10 and images.dtype != np.uint8:
+        raise TypeError(f"ten views need uint8 images to crop from, got {images.dtype}")
+
+
+def check_top(top: Any) -> None:
+    """Require a positive integer."""
+    if isinstance(top, bool) or not isinstance(top, (int, np.integer)):
+        raise TypeError(f"top must be an integer, got {top!r}")
+    if top < 1:
+        raise ValueError(f"top must be positive, got {top}")
+
+
 def check_tensors(
     kind: str, mapping: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, npt.NDArray[Any]]:
@@ -131,7 +151,7 @@ def check_tensors(
         given = tuple(np.shape(value))
         if given != shape:
             raise ValueError(f"{name} must have shape {list(shape)}, got {list(given)}")
-        if type(value).__module__.partition(".")[0] == "cupy":
+        if is_cupy(value):
             raise TypeError(f"{name} must be on the host, got a CuPy array: take its .get()")
         arrays[name] = np.asarray(value)
         if arrays[name].dtype.kind not in "fiu" and arrays[name].dtype.name != "bfloat16":

@@ -15,8 +15,6 @@ from .plan import Step
 
 Array = npt.NDArray[Any]
 
-_ONE_BIAS_LAYERS = (2, 4, 5, 6, 7)
-
 
 def initial_parameters(config: Config, step: Step) -> tuple[Array, Array]:
     """Weight and bias of one convolution or FC step, whole, in the configuration's precision.
@@ -29,13 +27,11 @@ def initial_parameters(config: Config, step: Step) -> tuple[Array, Array]:
     weight_key = (config.seed, Purpose.WEIGHT + 2 * step.index, 0, 0, count)
     bias = np.zeros(outputs, dtype)
     if config.init == "he":
-        std = math.sqrt((2.0 if step.index < 8 else 1.0) / fan_in)
+        std = math.sqrt((1.0 if step.makes_logits else 2.0) / fan_in)
         return normal(*weight_key, std, dtype).reshape(shape), bias
-    std = (config.conv_init_std + config.fc_init_std)[step.index - 1]
-    if std == 0:
+    if step.init_std == 0:
         bound = 1.0 / math.sqrt(fan_in)
         bias_key = (config.seed, Purpose.WEIGHT + 2 * step.index + 1, 0, 0, outputs)
         return uniform(*weight_key, -bound, bound, dtype).reshape(shape), uniform(*bias_key, -bound, bound, dtype)
-    if step.index in _ONE_BIAS_LAYERS:
-        bias[...] = config.bias_init
-    return normal(*weight_key, std, dtype).reshape(shape), bias
+    bias[...] = step.init_bias
+    return normal(*weight_key, step.init_std, dtype).reshape(shape), bias

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import ops
-from ..base.array import PinnedArray, array_kind, is_staged
+from ..base.array import PinnedArray, array_kind, is_cupy, is_staged
 from ..base.params import Views
 from ..config import Config
 from . import checks, views
@@ -54,7 +53,7 @@ def as_array(thing: Any) -> Array:
 
 
 def _is_array(thing: Any) -> bool:
-    return isinstance(thing, np.ndarray) or type(thing).__module__.partition(".")[0] == "cupy"
+    return isinstance(thing, np.ndarray) or is_cupy(thing)
 
 
 def _from_gpu(thing: Any, number: int) -> Array:
@@ -88,12 +87,13 @@ class Inputs:
 
     def __init__(self, config: Config, towers: list[Tower]) -> None:
         self._config, self._towers = config, towers
-        self._slots = [_Slots(tower) for tower in towers]
+        self._arrivals = [_Arrivals(tower, towers) for tower in towers]
         self._layouts = [input_layout(tower) for tower in towers]
         self._places: list[_Place | None] = [None for _ in towers]
         self._host_block: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
         self._host_parts: dict[str, Array] = {}
-        self._read: list[Any] = []  # marks after the last batch's arrays on GPUs were read
+        self._packed: Views | None = None  # whose values lie there
+        self._centre: tuple[tuple[int, ...], Views | None] = ((), None)  # shape of images, their views
 
     def load(
         self,
@@ -108,27 +108,25 @@ class Inputs:
         `chosen` are the views of uint8 images, None: the centre.
         """
         if images.dtype == np.uint8 and chosen is None:
-            chosen = views.fixed_views(images.shape, self._config, "centre", False)
-        on_host = labels if labels is not None and array_kind(labels) == "cpu" else None
-        block = self._pack(len(images), chosen, step, on_host, learning_rate)
+            if self._centre[0] != images.shape:
+                self._centre = images.shape, views.fixed_views(images.shape, self._config, "centre", False)
+            chosen = self._centre[1]
+        on_host = labels is not None and array_kind(labels) == "cpu"
+        block = self._pack(len(images), chosen, step, labels if on_host else None, learning_rate)
         with self._towers[0].device.active():  # refuses, before anything is done, while somebody else records a graph
-            images = self._staged(images)
-        self._read.clear()
-        inputs: list[Array] = []
-        for tower in self._towers:
-            with (
-                self._borrowed(tower, "images", images) as images_there,
-                self._borrowed(tower, "labels", labels if on_host is None else None) as labels_there,
-                tower.device.active(),
-            ):
-                place = self._place(tower, images)
-                tower.device.upload(place.block, block)
-                parts = place.parts
-                tower.step_counter, tower.learning_rate = parts["step"], parts["learning_rate"]
-                if labels_there is not None:
-                    tower.device.copy(parts["labels"], labels_there)
-                inputs.append(self._input(tower, images_there, place))
-        return inputs
+            given = {"images": self._staged(images)}
+            if labels is not None and not on_host:
+                given["labels"] = labels
+            return [self._load(tower, block, given) for tower in self._towers]
+
+    def _load(self, tower: Tower, block: npt.NDArray[np.uint8], given: dict[str, Array]) -> Array:
+        with tower.device.active(), self._arrivals[tower.index].of(given) as there:
+            place = self._place(tower, given["images"])
+            tower.device.upload(place.block, block)
+            tower.step_counter, tower.learning_rate = place.parts["step"], place.parts["learning_rate"]
+            if "labels" in there:
+                tower.device.copy(place.parts["labels"], there["labels"])
+            return self._input(tower, there["images"], place)
 
     def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
         """See `alexnet_cuda.Model.prefetch`."""
@@ -190,15 +188,16 @@ class Inputs:
         self, batch: int, chosen: Views | None, step: int, labels: Array | None, learning_rate: float
     ) -> npt.NDArray[np.uint8]:
         if self._host_block.size != _block_bytes(batch):
-            self._host_block = np.zeros(_block_bytes(batch), np.uint8)
+            self._host_block, self._packed = np.zeros(_block_bytes(batch), np.uint8), None
             self._host_parts = _parts(self._host_block, batch, self._towers[0].sums)
         parts = self._host_parts
         parts["step"][0], parts["learning_rate"][0] = step, learning_rate
         if labels is not None:
             parts["labels"][...] = labels
-        if chosen is not None:
+        if chosen is not None and chosen is not self._packed:
             for name in ("top", "left", "shift", "mirrored"):
                 parts[name][...] = getattr(chosen, name)
+            self._packed = chosen
         return self._host_block
 
     def _input(self, tower: Tower, there: Array, place: _Place) -> Array:
@@ -211,61 +210,26 @@ class Inputs:
             there = ops.copy.cast(there, out=x if layout is None else tower.buffer("unfolded", there.shape))
         return there if layout is None else ops.conv2d.fold(there, layout, out=x)
 
-    @contextmanager
-    def _borrowed(self, tower: Tower, name: str, array: Array | None) -> Iterator[Array | None]:
-        """An array of the host or of one of the towers' devices, on this one's, while the context lasts; or None.
-
-        Not to be entered while a device is active: the tower's stream waits for the current one, its owner's, and that
-        one, at the end, for what the tower still does with the array.
-        """
-        if array is None:
-            yield None
-            return
-        if (own := tower.device.adopt(array)) is not None:
-            try:
-                yield own
-            finally:
-                self._hand_back(tower, own, tower.device.record())
-            return
-        if array_kind(array) == "cpu":
-            with self._slots[tower.index].arrival(array) as there:
-                yield there
-            return
-        for owner in self._towers:
-            if (source := owner.device.adopt(array)) is not None:
-                target = tower.buffer(f"{name}.received", array.shape, array.dtype)
-                sent = owner.device.send(target, source, [owner.device.record(), tower.device.record()])
-                self._hand_back(owner, source, sent)
-                tower.device.wait(sent)
-                yield target
-                return
-        where = " and ".join(t.device.name for t in self._towers)
-        raise TypeError(f"{name} must be on the host or on {where}, got an array on {array.device}")
-
-    def _hand_back(self, owner: Tower, array: Array, event: Any) -> None:
-        owner.device.hand_back(array, event)
-        if array_kind(array) == "cuda":
-            self._read.append(event)
-
     def wait_until_read(self, *given: Any) -> None:
         """Wait until the last batch was read if something of it came by DLPack.
 
         Its producer's streams are not known here, so none of them can be told to wait.
         """
-        if any(hasattr(thing, "__dlpack_device__") and not _is_array(thing) for thing in given):
-            for event in self._read:
-                event.synchronize()
+        if any(not _is_array(thing) and hasattr(thing, "__dlpack_device__") for thing in given):
+            for mark in (mark for arrivals in self._arrivals for mark in arrivals.lent):
+                mark.synchronize()
 
     def load_labels(self, labels: Array) -> None:
         """Labels alone, for the batch that was loaded last."""
+        on_host = array_kind(labels) == "cpu"
+        given = {} if on_host else {"labels": labels}
         for tower in self._towers:
             target = label_buffer(tower, len(labels))
-            on_host = array_kind(labels) == "cpu"
-            with self._borrowed(tower, "labels", None if on_host else labels) as there, tower.device.active():
-                if there is None:
+            with tower.device.active(), self._arrivals[tower.index].of(given) as there:
+                if on_host:
                     tower.device.upload(target, labels)
                 else:
-                    tower.device.copy(target, there)
+                    tower.device.copy(target, there["labels"])
 
     def load_learning_rate(self, learning_rate: float) -> None:
         """The learning rate alone."""
@@ -274,23 +238,76 @@ class Inputs:
                 tower.device.upload(tower.learning_rate, np.full(1, learning_rate, tower.sums))
 
 
-class _Slots:
-    """Where a tower gets images from the host: two arrays in turn, of which one is filled while kernels read the other.
+class _Arrivals:
+    """Arrays of the host and of all towers' devices on one tower's, while a context lasts and its device is active.
 
-    Parameters
+    Those of the host, images, come into two arrays in turn: one is filled while kernels read the other.
+
+    Attributes
     ----------
-    tower : Tower
+    lent : list
+        Marks after the last batch's arrays on GPUs were read.
     """
 
-    def __init__(self, tower: Tower) -> None:
-        self._tower, self._turn = tower, 0
-        self._made: tuple[Any, ...] = ()  # shape and dtype of the arrays, and allocations that they are good for
+    def __init__(self, tower: Tower, towers: list[Tower]) -> None:
+        self._tower, self._towers = tower, towers
+        self.lent: list[Any] = []
+        self._given: dict[str, Array] = {}
+        self._adopted: list[Array] = []
+        self._turn, self._filled = 0, False
+        self._made: tuple[Any, ...] = ()  # shape and dtype of the two arrays, and allocations that they are good for
         self._arrays: list[Array] = []
-        self._read: list[Any] = []  # of each array: the mark after the kernel that read it last
+        self._read: list[Any] = []  # of each of the two: the mark after the kernel that read it last
 
-    @contextmanager
-    def arrival(self, images: Array) -> Iterator[Array]:
-        """The images on the tower's device, to be read while the context lasts."""
+    def of(self, given: dict[str, Array]) -> _Arrivals:
+        """The context for these arrays, by name."""
+        self._given = given
+        return self
+
+    def __enter__(self) -> dict[str, Array]:
+        device = self._tower.device
+        there = {name: own for name, array in self._given.items() if (own := device.adopt(array)) is not None}
+        self._adopted, self.lent, self._filled = list(there.values()), [], False
+        if there:
+            device.await_owner()
+        for owner in self._towers if len(there) < len(self._given) else ():
+            lent = {n: own for n, array in self._given.items() if (own := owner.device.adopt(array)) is not None}
+            if owner is not self._tower and lent:
+                there |= self._sent(owner, lent)
+        for name, array in self._given.items():
+            if name in there:
+                continue
+            if array_kind(array) != "cpu":
+                where = " and ".join(t.device.name for t in self._towers)
+                raise TypeError(f"{name} must be on the host or on {where}, got an array on {array.device}")
+            there[name] = self._brought(array)
+        return there
+
+    def __exit__(self, *error: object) -> None:
+        mark = self._tower.device.record()
+        if self._adopted:
+            self._hand_back(self._tower, self._adopted, mark)
+        if self._filled:
+            self._read[self._turn] = mark
+
+    def _hand_back(self, owner: Tower, arrays: list[Array], mark: Any) -> None:
+        owner.device.hand_back(arrays, mark)
+        if owner.device.kind == "cuda":
+            self.lent.append(mark)
+
+    def _sent(self, owner: Tower, lent: dict[str, Array]) -> dict[str, Array]:
+        """What lies on the other tower's device, on this one's."""
+        there = {n: self._tower.buffer(f"{n}.received", array.shape, array.dtype) for n, array in lent.items()}
+        owner.device.await_owner()
+        after, sent = [owner.device.record(), self._tower.device.record()], None
+        for name, array in lent.items():
+            sent = owner.device.send(there[name], array, after)
+            after = []
+        self._hand_back(owner, list(lent.values()), sent)
+        self._tower.device.wait(sent)
+        return there
+
+    def _brought(self, images: Array) -> Array:
         device, dtype = self._tower.device, np.dtype(np.uint8) if images.dtype == np.uint8 else self._tower.dtype
         if self._made != (images.shape, dtype, device.allocations):
             self._arrays = []  # give the memory back before asking for more
@@ -298,12 +315,9 @@ class _Slots:
             self._made = images.shape, dtype, device.allocations
             # Memory made anew may be what the kernels have given up in this pass and still work on.
             self._read = [device.record(), device.record()]
-        self._turn = turn = 1 - self._turn
-        device.bring(self._arrays[turn], images, self._read[turn])
-        try:
-            yield self._arrays[turn]
-        finally:
-            self._read[turn] = device.record()
+        self._turn, self._filled = 1 - self._turn, True
+        device.bring(self._arrays[self._turn], images, self._read[self._turn])
+        return self._arrays[self._turn]
 
 
 def _fill(pinned: PinnedArray, images: Array) -> PinnedArray:

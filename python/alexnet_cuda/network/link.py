@@ -16,9 +16,8 @@ class Link:
         self.towers = towers
         self.moved: Counter[str] = Counter()
         self._begun: list[Any] = []
-        if towers[0].device.kind == "cuda":
-            towers[0].device.enable_peer(towers[1].device)
-            towers[1].device.enable_peer(towers[0].device)
+        towers[0].device.enable_peer(towers[1].device)
+        towers[1].device.enable_peer(towers[0].device)
 
     def begin(self) -> None:
         """Begin a pass: what the last one sent may be overwritten when both towers are done with it."""

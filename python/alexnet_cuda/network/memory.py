@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..backends.protocol import Device
 from ..backends.simt.device import SimtDevice
 from ..backends.simt.memory import SimtArray, as_simt_array
 from ..config import Config
+from .plan import Plan, build_plan
+from .tower import Update
 
 _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)  # Python 3.11
 
@@ -32,34 +35,34 @@ class PlanningDevice(SimtDevice):
         """Zeros."""
         return np.zeros(array.shape, array.dtype)
 
-    def fetch(self, arrays: Sequence[SimtArray]) -> Callable[[], list[npt.NDArray[Any]]]:
+    def fetch(self, array: SimtArray) -> Callable[[], npt.NDArray[Any]]:
         """Zeros."""
-        return lambda: [self.download(array) for array in arrays]
+        return lambda: self.download(array)
 
 
 @lru_cache(maxsize=64)
 def memory_needed(
-    build: Callable[[Config, list[Any]], Any],
+    build: Callable[[Config, Plan, Sequence[Device]], Any],
     config: Config,
     towers: int,
     shape: tuple[int, ...],
     dtype: str,
     train: bool,
 ) -> int:
-    """Bytes that the larger tower of the model that `build` makes on given devices takes for a training step, or a
+    """Bytes that the larger tower of the `Network` that `build` makes on given devices takes for a training step, or a
     forward pass, on images [N, H, W, 3]."""
     devices = [PlanningDevice(f"tower {i}") for i in range(towers)]
-    model = build(config, devices)
+    network = build(config, build_plan(config), devices)
     images = np.broadcast_to(np.zeros((), np.uint8 if dtype == "uint8" else np.float32), shape)
     if train:
-        model.train_step(images, np.zeros(shape[0], np.int64))
+        network.train_step(images, np.zeros(shape[0], np.int64), None, 0, 0.0, Update(0.0, 0.0, 1.0))
     else:
-        model.forward(images)
+        network.forward(images, None, 0, False)
     return max(device.allocated_bytes for device in devices)
 
 
 def advice(
-    build: Callable[[Config, list[Any]], Any],
+    build: Callable[[Config, Plan, Sequence[Device]], Any],
     config: Config,
     towers: Sequence[Any],
     shape: tuple[int, ...],

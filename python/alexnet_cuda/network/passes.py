@@ -2,63 +2,154 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import ops
+from ..backends.protocol import Device
+from ..base.array import DeviceMemoryError
+from ..base.params import Views
+from ..base.precision import loss_scale
 from ..config import Config
-from .inputs import label_buffer
+from .inputs import Inputs, label_buffer
 from .link import Link
+from .memory import advice
 from .plan import Plan
-from .result import StepResult
+from .result import StepResult, split
 from .stages import Stage, fuse
-from .tower import Array, Arrival, Pass, Tower
+from .tower import Array, Arrival, Pass, Tower, Update
 
 
 class Network:
     """The towers, the link between them, and the stages they go through.
 
+    Every pass raises a MemoryError that says which batch would fit where one does not.
+
     Parameters
     ----------
     config : Config
     plan : Plan
-    devices : list of devices
+    devices : sequence of Device
         One a tower.
+
+    Attributes
+    ----------
+    inputs : Inputs
+    fuses_update : bool
+        Whether a training step leaves no gradients.
+    gradient_scale : float
+        What the gradients of the last pass are to be multiplied by.
     """
 
-    def __init__(self, config: Config, plan: Plan, devices: list[Any]) -> None:
+    def __init__(self, config: Config, plan: Plan, devices: Sequence[Device]) -> None:
         self._config = config
         self.stages = fuse(plan, len(devices))
         self.towers = [Tower(config, plan, i, len(devices), device) for i, device in enumerate(devices)]
         self.link = Link(self.towers) if len(devices) == 2 else None
+        self.inputs = Inputs(config, self.towers)
+        self.fuses_update = all(device.fuses_update for device in devices)
+        self.gradient_scale = 1.0
+        self._device, self._others = devices[0], tuple(devices[1:])
+        self._rehearsed: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
 
-    def forward(self, halves: list[Array], run: Pass) -> list[Array]:
+    def forward(self, images: Array, chosen: Views | None, step: int, train: bool) -> Array:
+        """The logits [N, num_classes] on the host; with `train` `backward` may follow."""
+        try:
+            with self._device.active():
+                halves, run = self.inputs.load(images, chosen, step), Pass(train)
+                if train:
+                    self._forward(halves, run)
+                else:
+                    self._device.run(("forward", len(images)), partial(self._forward, halves, run), *self._others)
+                logits: Array = self._device.download(self._logits(self.towers[0], len(images)))
+                return logits
+        except DeviceMemoryError as error:
+            raise self._too_large(images.shape, images.dtype.name, train) from error
+
+    def backward(self, shape: tuple[int, ...]) -> StepResult:
+        """The gradients of all parameters, after `forward` of images [N, H, W, 3] and `Inputs.load_labels`."""
+        try:
+            with self._device.active():
+                for tower in self.towers:
+                    tower.start_training(gradients=True)
+                self._backward(shape[0], self._training_pass(shape[0], None))
+                return self._result(shape[0])
+        except DeviceMemoryError as error:
+            raise self._too_large(shape, "uint8", True) from error
+
+    def train_step(
+        self, images: Array, labels: Array, chosen: Views | None, step: int, learning_rate: float, update: Update
+    ) -> StepResult:
+        """Forward, backward and update."""
+        run = self._training_pass(len(images), update)
+        try:
+            with self._device.active():
+                for tower in self.towers:
+                    tower.start_training(gradients=not self.fuses_update)
+                if self.fuses_update:
+                    self._rehearse(images, chosen, labels, run)
+                halves = self.inputs.load(images, chosen, step, labels, learning_rate)
+                key = ("train_step", len(images), update)
+                self._device.run(key, partial(self._step, halves, run), *self._others)
+                return self._result(len(images))
+        except DeviceMemoryError as error:
+            raise self._too_large(images.shape, images.dtype.name, True) from error
+
+    def _training_pass(self, batch: int, update: Update | None) -> Pass:
+        self.gradient_scale = 1.0 / loss_scale(self._config.precision, batch)
+        return Pass(True, self.gradient_scale, update)
+
+    def _rehearse(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
+        """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
+        key = (images.shape, images.dtype)
+        if key in self._rehearsed:
+            return
+        with ExitStack() as devices:
+            for tower in self.towers:
+                devices.enter_context(tower.device.rehearsal())
+            self._step(self.inputs.load(images, chosen, 0, labels), run)
+        self._rehearsed.add(key)
+
+    def _too_large(self, shape: tuple[int, ...], dtype: str, train: bool) -> MemoryError:
+        return MemoryError(advice(type(self), self._config, self.towers, tuple(shape), dtype, train))
+
+    def _step(self, halves: list[Array], run: Pass) -> None:
+        self._forward(halves, run)
+        self._backward(len(halves[0]), run)
+        if run.update is not None and not self.fuses_update:
+            for tower in self.towers:
+                tower.update(run.update, run.gradient_scale)
+
+    def _forward(self, halves: list[Array], run: Pass) -> None:
         """The logits [N, num_classes], whole on every tower, from each tower's input."""
-        if self.link:
-            self.link.begin()
+        if self.link is None:
+            x, tower = halves[0], self.towers[0]
+            for number, stage in enumerate(self.stages):
+                x = tower.forward(number, stage, x, None, run)
+            return
+        self.link.begin()
         for number, stage in enumerate(self.stages):
             arrivals = self._exchange(stage, stage.name, halves)
             each = zip(self.towers, halves, arrivals, strict=True)
             halves = [tower.forward(number, stage, x, arrival, run) for tower, x, arrival in each]
-        if self.link is None:
-            return halves
         arrived = self.link.exchange("logits", halves)
-        whole = [self._logits(tower, len(halves[0])) for tower in self.towers]
-        for tower, logits, half, arrival in zip(self.towers, whole, halves, arrived, strict=True):
+        for tower, half, arrival in zip(self.towers, halves, arrived, strict=True):
             with tower.device.active():
-                tower.join(logits, half, arrival)
-        return whole
+                tower.join(self._logits(tower, len(half)), half, arrival)
 
     def _exchange(self, stage: Stage, name: str, halves: list[Array]) -> list[Arrival] | list[None]:
         return self.link.exchange(name, halves) if self.link and stage.crosses else [None] * len(halves)
 
     def _logits(self, tower: Tower, batch: int) -> Array:
-        name = "fc8" if self.link is None else "logits"
+        name = self.stages[-1].name if self.link is None else "logits"
         return tower.buffer(name, (batch, self._config.num_classes), tower.sums)
 
-    def backward(self, batch: int, run: Pass) -> None:
-        """After `forward` on so many images: losses, and the gradients, or updates, of all parameters."""
+    def _backward(self, batch: int, run: Pass) -> None:
+        """After `_forward` on so many images: losses, and the gradients, or updates, of all parameters."""
         halves = [self._loss(tower, batch, run) for tower in self.towers]
         for number in reversed(range(len(self.stages))):
             stage = self.stages[number]
@@ -77,7 +168,8 @@ class Network:
         """Each image's loss and correctness, into buffers; returns the gradient of the tower's own logits."""
         lo, hi = tower.channels(self._config.num_classes)
         half = tower.buffer("dlogits", (batch, hi - lo))
-        loss, correct = self._loss_buffers(tower, batch)
+        size = batch * (tower.sums.itemsize + 1)
+        loss, correct = split(tower.buffer("result", (size,), np.uint8), tower.sums)
         with tower.device.active():
             ops.softmax_cross_entropy.fprop(
                 self._logits(tower, batch),
@@ -90,17 +182,8 @@ class Network:
             )
         return half
 
-    def logits(self, batch: int) -> Array:
-        """What `forward` gave for so many images, on the host."""
+    def _result(self, batch: int) -> StepResult:
+        """What `_backward` saw, on its way to the host."""
         tower = self.towers[0]
-        logits: Array = tower.device.download(self._logits(tower, batch))
-        return logits
-
-    @staticmethod
-    def _loss_buffers(tower: Tower, batch: int) -> tuple[Array, Array]:
-        return tower.buffer("loss", (batch,), tower.sums), tower.buffer("correct", (batch,), np.bool_)
-
-    def result(self, batch: int) -> StepResult:
-        """What `backward` saw, on its way to the host."""
-        tower = self.towers[0]
-        return StepResult(tower.device.fetch(self._loss_buffers(tower, batch)))
+        size = batch * (tower.sums.itemsize + 1)
+        return StepResult(tower.device.fetch(tower.buffer("result", (size,), np.uint8)), tower.sums)

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..config import Config
+from ..config import NORMALISED, POOLED, SPLIT, Config
 
 Shape = tuple[int, ...]
 
@@ -34,6 +34,8 @@ class Step:
         Of a convolution or pool.
     index : int
         The layer's number, 1 to 8.
+    init_std, init_bias : float
+        Of the published initial parameters; see `Config`.
     """
 
     name: str
@@ -47,6 +49,13 @@ class Step:
     kernel: int = 0
     stride: int = 1
     padding: int = 0
+    init_std: float = 0.0
+    init_bias: float = 0.0
+
+    @property
+    def makes_logits(self) -> bool:
+        """Whether it is the network's last layer."""
+        return self.op == "linear" and self.activation == "none"
 
     @property
     def weight_shape(self) -> Shape:
@@ -129,7 +138,7 @@ class _Builder:
     def conv(self, i: int) -> None:
         c = self.config
         kernel, stride, padding = c.conv_kernels[i], c.conv_strides[i], c.conv_paddings[i]
-        groups = c.groups if i in (1, 3, 4) else 1
+        groups = c.groups if i in SPLIT else 1
         name = f"conv{i + 1}"
         output = (*self.spatial(kernel, stride, padding, name), c.conv_widths[i])
         self.add(
@@ -143,6 +152,8 @@ class _Builder:
             kernel=kernel,
             stride=stride,
             padding=padding,
+            init_std=c.conv_init_std[i],
+            init_bias=c.bias_init if i in SPLIT else 0.0,
         )
 
     def lrn(self, i: int) -> None:
@@ -165,29 +176,39 @@ class _Builder:
         if self.config.dropout > 0:
             self.add(f"dropout{index}", "dropout", index, self.shape)
 
-    def linear(self, index: int, width: int, activation: str) -> None:
-        self.add(f"fc{index}", "linear", index, (width,), crosses=True, activation=activation)
+    def linear(self, i: int) -> None:
+        c = self.config
+        hidden = i < len(c.fc_widths)
+        self.add(
+            f"fc{i + 6}",
+            "linear",
+            i + 6,
+            (c.fc_widths[i] if hidden else c.num_classes,),
+            crosses=True,
+            activation=c.activation if hidden else "none",
+            init_std=c.fc_init_std[i],
+            init_bias=c.bias_init if hidden else 0.0,
+        )
 
 
 def _steps(config: Config) -> tuple[Step, ...]:
     b = _Builder(config)
-    for i in range(5):
+    for i in range(len(config.conv_widths)):
         b.conv(i)
-        if i in (0, 1):
-            if config.lrn and config.lrn_before_pool:
-                b.lrn(i)
+        normalised = config.lrn and i in NORMALISED
+        if normalised and config.lrn_before_pool:
+            b.lrn(i)
+        if i in POOLED:
             b.pool(i)
-            if config.lrn and not config.lrn_before_pool:
-                b.lrn(i)
-        elif i == 4:
-            b.pool(i)
-    for index, width in zip((6, 7), config.fc_widths, strict=True):
+        if normalised and not config.lrn_before_pool:
+            b.lrn(i)
+    for i in range(len(config.fc_widths)):
         if config.dropout_before:
-            b.dropout(index)
-        b.linear(index, width, config.activation)
+            b.dropout(i + 6)
+        b.linear(i)
         if not config.dropout_before:
-            b.dropout(index)
-    b.linear(8, config.num_classes, "none")
+            b.dropout(i + 6)
+    b.linear(len(config.fc_widths))
     return tuple(b.steps)
 
 

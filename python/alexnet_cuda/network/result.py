@@ -9,6 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 
+def split(result: Any, sums: np.dtype[Any]) -> tuple[Any, Any]:
+    """Each image's loss, of dtype `sums`, and whether it was classified right: parts of the bytes that hold both."""
+    losses = result.size // (sums.itemsize + 1) * sums.itemsize
+    return result[:losses].view(sums), result[losses:].view(np.bool_)
+
+
 class StepResult:
     """What a training step saw before its update.
 
@@ -17,17 +23,18 @@ class StepResult:
     Parameters
     ----------
     fetch : function
-        Gives each image's loss and whether it was classified right.
+        Gives the bytes that `split` takes apart.
+    sums : dtype
     """
 
-    def __init__(self, fetch: Callable[[], list[npt.NDArray[Any]]]) -> None:
-        self._fetch = fetch
+    def __init__(self, fetch: Callable[[], npt.NDArray[np.uint8]], sums: np.dtype[Any]) -> None:
+        self._fetch, self._sums = fetch, sums
         self._known: tuple[float, int] | None = None
 
     @property
     def _values(self) -> tuple[float, int]:
         if self._known is None:
-            losses, correct = self._fetch()
+            losses, correct = split(self._fetch(), self._sums)
             self._known = float(losses.astype(np.float64).mean()), int(correct.sum())
         return self._known
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.turns import Turns
+from .checks import check_tensors
 from .tower import Tower
 
 Array = npt.NDArray[Any]
@@ -32,6 +33,16 @@ class Tensors(Mapping[str, Array]):
             whole = whole * whole.dtype.type(scale)
         whole.flags.writeable = False
         return whole
+
+    def replace(self, mapping: Mapping[str, Array]) -> None:
+        """Set them all, or none where a name, shape or type is wrong; see `Model.set_parameters`."""
+        arrays = check_tensors(self._kind, mapping, self._towers[0].plan.parameter_shapes())
+        with self._turns.take("write"):
+            for tower in self._towers:
+                if self._kind == "velocity":
+                    tower.start_training(gradients=False)
+                for name, array in arrays.items():
+                    tower.assign(self._kind, name, array)
 
     def __reduce__(self) -> tuple[Any, ...]:
         with self._turns.take("read"):

@@ -9,12 +9,12 @@ In the backward pass each sends back the gradient of the half it was lent.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import ops
+from ..backends.protocol import Device
 from ..base.params import SgdParams
 from ..base.precision import activation_dtype, parameter_dtype
 from ..config import Config
@@ -25,8 +25,7 @@ from .stages import Stage
 Array = Any
 
 
-@dataclass(frozen=True)
-class Update:
+class Update(NamedTuple):
     """How `Tower.backward` updates the parameters: v <- momentum v - decay lr w - lr g; w <- w + v.
 
     Biases learn `bias_rate` times as fast and do not decay; the learning rate lies in the tower's `learning_rate`.
@@ -37,8 +36,7 @@ class Update:
     bias_rate: float
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(NamedTuple):
     """What a forward or backward pass depends on beside its input.
 
     Attributes
@@ -56,16 +54,14 @@ class Pass:
     update: Update | None = None
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(NamedTuple):
     """The other tower's half of something: where it arrives, and when it has."""
 
     array: Array
     event: Any
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     """What a stage's backward pass wants: its input, the other tower's half of that, and what its forward returned."""
 
     x: Array
@@ -82,7 +78,7 @@ class Tower:
     plan : Plan
     index, count : int
         Which tower of how many (1 or 2).
-    device : CpuDevice or another of the same interface
+    device : Device
 
     Attributes
     ----------
@@ -96,7 +92,7 @@ class Tower:
         Read by the kernels when they run.
     """
 
-    def __init__(self, config: Config, plan: Plan, index: int, count: int, device: Any) -> None:
+    def __init__(self, config: Config, plan: Plan, index: int, count: int, device: Device) -> None:
         self.config, self.plan, self.index, self.count, self.device = config, plan, index, count, device
         self.dtype, self.sums = activation_dtype(config.precision), parameter_dtype(config.precision)
         self.precision = "tf32" if config.precision == "tf32" else None
@@ -111,7 +107,7 @@ class Tower:
         if self.dtype != self.sums:
             weights = [name for name in shapes if name.endswith(".weight")]
             self._copies = {name: device.empty(shapes[name], self.dtype) for name in weights}
-        self._buffers: dict[str, Array] = {}
+        self._buffers: dict[str, tuple[Array, Array]] = {}  # all of each, and what of it was used last, in its shape
         self._kept: dict[str, Kept] = {}
 
     # --- parameters
@@ -177,18 +173,22 @@ class Tower:
     def buffer(self, name: str, shape: tuple[int, ...], dtype: Any = None) -> Array:
         """An array that keeps its memory from step to step; a smaller batch uses a part of it."""
         dtype = self.dtype if dtype is None else np.dtype(dtype)
+        flat, last = self._buffers.get(name, (None, None))
+        if last is not None and last.shape == shape and last.dtype == dtype:
+            return last
         size = math.prod(shape)
-        flat = self._buffers.get(name)
         if flat is None or flat.size < size or flat.dtype != dtype:
             self._buffers.pop(name, None)
-            del flat  # give the old one back before asking for the new one
-            self._buffers[name] = flat = self.device.empty((size,), dtype)
-        return flat if flat.shape == shape else flat[:size].reshape(shape)
+            del flat, last  # give the old one back before asking for the new one
+            flat = self.device.empty((size,), dtype)
+        last = flat[:size].reshape(shape)
+        self._buffers[name] = flat, last
+        return last
 
     def held(self) -> list[Array]:
         """All arrays of this tower, without its device's workspace."""
-        kinds = (self.parameters, self.gradients, self.velocity, self._copies, self._buffers)
-        return [array for kind in kinds for array in kind.values()]
+        kinds = (self.parameters, self.gradients, self.velocity, self._copies)
+        return [array for kind in kinds for array in kind.values()] + [flat for flat, _ in self._buffers.values()]
 
     # --- stages
 
@@ -196,7 +196,7 @@ class Tower:
         """A stage: from this tower's channels of its input, and the other's if it crosses, those of its output."""
         lo, hi = self.channels(stage.output[-1])
         # Without a backward pass an output is dead after the next stage, unless it is being sent: two buffers in turn.
-        logits = stage.name == "fc8"  # of another dtype, which would have a buffer made anew
+        logits = stage.step.makes_logits  # of another dtype, which would have a buffer made anew
         name = stage.name if run.train or self.count == 2 or logits else f"forward{number % 2}"
         dtype = self.sums if logits else self.dtype
         y = self.buffer(name, (len(x), *stage.output[:-1], hi - lo), dtype)

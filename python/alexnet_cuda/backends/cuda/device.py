@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...base.array import DeviceMemoryError, PinnedArray
+from ...base.array import DeviceMemoryError, PinnedArray, is_cupy
 from ...base.precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Array, activated, active_runtime
+from ..kernels._runtime import Array, activated, active_runtime, active_runtimes
 from .graphs import Graphs
 from .runtime import CudaRuntime, check_process, is_captured
 
@@ -31,14 +31,14 @@ class _Activated(activated):
 
     def __init__(self, device: CudaDevice, cuda: Any) -> None:
         super().__init__(device)
-        self._cuda, self._stream, self._there = cuda, device.streams[0], cuda.Device(device.number)
+        self._device, self._cuda, self._there = device, cuda, cuda.Device(device.number)
 
     def __enter__(self) -> None:
         check_process()
         self._there.__enter__()
         try:
             # Not `with stream`: leaving that, CuPy forgets a stream that the user chose with .use().
-            self._before = self._cuda.get_current_stream()
+            self._before, self._outer = self._cuda.get_current_stream(), self._device.users_stream
             if active_runtime() is None and is_captured(self._before.ptr):
                 raise RuntimeError(
                     "CuPy's current stream is being captured, and what a model does cannot be part of another's graph: "
@@ -47,17 +47,19 @@ class _Activated(activated):
         except BaseException:
             self._there.__exit__(None, None, None)
             raise
-        self._stream.use()
+        self._device.users_stream = self._outer or self._before
+        self._device.streams[0].use()
         super().__enter__()
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
+        self._device.users_stream = self._outer
         self._before.use()
         self._there.__exit__(*error)
 
 
 class CudaDevice(CudaRuntime):
-    """A GPU; the interface is `CpuDevice`'s.
+    """A GPU; see `alexnet_cuda.backends.protocol.Device`.
 
     Parameters
     ----------
@@ -65,6 +67,13 @@ class CudaDevice(CudaRuntime):
         As CUDA counts the devices.
     graphs : bool
         Whether `run` records its work as a CUDA graph and replays that.
+
+    Attributes
+    ----------
+    streams : two of CuPy's
+        Of kernels and of copies.
+    users_stream : CuPy's or None
+        While the device is active: CuPy's current stream there before that.
 
     Raises
     ------
@@ -74,7 +83,7 @@ class CudaDevice(CudaRuntime):
         No such GPU.
     """
 
-    precisions = KERNEL_PRECISIONS
+    precisions: tuple[str, ...] = KERNEL_PRECISIONS
     fuses_update = True
     folds_input = True
 
@@ -95,34 +104,25 @@ class CudaDevice(CudaRuntime):
             self._kernels = cupy.cuda.Stream(non_blocking=True)
             self._copies = cupy.cuda.Stream(non_blocking=True)
             self._arrivals = cupy.cuda.Stream(non_blocking=True)
+            # For marks that are waited for at once: a wait keeps what was recorded when it was called.
+            self._passing = cupy.cuda.Event(disable_timing=True)
+        self.streams, self.users_stream = (self._kernels, self._copies), None
+        self._address = int(self._kernels.ptr)
         self._workspace: Array | None = None
         self._under_way: deque[tuple[Any, Any]] = deque()  # an event, and the pinned memory that is free after it
         self._arriving: deque[tuple[Any, PinnedArray]] = deque()  # the same, on the stream of arrivals
-        self._graphs: dict[tuple[CudaDevice, ...], Graphs] = {}  # by the other devices that have a part in them
+        self._graphs: dict[tuple[CudaDevice, ...], Graphs | None] = {}  # by the other devices that have a part in them
         self._direct = {number}  # devices that copies go to directly
 
     def active(self) -> AbstractContextManager[None]:
-        """A context in which operations run on this device's stream of kernels.
-
-        Raises
-        ------
-        RuntimeError
-            The stream that is current outside of any device's context is being captured.
-        """
         return _AS_IT_IS if active_runtime() is self else _Activated(self, self._cupy.cuda)
 
     def stream(self) -> int:
         """Address of the stream of kernels."""
-        return int(self._kernels.ptr)
+        return self._address
 
     def empty(self, shape: tuple[int, ...] | int, dtype: npt.DTypeLike) -> Array:
-        """An uninitialised array of CuPy's pool.
-
-        Raises
-        ------
-        DeviceMemoryError
-            No room.
-        """
+        """Of CuPy's pool."""
         self.allocations += 1
         with self.active():
             try:
@@ -138,13 +138,11 @@ class CudaDevice(CudaRuntime):
         return self._workspace if size else None
 
     def zero(self, array: Array) -> None:
-        """Fill with zeros."""
         if self.rehearsing:
             return
         self._runtime.memsetAsync(array.data.ptr, 0, array.nbytes, self.stream())
 
     def upload(self, target: Array, host: npt.NDArray[Any]) -> None:
-        """Copy from the host without waiting; `host` may be changed as soon as this returns."""
         if self.rehearsing:
             return
         values, piece = np.ravel(host), _PINNED_BYTES // target.itemsize
@@ -167,7 +165,7 @@ class CudaDevice(CudaRuntime):
         return event
 
     def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> PinnedArray:
-        """Host memory for `bring`, from CuPy's pool: to be had again once neither its user nor a copy holds it."""
+        """From CuPy's pool: to be had again once neither its user nor a copy holds it."""
         check_process()
         size = math.prod(shape)
         with self._cupy.cuda.Device(self.number):
@@ -175,7 +173,6 @@ class CudaDevice(CudaRuntime):
         return np.frombuffer(memory, dtype, size).reshape(shape).view(PinnedArray)
 
     def bring(self, target: Array, host: PinnedArray, after: Any) -> None:
-        """Copy from pinned memory beside the kernels, once the mark is reached; later kernels find it."""
         if self.rehearsing:
             return
         event = None
@@ -191,7 +188,6 @@ class CudaDevice(CudaRuntime):
         self._arriving.append((event, host))
 
     def download(self, array: Array) -> npt.NDArray[Any]:
-        """A copy on the host, when all work so far is done."""
         host = np.empty(array.shape, array.dtype)
         with self.active():
             to_host = self._runtime.memcpyDeviceToHost
@@ -200,87 +196,82 @@ class CudaDevice(CudaRuntime):
             self._kernels.synchronize()
         return host
 
-    def fetch(self, arrays: Sequence[Array]) -> Callable[[], list[npt.NDArray[Any]]]:
-        """Begin to copy to the host what the arrays hold when the work so far is done; the result waits for it."""
-        copies = []
+    def fetch(self, array: Array) -> Callable[[], npt.NDArray[Any]]:
         with self.active():
+            pinned = self._cupy.cuda.alloc_pinned_memory(max(1, array.nbytes))
+            host: npt.NDArray[Any] = np.frombuffer(pinned, array.dtype, array.size).reshape(array.shape)
             to_host = self._runtime.memcpyDeviceToHost
-            memory = [self._cupy.cuda.alloc_pinned_memory(max(1, array.nbytes)) for array in arrays]
-            for array, pinned in zip(arrays, memory, strict=True):
-                host = np.frombuffer(pinned, array.dtype, array.size).reshape(array.shape)
-                self._runtime.memcpyAsync(host.ctypes.data, array.data.ptr, array.nbytes, to_host, self.stream())
-                copies.append(host)
-            event = self._keep(memory)
+            self._runtime.memcpyAsync(host.ctypes.data, array.data.ptr, array.nbytes, to_host, self._address)
+            event = self._keep(pinned)
 
-        def result() -> list[npt.NDArray[Any]]:
+        def result() -> npt.NDArray[Any]:
             check_process()
             event.synchronize()
-            return copies
+            return host
 
         return result
 
     def adopt(self, array: Any) -> Array | None:
-        """A CuPy array on this device as it is; None where it is elsewhere.
+        return array if is_cupy(array) and array.device.id == self.number else None
 
-        Kernels wait for what CuPy's current stream still has to do, which is its owner's: not to be called while this
-        device is active.
-        """
-        if type(array).__module__.partition(".")[0] != "cupy" or array.device.id != self.number:
-            return None
+    def _owners_stream(self) -> Any:
+        """CuPy's current stream on this GPU, outside of any device's context: arrays are taken in its order."""
+        for device in active_runtimes():
+            if isinstance(device, CudaDevice) and device.number == self.number:
+                return device.users_stream
         check_process()
         with self._cupy.cuda.Device(self.number):
-            theirs = self._cupy.cuda.get_current_stream()
-            self.wait(theirs.record(self._cupy.cuda.Event(disable_timing=True)))
-        return array
+            return self._cupy.cuda.get_current_stream()
 
-    def hand_back(self, array: Array, event: Any) -> None:
-        """Give an adopted array back: what its owner's current stream does from now on comes after the mark.
+    def await_owner(self) -> None:
+        self._kernels.wait_event(self._owners_stream().record(self._passing))
 
-        The array is kept until then, in case that it is freed to another stream.
-        """
-        with self._cupy.cuda.Device(self.number):
-            self._cupy.cuda.get_current_stream().wait_event(event)
-        self._under_way.append((event, array))
+    def hand_back(self, arrays: Sequence[Array], mark: Any) -> None:
+        """The arrays are kept until then, in case that they are freed to another stream."""
+        self._owners_stream().wait_event(mark)
+        self._under_way.append((mark, arrays))
 
     def copy(self, target: Array, source: Array) -> None:
-        """Copy within this device; both are C-contiguous."""
         if self.rehearsing:
             return
         within = self._runtime.memcpyDeviceToDevice
         self._runtime.memcpyAsync(target.data.ptr, source.data.ptr, target.nbytes, within, self.stream())
 
-    def run(self, key: tuple[Any, ...], body: Callable[[], None], *others: CudaDevice) -> None:
+    def run(self, key: tuple[Any, ...], body: Callable[[], object], *others: CudaDevice) -> None:
         """Do a pass's work: once as it is; then recorded as a graph; then that again, until some array was made anew.
 
         The work may not depend on anything but what `key` holds and what lies in the memory of this device and the
         others. Copies that go by way of the host are not recorded, and nothing with them.
         """
-        direct = all(other.number in self._direct and self.number in other._direct for other in others)
-        if not self.graphs or not direct:
-            body()
-            return
         if others not in self._graphs:
-            self._graphs[others] = Graphs((self, *others))
-        self._graphs[others].run(key, body)
-
-    @property
-    def streams(self) -> tuple[Any, Any]:
-        """The streams of kernels and of copies."""
-        return self._kernels, self._copies
+            direct = all(other.number in self._direct and self.number in other._direct for other in others)
+            self._graphs[others] = Graphs((self, *others)) if self.graphs and direct else None
+        if graphs := self._graphs[others]:
+            graphs.run(key, body)
+        else:
+            body()
 
     def marks(self) -> list[Any]:
         """Marks after the work so far, one on each stream."""
         with self._cupy.cuda.Device(self.number):
-            return [stream.record(self._cupy.cuda.Event(disable_timing=True)) for stream in self.streams]
+            return [stream.record(self._event()) for stream in self.streams]
 
     def record(self) -> Any:
-        """A mark after the work so far, on the stream of kernels."""
-        with self._cupy.cuda.Device(self.number):
-            return self._kernels.record(self._cupy.cuda.Event(disable_timing=True))
+        return self._kernels.record(self._event())
 
-    def wait(self, event: Any) -> None:
-        """Let later kernels begin only after the mark."""
-        self._kernels.wait_event(event)
+    def _event(self) -> Any:
+        """A new one, of this device, which as a rule is the current one."""
+        if getattr(active_runtime(), "number", None) == self.number:
+            return self._cupy.cuda.Event(disable_timing=True)
+        with self._cupy.cuda.Device(self.number):
+            return self._cupy.cuda.Event(disable_timing=True)
+
+    def wait(self, mark: Any) -> None:
+        self._kernels.wait_event(mark)
+
+    def follow(self, other: CudaDevice) -> None:
+        """Let later kernels begin only after those that the other device has so far."""
+        self._kernels.wait_event(other._kernels.record(other._passing))
 
     def send(self, target: Array, source: Array, after: Sequence[Any]) -> Any:
         """Copy to another device on the stream of copies, directly where the two can reach each other."""
@@ -288,8 +279,8 @@ class CudaDevice(CudaRuntime):
             return self.record()
         for event in after:
             self._copies.wait_event(event)
+        to, of, size = target.data.ptr, source.data.ptr, source.nbytes
         with self._cupy.cuda.Device(self.number):
-            to, of, size = target.data.ptr, source.data.ptr, source.nbytes
             if target.device.id in self._direct:  # as part of a graph it can be no other copy than this
                 self._runtime.memcpyAsync(to, of, size, self._runtime.memcpyDeviceToDevice, self._copies.ptr)
             else:
@@ -297,7 +288,7 @@ class CudaDevice(CudaRuntime):
             return self._copies.record(self._cupy.cuda.Event(disable_timing=True))
 
     def enable_peer(self, peer: CudaDevice) -> bool:
-        """Have copies to a peer go directly; False where they cannot and the driver goes by way of the host."""
+        """False: the driver goes by way of the host."""
         if peer.number == self.number:
             return True
         if not self._runtime.deviceCanAccessPeer(self.number, peer.number):

@@ -36,7 +36,7 @@ class Graphs:
         self._kept: dict[tuple[Any, ...], Any] = {}  # None: done once without making arrays, so it can be recorded
         self._made: list[int] = []  # allocations that their addresses are good for
 
-    def run(self, key: tuple[Any, ...], body: Callable[[], None]) -> None:
+    def run(self, key: tuple[Any, ...], body: Callable[[], object]) -> None:
         """Do what `body` does; see `CudaDevice.run`."""
         self._forget_moved()
         if self._refused or key not in self._kept:
@@ -60,15 +60,13 @@ class Graphs:
 
     def _launch(self, graph: Any) -> None:
         for other in self._others:
-            self._first.wait(other.record())
+            self._first.follow(other)
         with self._first.active():
             graph.launch(self._first.streams[0])
-        if self._others:
-            done = self._first.record()
-            for other in self._others:
-                other.wait(done)
+        for other in self._others:
+            other.follow(self._first)
 
-    def _recorded(self, body: Callable[[], None]) -> Any:
+    def _recorded(self, body: Callable[[], object]) -> Any:
         """The graph of what `body` does; None where CUDA cannot record it, which is said once."""
         import cupy
 
@@ -86,7 +84,7 @@ class Graphs:
             if collecting:
                 gc.enable()
 
-    def _record(self, body: Callable[[], None]) -> Any:
+    def _record(self, body: Callable[[], object]) -> Any:
         import cupy
 
         origin = self._first.streams[0]

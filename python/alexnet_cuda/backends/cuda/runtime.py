@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,7 @@ def extension() -> Any:
         The package was built without CUDA.
     """
     try:
-        return importlib.import_module("alexnet_cuda._cuda")
+        return sys.modules.get("alexnet_cuda._cuda") or importlib.import_module("alexnet_cuda._cuda")
     except ModuleNotFoundError as error:
         raise RuntimeError(
             "this installation of alexnet-cuda has no CUDA kernels; see `alexnet-cuda doctor` for how to build them"
@@ -92,15 +93,17 @@ class CudaRuntime(Runtime):
         import cupy
 
         check_process()
-        current = cupy.cuda.runtime.getDevice()
+        current, found = cupy.cuda.runtime.getDevice(), {}
         for name, array in arrays.items():
             if array is None:
+                found[name] = 0
                 continue
             if isinstance(array, np.ndarray):
                 raise TypeError(f"{name} must be a CuPy array, got {type(array).__name__}")
             if array.device.id != current:
                 raise ValueError(f"{name} is on cuda:{array.device.id}; expected cuda:{current}, the current device")
-        return {n: a.data.ptr if a is not None and a.size else 0 for n, a in arrays.items()}
+            found[name] = array.data.ptr if array.size else 0
+        return found
 
     def empty(self, shape: tuple[int, ...] | int, dtype: Any) -> Array:
         """An uninitialised array of CuPy's pool, on the current device."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -166,12 +166,18 @@ def active_runtime() -> Runtime | None:
     return stack[-1] if stack else None
 
 
+def active_runtimes() -> Sequence[Runtime]:
+    """Those that are active in this thread, the first to be activated first."""
+    stack: Sequence[Runtime] = _active.__dict__.get("stack", ())
+    return stack
+
+
 def runtime_of(array: Array) -> Runtime:
     """Who runs the kernels of an array: the active device of its kind, else that kind's default."""
     kind = array_kind(array)
-    for runtime in reversed(_active.__dict__.get("stack", ())):
+    for runtime in reversed(active_runtimes()):
         if runtime.kind == kind:
-            return runtime  # type: ignore[no-any-return]
+            return runtime
     return default_runtime(kind)
 
 

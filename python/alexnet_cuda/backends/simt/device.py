@@ -22,7 +22,7 @@ scheduler = Scheduler()
 
 
 class SimtDevice(SimtRuntime):
-    """A GPU as the CPU executor plays it; the interface is `CpuDevice`'s.
+    """A GPU as the CPU executor plays it; see `alexnet_cuda.backends.protocol.Device`.
 
     Parameters
     ----------
@@ -31,9 +31,10 @@ class SimtDevice(SimtRuntime):
         Bytes that it has.
     """
 
-    precisions = KERNEL_PRECISIONS
+    precisions: tuple[str, ...] = KERNEL_PRECISIONS
     fuses_update = True
     folds_input = True
+    graphs = True
 
     def __init__(self, name: str = "simt", memory_limit: int | None = None) -> None:
         self.name, self.memory_limit = name, memory_limit
@@ -43,7 +44,6 @@ class SimtDevice(SimtRuntime):
         self._workspace: SimtArray | None = None
 
     def active(self) -> AbstractContextManager[None]:
-        """A context in which operations run on this device."""
         return activated(self)
 
     def addresses(self, arrays: dict[str, Array | None]) -> Addresses:
@@ -94,41 +94,35 @@ class SimtDevice(SimtRuntime):
         self._kernels.put(launch)
 
     def zero(self, array: SimtArray) -> None:
-        """Fill with zeros."""
         if not self.rehearsing:
             self._kernels.put(lambda: array.fill(0))
 
     def upload(self, target: SimtArray, host: npt.NDArray[Any]) -> None:
-        """Copy from the host; `host` may be changed as soon as this returns."""
         values = np.array(host).astype(target.dtype, copy=False)
         if not self.rehearsing:
             self._kernels.put(lambda: np.copyto(target, values))
 
     def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> PinnedArray:
-        """Host memory for `bring`."""
         return np.empty(shape, dtype).view(PinnedArray)
 
     def bring(self, target: SimtArray, host: PinnedArray, after: Event) -> None:
-        """Copy from the host beside the kernels, once the mark is reached; later kernels find it."""
         if not self.rehearsing:
             self._arrivals.wait(after)
             self._arrivals.put(lambda: np.copyto(target, host))
             self.wait(self._arrivals.record())
 
     def download(self, array: SimtArray) -> npt.NDArray[Any]:
-        """A copy on the host, when all work so far is done."""
         self._kernels.synchronize()
         return to_host(array)
 
-    def fetch(self, arrays: Sequence[SimtArray]) -> Callable[[], list[npt.NDArray[Any]]]:
-        """Begin to copy to the host; the result waits for it."""
+    def fetch(self, array: SimtArray) -> Callable[[], npt.NDArray[Any]]:
         copies: list[npt.NDArray[Any]] = []
-        self._kernels.put(lambda: copies.extend(to_host(array) for array in arrays))
+        self._kernels.put(lambda: copies.append(to_host(array)))
         done = self.record()
 
-        def result() -> list[npt.NDArray[Any]]:
+        def result() -> npt.NDArray[Any]:
             self._kernels.synchronize(done)
-            return copies
+            return copies[0]
 
         return result
 
@@ -137,27 +131,26 @@ class SimtDevice(SimtRuntime):
         return array if isinstance(array, SimtArray) and array.device in (None, self) else None
 
     def copy(self, target: SimtArray, source: SimtArray) -> None:
-        """Copy within this device."""
         if not self.rehearsing:
             self._kernels.put(lambda: np.copyto(target, source))
 
-    def hand_back(self, array: SimtArray, event: Event) -> None:
+    def await_owner(self) -> None:
+        pass
+
+    def hand_back(self, arrays: Sequence[SimtArray], mark: Event) -> None:
         """Nothing: who changes an adopted array on the host has to wait for a result first."""
 
-    def run(self, key: tuple[Any, ...], body: Callable[[], None], *others: SimtDevice) -> None:
-        """Do a pass's work."""
+    def run(self, key: tuple[Any, ...], body: Callable[[], object], *others: SimtDevice) -> None:
         body()
 
     def record(self) -> Event:
-        """A mark after the work so far, on the stream of kernels."""
         return self._kernels.record()
 
-    def wait(self, event: Event) -> None:
-        """Let later kernels begin only after the mark."""
-        self._kernels.wait(event)
+    def wait(self, mark: Event) -> None:
+        self._kernels.wait(mark)
 
     def send(self, target: SimtArray, source: SimtArray, after: Sequence[Event]) -> Event:
-        """Copy to another device on the stream of copies; the target is NaN from when the copy may begin."""
+        """The target is NaN from when the copy may begin."""
         if self.rehearsing:
             return self.record()
         for event in after:
@@ -166,6 +159,8 @@ class SimtDevice(SimtRuntime):
         self._copies.put(lambda: np.copyto(target, source))
         return self._copies.record()
 
+    def enable_peer(self, peer: SimtDevice) -> bool:
+        return True
+
     def memory(self) -> tuple[int, int] | None:
-        """Bytes free and in all; None without a limit."""
         return None if self.memory_limit is None else (self.memory_limit - self.allocated_bytes, self.memory_limit)

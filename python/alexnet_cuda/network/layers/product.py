@@ -8,10 +8,12 @@ image, because one tower's half of its input is no range of columns.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from ... import ops
 from ...base.params import FoldedLayout, SgdParams
+from ..plan import Step
 from ..stages import Stage
 from ..tower import Array, Arrival, Kept, Pass, Tower
 from .dropout import mask_of
@@ -72,11 +74,13 @@ def _by_channel(stage: Stage, tensor: Array) -> Array:
 
 def input_layout(tower: Tower) -> FoldedLayout | None:
     """How the first layer of a tower takes the images folded; None: as they are, [N, H, W, C]."""
-    step = tower.plan.steps[0]
-    if not tower.device.folds_input:
-        return None
+    return _layout(tower.plan.steps[0], tower.dtype) if tower.device.folds_input else None
+
+
+@lru_cache(maxsize=32)
+def _layout(step: Step, dtype: Any) -> FoldedLayout | None:
     geometry = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
-    return ops.conv2d.folded_layout(step.input, (step.kernel, step.kernel), dtype=tower.dtype, **geometry)
+    return ops.conv2d.folded_layout(step.input, (step.kernel, step.kernel), dtype=dtype, **geometry)
 
 
 def _folded(tower: Tower, stage: Stage) -> FoldedLayout | None:
