@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -56,12 +57,14 @@ SIGNATURES: dict[str, Sequence[Any]] = {
 
 
 def candidates() -> list[str]:
-    """Where a libcudnn may be: where the loader looks, LD_LIBRARY_PATH among it, and in the wheel's folder."""
+    """Where a libcudnn may be: what LD_LIBRARY_PATH leads to, where it is set; the wheel's; what the loader finds."""
+    wheel: list[str] = []
     with contextlib.suppress(ModuleNotFoundError):
         if spec := importlib.util.find_spec("nvidia.cudnn"):
             folders = spec.submodule_search_locations or []
-            return ["libcudnn.so.9", *(str(p) for folder in folders for p in Path(folder).glob("lib/libcudnn.so.9*"))]
-    return ["libcudnn.so.9"]
+            wheel = [str(path) for folder in folders for path in Path(folder).glob("lib/libcudnn.so.9*")]
+    loader = ["libcudnn.so.9"]
+    return loader + wheel if os.environ.get("LD_LIBRARY_PATH") else wheel + loader
 
 
 @lru_cache(maxsize=1)

@@ -117,6 +117,19 @@ def test_a_missing_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
         library.declare(SimpleNamespace())
 
 
+def test_the_wheels_library_comes_before_the_systems_unless_the_loader_is_told_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libcudnn.so.9").touch()
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    assert library.candidates() == [str(tmp_path / "lib" / "libcudnn.so.9"), "libcudnn.so.9"]
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    assert library.candidates()[0] == "libcudnn.so.9"
+
+
 def test_variants() -> None:
     whole, split = variants(Case("conv2d", "fprop", "conv4", 128, "bfloat16"))
     assert dataclasses.astuple(whole.calls[0].conv) == (128, 13, 13, 384, 384, 3, 13, 13, 1, 1, 2)
