@@ -21,6 +21,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,20 @@ def _nothing(*_: Any, **__: Any) -> None:
     """In the place of a function of the driver."""
 
 
+class _Event:
+    """An event that has always happened."""
+
+    done = True
+    synchronize = _nothing
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+
+def _extension(self: standin.Extension, name: str) -> Any:
+    return _nothing if name in standin.LAUNCHES else getattr(standin._simt, name)
+
+
 def install_idle_driver(patch: pytest.MonkeyPatch) -> None:
     """Put a driver of two GPUs in place that computes nothing."""
     patch.setattr(standin.Extension, "__getattr__", _extension)
@@ -51,29 +66,10 @@ def install_idle_driver(patch: pytest.MonkeyPatch) -> None:
     standin.Driver(2, 0).install(patch)
     for name in ("memcpyAsync", "memcpyPeerAsync", "memsetAsync"):
         patch.setattr(cupy.cuda.runtime, name, _nothing)
-    patch.setattr(cupy.cuda, "alloc_pinned_memory", _pinned())
-    patch.setattr(cupy.cuda, "Event", _Event)
-
-
-class _Event:
-    """Of which nothing is wanted."""
-
-    done = True
-    synchronize = _nothing
-
-    def __init__(self, **_: Any) -> None:
-        pass
-
-
-def _extension(self: standin.Extension, name: str) -> Any:
-    function = getattr(standin._simt, name)
-    return _nothing if name in standin.LAUNCHES else function
-
-
-def _pinned() -> Callable[[int], bytearray]:
-    """As CuPy's pool: memory that was given back is handed out again."""
+    # As CuPy's pool: memory that was given back is handed out again.
     pool: dict[int, bytearray] = {}
-    return lambda size: pool.setdefault(size, bytearray(size))
+    patch.setattr(cupy.cuda, "alloc_pinned_memory", lambda size: pool.setdefault(size, bytearray(size)))
+    patch.setattr(cupy.cuda, "Event", _Event)
 
 
 def cases(batch: int = 128) -> dict[str, Callable[[], Any]]:
@@ -86,27 +82,27 @@ def cases(batch: int = 128) -> dict[str, Callable[[], Any]]:
     found: dict[str, Callable[[], Any]] = {}
     for place, devices in _PLACES.items():
         with cupy.cuda.Device(0):
-            there, labels_there = cupy.empty(host.shape, np.uint8), cupy.empty(labels.shape, np.int64)
+            on_gpu = cupy.empty(host.shape, np.uint8), cupy.empty(labels.shape, np.int64)
         model = Model(devices=devices, init="he", **_NETWORK)
-        batches = {"on the GPU": (there, labels_there), "on the host": (host, labels)}
+        batches: dict[str, Any] = {"on the GPU": on_gpu, "on the host": (host, labels)}
         if hasattr(model, "prefetch"):
             (batches["prefetched"],) = model.prefetch([(host, labels)])
         for where, (images, classes) in batches.items():
-            found[f"step, {place}, images {where}"] = lambda m=model, i=images, c=classes: m.train_step(i, c)
-            found[f"batch, {place}, images {where}"] = lambda m=model, i=images: m.forward(i)
+            found[f"step, {place}, images {where}"] = partial(model.train_step, images, classes)
+            found[f"batch, {place}, images {where}"] = partial(model.forward, images)
     return found
 
 
-def microseconds(work: Callable[[], Any]) -> tuple[float, float]:
-    """Median and mean processor time of a call."""
+def thread_seconds(work: Callable[[], Any]) -> list[float]:
+    """Processor time of many calls, after the first few."""
     for _ in range(WARM):
         work()
     times = []
     for _ in range(_STEPS):
-        start = time.thread_time_ns()
+        start = time.thread_time()
         work()
-        times.append(time.thread_time_ns() - start)
-    return statistics.median(times) / 1e3, statistics.fmean(times) / 1e3
+        times.append(time.thread_time() - start)
+    return times
 
 
 def main() -> int:
@@ -118,16 +114,12 @@ def main() -> int:
         install_idle_driver(patch)
         for name, work in cases().items():
             if chosen is None:
-                median, mean = microseconds(work)
-                print(f"{name:42} {median:8.0f} us   mean {mean:8.0f}")
+                times = [1e6 * seconds for seconds in thread_seconds(work)]
+                print(f"{name:42} {statistics.median(times):8.0f} us   mean {statistics.fmean(times):8.0f}")
             elif chosen == name:
-                for _ in range(WARM):
-                    work()
-                profile = cProfile.Profile()
-                profile.enable()
-                for _ in range(_STEPS):
-                    work()
-                profile.disable()
+                thread_seconds(work)  # records what the profile is to replay
+                with cProfile.Profile() as profile:
+                    thread_seconds(work)
                 pstats.Stats(profile).sort_stats("tottime").print_stats(45)
     return 0
 

@@ -12,6 +12,7 @@ where an opponent is not installed: the output says how to get it.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # run as a script, the folder of the script is there, not the one above it
     sys.path.insert(0, str(ROOT))
 
-from benchmarks.harness import dry_run, results, runner, schedule, self_check, table, worker  # noqa: E402
+from benchmarks.harness import dry_run, results, runner, schedule, self_check, table  # noqa: E402
+from benchmarks.harness.device import NoDevice  # noqa: E402
 from benchmarks.harness.roofline import NOMINAL, Ceilings  # noqa: E402
 
 WRONG, NO_GPU, NOT_INSTALLED = 1, 2, 3
@@ -36,25 +38,32 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--dry-run", action="store_true", help="print what would be measured; needs no GPU")
     made.add_argument("--ceilings", type=Path, metavar="FILE", help="for --dry-run: a result whose ceilings to take")
     made.add_argument("--self-check", action="store_true", help="check the PyTorch network against ours on the CPU")
-    made.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; the exit code."""
     options = parser().parse_args(arguments)
-    if options.worker:
-        return worker.main()
     if options.self_check:
         return self_check.main()
     jobs = schedule.matching(schedule.jobs(), options.only)
     if options.dry_run:
-        ceilings = Ceilings.from_json(results.read(options.ceilings)["ceilings"]) if options.ceilings else NOMINAL
-        print(dry_run.report(jobs, ceilings))
+        print(dry_run.report(jobs, *_measured(options.ceilings)))
         return 0
     if options.output is not None and not options.output.parent.is_dir():
         raise SystemExit(f"cannot write {options.output}: the folder {options.output.parent} does not exist")
     return measure(options, jobs)
+
+
+def _measured(path: Path | None) -> tuple[Ceilings, dict[str, int]]:
+    """Ceilings and GPU of a result, or an H200's."""
+    if path is None:
+        return NOMINAL, {}
+    result = results.read(path)
+    if result["ceilings"] is None:
+        raise SystemExit(f"{path} holds no ceilings: the run was cut before its first measurement")
+    names = ("multiprocessors", "multiprocessor_bytes")
+    return Ceilings(**result["ceilings"]), {n: result["machine"][n] for n in names if n in result["machine"]}
 
 
 def measure(options: argparse.Namespace, jobs: list[schedule.Job]) -> int:
@@ -66,11 +75,10 @@ def measure(options: argparse.Namespace, jobs: list[schedule.Job]) -> int:
 
     result = results.new({})
     budget = schedule.Budget(options.minutes, time.monotonic)
+    say = functools.partial(print, flush=True)
     try:
-        runner.run(
-            jobs, budget, runner.Process, result, save, lambda text: print(text, flush=True), options.plan_seconds
-        )
-    except runner.NoDevice as error:
+        runner.Run(budget, runner.Process, result, save, say, options.plan_seconds).all(jobs)
+    except NoDevice as error:
         print(f"nothing was measured: {error}", file=sys.stderr)
         return NO_GPU
     for note in result["notes"]:

@@ -1,20 +1,35 @@
-"""What is measured: cases, their tensors, and AlexNet's layers as the network's plan gives them. Needs no GPU."""
+"""What is measured: cases, their tensors, and the random numbers in these. Needs no GPU.
+
+A tensor is never generated whole on the host. Element i of the tensor `name` of set s is number
+``(start(name, s) + i) mod PERIOD`` of one table, so a device fills it by copying the table, and the check on the host
+knows any element. PERIOD is prime, so no row, image or filter repeats in step with another.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from alexnet_cuda.config import Config
-from alexnet_cuda.network.plan import Plan, Step, build_plan
+import numpy as np
+import numpy.typing as npt
+from tests.ops.tolerance import PRECISIONS as FORMATS
 
+from alexnet_cuda.config import Config
+from alexnet_cuda.network.plan import Step, build_plan
+
+Array = npt.NDArray[Any]
 BATCHES = (128, 256, 1024)
-PRECISIONS = ("bfloat16", "float16", "tf32", "float32")
 # Of a 16-bit network's activations and weights; "tf32" is a way to multiply float32 numbers.
 DTYPES = {"bfloat16": "bfloat16", "float16": "float16", "tf32": "float32", "float32": "float32"}
-ITEMSIZE = {"bfloat16": 2, "float16": 2, "float32": 4, "uint8": 1, "bool": 1, "int64": 8}
+PRECISIONS = tuple(DTYPES)
+CONFIG = Config()  # the network that is measured: the paper's
+PLAN = build_plan(CONFIG)
+PERIOD = 4194301  # the largest prime below 2**22
+CLASSES = CONFIG.num_classes  # labels are below it
 
 
 @dataclass(frozen=True)
@@ -37,15 +52,14 @@ class Case:
         """Of activations and weights."""
         return DTYPES[self.precision]
 
+    @property
+    def step(self) -> Step:
+        """The layer in the network's plan."""
+        return next(s for s in PLAN.steps if s.name == self.layer)
+
     @classmethod
     def from_key(cls, key: str) -> Case:
-        """The case of a `key`.
-
-        Raises
-        ------
-        ValueError
-            Text that is no key.
-        """
+        """The case of a `key`; ValueError where the text is none."""
         try:
             name, layer, batch, precision = key.split("/")
             op, direction = name.split(".")
@@ -56,122 +70,63 @@ class Case:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor of a case.
+    """A tensor of a case. Its random numbers are standard normal times ``2 ** scale``, which changes no rounding."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : str
-    scale : int
-        Random values are standard normal times ``2 ** scale``: a power of two changes no rounding.
-    counted : bool
-        Whether the operation must read or write it; what only an opponent needs, or the check, is not counted.
-    rounded : str
-        "tf32" or a 16-bit type that float32 values are rounded to, so that whoever multiplies or keeps them in that
-        type loses nothing.
-    """
-
+    axes: str  # a letter for each extent, so that tensors of a case are cut alike; "c" is C within a group
     shape: tuple[int, ...]
     dtype: str
+    role: str = "input"  # "output"; "updated": read and written; "kept": a preparation's result that is read
     scale: int = 0
-    counted: bool = True
-    rounded: str = ""
-
-    @property
-    def size(self) -> int:
-        """Elements."""
-        return math.prod(self.shape)
+    rounded: str = ""  # precision that float32 values are rounded to, so that whoever multiplies in it loses nothing
+    needed: int | None = None  # bytes that any implementation must move, where these are not those of the tensor
 
     @property
     def nbytes(self) -> int:
         """Bytes."""
-        return self.size * ITEMSIZE[self.dtype]
-
-
-@dataclass(frozen=True)
-class Tensors:
-    """The tensors of a case by name.
-
-    Attributes
-    ----------
-    inputs, outputs : dict
-    updated : dict
-        Read and written in place.
-    kept : dict
-        Written by a preparation and read by the operation: a pool's argmax.
-    part_bytes : int
-        Read of a tensor that is not counted itself.
-    """
-
-    inputs: dict[str, Tensor]
-    outputs: dict[str, Tensor] = field(default_factory=dict)
-    updated: dict[str, Tensor] = field(default_factory=dict)
-    kept: dict[str, Tensor] = field(default_factory=dict)
-    part_bytes: int = 0
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
-    def floor_bytes(self) -> int:
-        """What any implementation must move: each input once, each output once, what is updated twice."""
-        once = [*self.inputs.values(), *self.outputs.values(), *self.kept.values()]
-        whole = sum(t.nbytes for t in once if t.counted)
-        return self.part_bytes + whole + 2 * sum(t.nbytes for t in self.updated.values())
-
-    @property
-    def resident_bytes(self) -> int:
-        """What one set of the tensors takes of the device's memory."""
-        return sum(t.nbytes for t in self.all().values())
-
-    def all(self) -> dict[str, Tensor]:
-        """Every tensor by name."""
-        return {**self.inputs, **self.outputs, **self.updated, **self.kept}
+    def moved(self) -> int:
+        """Bytes that any implementation must move: once, or twice where they are updated."""
+        return self.nbytes * (2 if self.role == "updated" else 1) if self.needed is None else self.needed
 
 
-@dataclass(frozen=True)
-class Conv:
-    """The sizes of a convolution, one batch."""
-
-    N: int
-    H: int
-    W: int
-    C: int
-    K: int
-    R: int
-    S: int
-    P: int
-    Q: int
-    stride: int
-    padding: int
-    groups: int
-
-    @property
-    def flops(self) -> int:
-        """Of one direction: two a multiply-add."""
-        return 2 * self.N * self.P * self.Q * self.K * self.R * self.S * (self.C // self.groups)
-
-
-@lru_cache(maxsize=1)
-def plan() -> Plan:
-    """The network that is measured: the paper's."""
-    return build_plan(Config())
-
-
-def step(layer: str) -> Step:
-    """The plan's step of a layer."""
-    return next(s for s in plan().steps if s.name == layer)
-
-
-def conv(case: Case) -> Conv:
-    """The convolution of a case of `conv2d`."""
-    s = step(case.layer)
-    (h, w, c), (p, q, k) = s.input, s.output
-    return Conv(case.batch, h, w, c, k, s.kernel, s.kernel, p, q, s.stride, s.padding, s.groups)
+Tensors = dict[str, Tensor]
 
 
 def layers(op: str) -> tuple[str, ...]:
     """The names of the plan's steps of an operation."""
-    return tuple(s.name for s in plan().steps if s.op == op)
+    return tuple(s.name for s in PLAN.steps if s.op == op)
 
 
-def as_json(tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Shapes and dtypes, for results and tables."""
-    return {name: [list(t.shape), t.dtype] for name, t in tensors.items()}
+def of_role(tensors: Tensors, *roles: str) -> Tensors:
+    """Those of some roles."""
+    return {name: t for name, t in tensors.items() if t.role in roles}
+
+
+@lru_cache(maxsize=8)
+def table(dtype: str, scale: int, rounded: str) -> Array:
+    """The numbers of a dtype, [PERIOD]: standard normal times ``2 ** scale``, perhaps rounded; any byte; a label."""
+    rng = np.random.default_rng(20121203)
+    if dtype in ("uint8", "int64"):
+        return rng.integers(0, 256 if dtype == "uint8" else CLASSES, PERIOD, np.dtype(dtype))
+    values = np.ldexp(rng.standard_normal(PERIOD, np.float32), scale)
+    return FORMATS[rounded or dtype].array(values).astype(dtype)
+
+
+def start(name: str, set_index: int) -> int:
+    """Where in the table the tensor `name` of a set begins."""
+    return (zlib.crc32(name.encode()) + 1000003 * set_index) % PERIOD
+
+
+def numbers(name: str, tensor: Tensor, set_index: int = 0, at: Sequence[Array] | None = None) -> Array:
+    """The random numbers of a tensor, or those at some indices along each of its axes."""
+    at = at or [np.arange(extent) for extent in tensor.shape]
+    rest = np.zeros((), np.int64)
+    for extent, indices in zip(tensor.shape[1:], at[1:], strict=True):
+        rest = rest[..., None] * extent + indices
+    source = table(tensor.dtype, tensor.scale, tensor.rounded)
+    out = np.empty((len(at[0]), *rest.shape), source.dtype)
+    for i, first in enumerate(at[0] * math.prod(tensor.shape[1:]) + start(name, set_index)):
+        out[i] = source[(rest + first) % PERIOD]
+    return out

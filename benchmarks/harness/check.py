@@ -1,110 +1,114 @@
-"""Whether an implementation computes what it is timed for: sampled elements against float64, and nothing unwritten.
+"""Whether an implementation computes what it is timed for: a part against our operation in float64 on the CPU.
 
-A whole reference in float64 would take longer than all measurements. So some hundreds of elements of every output, the
-corners among them, are computed in float64 from their own inputs and compared; and since every output is filled with
-NaN before, an element that nothing wrote is found wherever it is.
+Since every output is filled with NaN before, an element that nothing wrote is found wherever it is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-import numpy.typing as npt
+from tests.ops.tolerance import PRECISIONS, TENSOR_CORES
 
-from .values import numpy_dtype
+from .. import ops
+from ..ops.base import Arrays
+from .cases import Array, Case, numbers, of_role
 
-Array = npt.NDArray[Any]
 Outputs = dict[str, Array]
-
-_finfo: Any = ml_dtypes.finfo  # knows bfloat16 too; comes without annotations
-
-SAMPLES = 256
-# Unit roundoff of the sums. Tensor cores cut off instead of rounding, hence 2^-23 for float32.
-_ACCUMULATE = 2.0**-23
 # An opponent may round what it keeps between two kernels, and partial sums, to the type of its output. PyTorch's
 # response normalisation does so six times, the most of all.
-OUR_ROUNDINGS = 1
 THEIR_ROUNDINGS = 8
+# Errors of the CPU in float32 that a result may have, where no sums of products say more: orders differ.
+_FLOAT32_ERRORS = 4
+# Normalised numbers nearer than this, relative to them, may be equal once rounded.
+_NEAR = {"bfloat16": 2.0**-4, "float16": 2.0**-7, "float32": 2.0**-16}
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Elements of an output and what they should be.
+class Expected:
+    """What a part of an output should be."""
 
-    Attributes
-    ----------
-    output : str
-    index : int array [m]
-        Flat.
-    expected : float64 array [m]
-    terms : float64 array [m]
-        Units of rounding in the sums that lead to an element, times the size of what was added.
-    exact : bool
-        The operation only selects: no rounding at all is allowed.
-    """
-
-    output: str
-    index: Array
-    expected: Array
-    terms: Array
-    exact: bool = False
+    at: tuple[Array, ...]
+    values: Array  # float64
+    ours: Array | float  # how far sums may be from the values, beside the result's own rounding
+    theirs: Array | float  # the same of an opponent
+    decided: Array | bool  # where a tie does not matter
 
 
-def choose(rng: np.random.Generator, shape: tuple[int, ...], count: int = SAMPLES) -> tuple[Array, tuple[Array, ...]]:
-    """Flat indices and coordinates of some elements of a tensor: all its corners, the others at random."""
-    corners = np.stack(np.meshgrid(*([0, n - 1] for n in shape), indexing="ij")).reshape(len(shape), -1)
-    flat = np.ravel_multi_index(corners, shape)
-    size = int(np.prod(shape, dtype=np.int64))
-    flat = np.unique(np.concatenate([flat, rng.integers(0, size, count)]))
-    return flat, np.unravel_index(flat, shape)
+Wanted = dict[str, Expected]
 
 
-def dot_terms(depth: int, sum_of_squares: Array) -> Array:
-    """Units of rounding in a sum of `depth` products whose squares add up to `sum_of_squares`.
+def expected(case: Case) -> Wanted:
+    """What some of set 0's outputs should be."""
+    operation = ops.of(case)
+    tensors, part = operation.tensors(case), operation.part(case)
+    at = {n: [part.get(x, np.arange(e)) for x, e in zip(t.axes, t.shape, strict=True)] for n, t in tensors.items()}
+    updated = of_role(tensors, "updated")
+    before: Arrays = {n: numbers(n, t, 0, at[n]) for n, t in of_role(tensors, "input", "updated").items()}
+    before = {n: v if v.dtype.kind in "ui" else v.astype(np.float64) for n, v in before.items()}
 
-    Rounded to nearest, ten standard deviations of `depth` independent roundings are below 5 sqrt(depth) of the root of
-    the sum of squares (see tests/ops/tolerance.py). Cut off towards zero at every step of at least 4 products (TF32; 8
-    of 16 bits), as tensor cores do, they add up instead: depth / 4 at most.
-    """
-    return np.asarray((depth / 4 + 5.0 * np.sqrt(depth) + 4.0) * np.sqrt(sum_of_squares), np.float64)
+    def run(dtype: Any) -> Arrays:
+        a = {n: v if v.dtype.kind in "ui" else v.astype(dtype, copy=n in updated) for n, v in before.items()}
+        for name, tensor in of_role(tensors, "output", "kept").items():
+            if name != "copy":  # the CPU's weights are not rounded
+                a[name] = np.empty([len(i) for i in at[name]], "uint8" if tensor.dtype == "uint8" else dtype)
+        operation.prepare(case, a, np.array, part)
+        operation.call(case, a)
+        return {**a, "copy": a.get("master")}
+
+    wide = run(np.float64)
+    # What rounds beside a product's sums, which have bounds of their own.
+    single = wide if operation.multiplies and not updated else run(np.float32)
+    ours = TENSOR_CORES[case.precision]
+    theirs = replace(ours, fresh=0, accumulate=2 * ours.accumulate)  # sums in whatever order, all on tensor cores
+    bounds: list[Any] = [0.0, 0.0]
+    if operation.multiplies:
+        depth, squares, scale = operation.product_sums(case, wide)
+        bounds = [scale * p.accumulate * p.dot(depth, squares) for p in (ours, theirs)]
+    decided, partial = operation.decided(case, wide, _NEAR[case.dtype]), operation.partial_sums(case, wide)
+    found = {}
+    for name in of_role(tensors, "output", "updated"):
+        sure = decided.get(name, np.array(True))
+        error = np.abs(single[name].astype(np.float64) - wide[name])
+        rounding = _FLOAT32_ERRORS * float(np.max(error, where=sure, initial=0.0))
+        ours_off, theirs_off = (bound + rounding for bound in bounds)
+        if name in partial:
+            theirs_off = theirs_off + THEIR_ROUNDINGS * PRECISIONS[case.dtype].output * partial[name]
+        found[name] = Expected(np.ix_(*at[name]), wide[name].astype(np.float64), ours_off, theirs_off, sure)
+    return found
 
 
 def unwritten(output: Array) -> int:
-    """Elements that are NaN: never written, or wrong. Integers are told by the sample alone."""
-    if output.dtype.kind not in "fV" and output.dtype.name != "bfloat16":
-        return 0
-    bits = output.reshape(-1).view(f"u{output.dtype.itemsize}")
-    exponent = {"bfloat16": 0x7F80, "float16": 0x7C00, "float32": 0x7F800000}[output.dtype.name]
-    sign = 1 << (8 * output.dtype.itemsize - 1)
-    return int(np.count_nonzero((bits & (sign - 1)) > exponent))
+    """Elements that are NaN: never written, or wrong. Integers are told by the values alone."""
+    return 0 if output.dtype.kind in "iub" else int(np.count_nonzero(np.isnan(output)))
 
 
-def problems(outputs: Outputs, samples: list[Sample], roundings: int) -> list[str]:
-    """What is wrong with an implementation's outputs, one sentence each; nothing if all is well."""
+def problems(outputs: Outputs, wanted: Wanted, ours: bool) -> list[str]:
+    """What is wrong with an implementation's outputs, one sentence each; nothing if all is well.
+
+    An output that is not wanted, such as a mask of an opponent's own, needs only be written.
+    """
     found = []
     for name, output in outputs.items():
         if count := unwritten(output):
             found.append(f"{name}: {count} of {output.size} elements are NaN or were not written")
-    for sample in samples:
-        if sample.output not in outputs:
-            continue  # an opponent that has no such output, such as an argmax in its own numbering
-        output = outputs[sample.output].reshape(-1)
-        actual = output[sample.index].astype(np.float64)
-        bound = np.zeros_like(sample.expected)
-        if not sample.exact:
-            kind = _finfo(numpy_dtype(output.dtype.name))
-            unit, least = float(kind.eps) / 2, float(kind.smallest_subnormal)
-            bound = roundings * (unit * np.abs(sample.expected) + least) + _ACCUMULATE * sample.terms
-        error = np.abs(actual - sample.expected)
-        wrong = ~(error <= bound)  # NaN is wrong
+        if name not in wanted:
+            continue
+        e = wanted[name]
+        actual = output[e.at].astype(np.float64)
+        bound = np.zeros(e.values.shape)
+        if output.dtype.kind not in "iub":
+            kind = PRECISIONS[output.dtype.name]
+            kind = kind if ours else replace(kind, output=THEIR_ROUNDINGS * kind.output)
+            bound = kind.bound(e.values, 0.0) + (e.ours if ours else e.theirs)
+        error = np.abs(actual - e.values)
+        wrong = ~(error <= bound) & e.decided  # NaN is wrong
         if wrong.any():
-            worst = int(np.argmax(np.where(np.isnan(error), np.inf, error - bound)))
+            at = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(error - bound, nan=np.inf), -1)), wrong.shape)
+            place = [int(i[j]) for i, j in zip((i.ravel() for i in e.at), at, strict=True)]
             found.append(
-                f"{sample.output}: {int(wrong.sum())} of {wrong.size} sampled elements are off, the worst "
-                f"(element {int(sample.index[worst])}) is {actual[worst]:.6g}, expected {sample.expected[worst]:.6g} "
-                f"within {bound[worst]:.2g}"
+                f"{name}: {int(wrong.sum())} of {wrong.size} checked elements are off, the worst ({place}) is "
+                f"{actual[at]:.6g}, expected {e.values[at]:.6g} within {bound[at]:.2g}"
             )
     return found

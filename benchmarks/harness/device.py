@@ -6,6 +6,7 @@ CuPy's kernels do not know (bfloat16) is ever in the way.
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -14,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .cases import Tensor
-from .values import PERIOD, numpy_dtype, start, table
+from .cases import PERIOD, Tensor, start, table
 
 
 class NoDevice(RuntimeError):
@@ -42,40 +42,8 @@ def kernel_names(dot: str) -> list[str]:
     return re.findall(r"\{KERNEL\s*\|\s*\{ID \| \d+ \(topoId: \d+\) \| (.*?)\\<\\<\\<", dot)
 
 
-class Arrays:
-    """One set of device arrays by name, with small constants and whatever a preparation keeps."""
-
-    def __init__(self, device: Device, arrays: dict[str, Any]) -> None:
-        self.device, self.arrays = device, arrays
-        self.kept: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        return self.arrays[name]
-
-    def scalar(self, value: float) -> Any:
-        """One float32 in device memory."""
-        return self.device.scalar(value)
-
-    def upload(self, host: np.ndarray) -> Any:
-        """A copy in device memory."""
-        return self.device.upload(host)
-
-
 class Device:
-    """The first CUDA device.
-
-    Attributes
-    ----------
-    host : bool
-        False; True where the CPU stands in for it.
-
-    Raises
-    ------
-    NoDevice
-        CuPy is missing, or finds no GPU.
-    """
-
-    host = False
+    """The first CUDA device; `NoDevice` where CuPy is missing, or finds no GPU."""
 
     def __init__(self) -> None:
         try:
@@ -92,12 +60,17 @@ class Device:
         cupy.cuda.Device(0).use()
         self.properties: dict[str, Any] = cupy.cuda.runtime.getDeviceProperties(0)
         self._tables: dict[tuple[str, int, str], Any] = {}
-        self._scalars: dict[float, Any] = {}
 
     @property
     def cache_bytes(self) -> int:
         """Of the last-level cache."""
         return int(self.properties["l2CacheSize"])
+
+    @property
+    def machine(self) -> dict[str, int]:
+        """What our launch choices depend on."""
+        names = {"multiprocessors": "multiProcessorCount", "multiprocessor_bytes": "sharedMemPerMultiprocessor"}
+        return {name: int(self.properties[field]) for name, field in names.items()}
 
     @property
     def bus_id(self) -> str:
@@ -162,8 +135,8 @@ class Device:
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         """An array of any dtype, its bytes left as they are."""
-        size, kind = int(np.prod(shape, dtype=np.int64)), numpy_dtype(dtype)
-        memory = self.cupy.cuda.alloc(max(1, size * kind.itemsize))
+        kind = np.dtype(dtype)
+        memory = self.cupy.cuda.alloc(max(1, math.prod(shape) * kind.itemsize))
         return self.cupy.ndarray(shape, kind, memptr=memory)
 
     def upload(self, host: np.ndarray) -> Any:
@@ -173,12 +146,6 @@ class Device:
             source = np.ascontiguousarray(host)
             array.data.copy_from_host(source.ctypes.data, source.nbytes)
         return array
-
-    def scalar(self, value: float) -> Any:
-        """One float32, the same array every time."""
-        if value not in self._scalars:
-            self._scalars[value] = self.upload(np.array([value], np.float32))
-        return self._scalars[value]
 
     def download(self, array: Any) -> np.ndarray:
         """A host copy, whatever the dtype."""
@@ -199,14 +166,14 @@ class Device:
             array.data.memset_async(0, array.nbytes)
 
     def fill(self, array: Any, name: str, tensor: Tensor, set_index: int) -> None:
-        """Fill with the random numbers of `values.Values`, by copies of the table."""
+        """Fill with the random numbers of `cases.numbers`, by copies of the table."""
         key = (tensor.dtype, tensor.scale, tensor.rounded)
         if key not in self._tables:
             self._tables[key] = self.upload(table(*key))
         source, width = self._tables[key].data, array.dtype.itemsize
         done, at = 0, start(name, set_index)
-        while done < tensor.size:
-            count = min(PERIOD - at, tensor.size - done)
+        while done < array.size:
+            count = min(PERIOD - at, array.size - done)
             target = array.data + done * width
             target.copy_from_device_async(source + at * width, count * width)
             done, at = done + count, 0

@@ -19,17 +19,17 @@ _MARKS = {"conv2d": "o", "linear": "s", "lrn_max_pool": "^", "max_pool": "v", "l
 
 
 def _new(result: Record, width: float, height: float) -> Any:
-    """An empty figure with what it came from, and if it is made up, across it."""
+    """An empty figure with what it came from, and across it if it is synthetic."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'alexnet-cuda[demo]'") from error
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.supxlabel(origin(result), fontsize=7, color="0.4")
-    if result["made_up"]:
-        how = {"fontsize": 60, "color": "tab:red", "alpha": 0.2, "ha": "center", "va": "center", "rotation": 25}
-        figure.text(0.5, 0.5, "MADE UP", zorder=10, **how)
-        figure.suptitle("made up: these numbers were never measured", color="tab:red", fontsize=9)
+    if result["synthetic"]:
+        how = {"fontsize": 50, "color": "tab:red", "alpha": 0.2, "ha": "center", "va": "center", "rotation": 25}
+        figure.text(0.5, 0.5, "SYNTHETIC", zorder=10, **how)
+        figure.suptitle("synthetic: these numbers were never measured", color="tab:red", fontsize=9)
     return figure
 
 
@@ -42,7 +42,7 @@ def roofline(result: Record, precision: str = "bfloat16", batch: int = 128) -> A
     """Operations a second over operations a byte; bytes a second for what does not multiply."""
     figure = _new(result, 11, 4.5)
     compute, memory = figure.subplots(1, 2, width_ratios=(3, 2))
-    ceilings = Ceilings.from_json(result["ceilings"])
+    ceilings = Ceilings(**result["ceilings"])
     peak, bandwidth = ceilings.flops[precision] / 1e12, ceilings.bandwidth / 1e12
     ridge = peak / bandwidth
     compute.plot([ridge / 8, ridge, ridge * 12], [peak / 8, peak, peak], color="0.3")
@@ -82,25 +82,21 @@ def _legend(axes: Any) -> None:
 
 def bars(result: Record, precision: str = "bfloat16", batch: int = 128) -> Any:
     """Microseconds of every layer and pass beside the opponents', and the floor."""
-    from .roofline import floor
-
     figure = _new(result, 11, 5)
     axes = figure.subplots()
     shown = [r for r in _ops(result, precision, batch) if r["op"] in ("conv2d", "linear", "lrn_max_pool", "max_pool")]
-    ceilings = Ceilings.from_json(result["ceilings"])
+    ceilings = Ceilings(**result["ceilings"])
     for position, record in enumerate(shown):
         for offset, family in enumerate(_COLOURS):
             if best := results.best(record, family):
                 axes.bar(position + 0.27 * (offset - 1), best[1], 0.25, color=_COLOURS[family])
-        least = 1e6 * floor(record["flops"], record["floor_bytes"], precision, ceilings).seconds
+        least, _ = ceilings.floor(record["flops"], record["floor_bytes"], precision)
         axes.plot([position - 0.42, position + 0.42], [least, least], color="black", linewidth=1)
     labels = [f"{r['layer']} {r['direction']}" for r in shown]
     axes.set_xticks(range(len(shown)), labels, rotation=90, fontsize=6)
     axes.set(ylabel="µs (black: the floor)")
     axes.set_title(f"{precision}, batch {batch}, caches cold", fontsize=9)
-    for family, label in _LABELS.items():
-        axes.bar(0, 0, color=_COLOURS[family], label=label)
-    axes.legend(fontsize=7)
+    _legend(axes)
     return figure
 
 

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from alexnet_cuda.base.files import atomic_path
 
 SCHEMA = 1
-# Of a contender: timed; not installed; cannot do this; gave wrong results; failed; its turn never came.
+# Of a contender: timed; not installed; cannot do this; gave wrong results; failed; there was no time for it.
 STATUSES = ("ok", "unavailable", "unsupported", "wrong", "failed", "left out")
 OURS = "ours"
 
 Record = dict[str, Any]
+Best = tuple[str, float]
 
 
-def new(machine: Record, made_up: bool = False) -> Record:
+def new(machine: Record, synthetic: bool = False) -> Record:
     """An empty result."""
     return {
         "schema": SCHEMA,
-        "made_up": made_up,
+        "synthetic": synthetic,  # numbers for a test, never measured
         "complete": False,
         "machine": machine,
         "ceilings": None,
@@ -52,11 +52,11 @@ def read(path: Path) -> Record:
     try:
         result = json.loads(path.read_text("utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+        raise ValueError(f"{path} is not JSON: {error}") from error
     try:
         check(result)
     except ValueError as error:
-        raise ValueError(f"{path} is no benchmark result: {error}") from error
+        raise ValueError(f"{path} is not a benchmark result: {error}") from error
     return dict(result)
 
 
@@ -71,7 +71,7 @@ def check(result: Any) -> None:
     if not isinstance(result, dict) or result.get("schema") != SCHEMA:
         given = result.get("schema") if isinstance(result, dict) else type(result).__name__
         raise ValueError(f"expected schema {SCHEMA}, got {given}")
-    kinds = {"made_up": bool, "complete": bool, "machine": dict, "measurements": list, "failed": list}
+    kinds = {"synthetic": bool, "complete": bool, "machine": dict, "measurements": list, "failed": list}
     for name, kind in kinds.items():
         if not isinstance(result.get(name), kind):
             raise ValueError(f"expected {name} of type {kind.__name__}, got {result.get(name)!r}")
@@ -81,32 +81,23 @@ def check(result: Any) -> None:
         for name, contender in record.get("contenders", {}).items():
             if contender.get("status") not in STATUSES:
                 raise ValueError(f"{record['key']}: {name} has status {contender.get('status')!r}")
-            if contender["status"] == "ok" and not _positive(time_of(contender)):
-                raise ValueError(f"{record['key']}: {name} is ok, but its time is {time_of(contender)}")
+            time = contender.get("cold", {}).get("median")
+            if contender["status"] == "ok" and not _positive(time):
+                raise ValueError(f"{record['key']}: {name} is ok, but its time is {time}")
 
 
 def _positive(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value) and value > 0
 
 
-def time_of(contender: Record, caches: str = "cold") -> float | None:
-    """Microseconds, the median, of a contender that was timed."""
-    times = contender.get(caches)
-    return None if times is None else times.get("median")
-
-
-def contenders(record: Record, family: str) -> Iterator[tuple[str, Record]]:
-    """The contenders of a family ("ours", "library", "torch") that were timed."""
-    for name, contender in record.get("contenders", {}).items():
-        if contender.get("family") == family and contender["status"] == "ok":
-            yield name, contender
-
-
-def best(record: Record, family: str, caches: str = "cold") -> tuple[str, float] | None:
-    """Name and microseconds of the fastest of a family, or None."""
-    timed = [(name, time_of(c, caches)) for name, c in contenders(record, family)]
-    known = [(name, value) for name, value in timed if value is not None]
-    return min(known, key=lambda pair: pair[1]) if known else None
+def best(record: Record, family: str) -> Best | None:
+    """Name and microseconds of the fastest of a family: "ours", "library" or "torch"."""
+    timed = [
+        (name, float(contender["cold"]["median"]))
+        for name, contender in record.get("contenders", {}).items()
+        if contender["family"] == family and contender["status"] == "ok"
+    ]
+    return min(timed, key=lambda pair: pair[1], default=None)
 
 
 def wrong(result: Record) -> list[str]:
@@ -135,8 +126,3 @@ def without_time(result: Record, status: str) -> dict[str, list[str]]:
             if reasons and not any(c["status"] == "ok" for c in tried):
                 found.setdefault(name, []).append(f"{record['key']}: {reasons[0]}")
     return found
-
-
-def by_key(result: Record) -> dict[str, Record]:
-    """Measurements by their key."""
-    return {record["key"]: record for record in result["measurements"]}

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import queue
-import subprocess
-import sys
-import threading
+import multiprocessing
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
 
-from . import results
-from .cases import Case
+from . import results, worker
+from .device import NoDevice
 from .results import Record
+from .roofline import Ceilings
 from .schedule import Budget, Job
 
-ROOT = Path(__file__).resolve().parents[2]
 ATTEMPTS = 3  # each without the contender that took the device with it
 _START_SECONDS = 120.0
 # The worker begins nothing in the last seconds: by then it has finished what it was at, or loses it.
@@ -33,10 +29,6 @@ class Lost(Exception):
         self.stage, self.message = stage, message
 
 
-class NoDevice(Exception):
-    """The worker found no GPU."""
-
-
 class OutOfTime(Exception):
     """The run's time ended before the job did."""
 
@@ -45,69 +37,48 @@ class Failed(Exception):
     """A job failed, the worker goes on."""
 
 
-class Worker(Protocol):
-    """What `run` needs of a worker."""
-
-    machine: Record
-
-    def do(self, job: Record, silence: float, left: float) -> Record:
-        """The record of a job. Raises `Lost`, `OutOfTime` or `Failed`."""
-
-    def stop(self) -> None:
-        """End it."""
-
-
 class Process:
-    """A worker in a process of its own.
+    """A worker in a process of its own, begun anew and not forked: CUDA would not survive that.
 
-    Raises
-    ------
-    NoDevice
-        There is no usable GPU.
+    `main` runs in it, from its end of a pipe. Raises `NoDevice` where there is no usable GPU.
     """
 
-    def __init__(self, command: list[str] | None = None) -> None:
-        command = command or [sys.executable, str(ROOT / "benchmarks" / "run_all.py"), "--worker"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.messages: queue.Queue[Record | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+    def __init__(self, main: Callable[[Connection], Any] = worker.main) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=main, args=(other,))
+        self.process.start()
+        other.close()  # so that the end of the process is the end of the pipe
         first = self._message("", _START_SECONDS)
         if "no_device" in first:
             self.stop()
             raise NoDevice(first["no_device"])
         self.machine: Record = first["machine"]
 
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with contextlib.suppress(json.JSONDecodeError):
-                self.messages.put(json.loads(line))
-        self.messages.put(None)
-
     def _message(self, stage: str, seconds: float) -> Record:
-        try:
-            message = self.messages.get(timeout=seconds)
-        except queue.Empty:
-            self.process.kill()  # what hangs does not read its input either
+        if not self.pipe.poll(seconds):
+            self.process.kill()
             self.stop()
-            raise Lost(stage, f"no answer within {seconds:.0f} s") from None
-        if message is None:
-            raise Lost(stage, f"the process ended with code {self.process.wait()}")
-        return message
+            raise Lost(stage, f"no answer within {seconds:.0f} s")
+        try:
+            return dict(self.pipe.recv())
+        except (EOFError, ConnectionError):
+            self.process.join()
+            raise Lost(stage, f"the process ended with code {self.process.exitcode}") from None
 
     def do(self, job: Record, silence: float, left: float) -> Record:
-        """The record of a job; `silence` is the longest that is waited through, `left` the time for all of it."""
-        assert self.process.stdin is not None
+        """The record of a job; `silence` is the longest that is waited through, `left` the time for all of it.
+
+        Raises `Lost`, `OutOfTime` or `Failed`.
+        """
         stage, end = "", time.monotonic() + left
         try:
-            self.process.stdin.write(json.dumps(job) + "\n")
-            self.process.stdin.flush()
-        except BrokenPipeError as error:
+            self.pipe.send(job)
+        except OSError as error:
             raise Lost(stage, "the process is gone") from error
         while True:
-            rest = end - time.monotonic()
             try:
-                message = self._message(stage, max(0.0, min(silence, rest)))
+                message = self._message(stage, max(0.0, min(silence, end - time.monotonic())))
             except Lost as error:
                 if time.monotonic() >= end:
                     raise OutOfTime from error
@@ -123,127 +94,103 @@ class Process:
 
     def stop(self) -> None:
         """End the process, by force if it does not answer."""
-        with contextlib.suppress(OSError):
-            if self.process.stdin is not None:
-                self.process.stdin.close()
-        try:
-            self.process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.pipe.close()
+        self.process.join(timeout=5)
+        self.process.kill()
+        self.process.join()
 
 
-def run(
-    jobs: list[Job],
-    budget: Budget,
-    start: Callable[[], Worker],
-    result: Record,
-    save: Callable[[Record], None],
-    say: Callable[[str], None] = print,
-    plan_seconds: float = 6.0,
-) -> Record:
-    """Do the jobs in order, each for which there is still time; `save` is called with the result after each.
+class Run:
+    """A run through jobs, with as many workers one after the other as it takes.
 
-    Raises
-    ------
-    NoDevice
-        There is no GPU. Nothing was measured.
+    `start` makes a worker, in tests what has the `machine`, `do` and `stop` of a `Process`. What is measured comes into
+    `result`, with which `save` is called after every measurement; `say` is told in a line what each gave.
     """
-    workers = _Workers(start, result)
-    shared: Record = {"settings": {}, "plans": {}}
-    try:
-        for job in jobs:
-            if not budget.admits(job):
-                result["left_out"].append(job.key)
-                continue
-            lost: dict[str, str] = {}
-            record = _attempt(job, workers, budget, {"shared": shared, "plan_seconds": plan_seconds}, result, lost)
-            if job.kind == "towers":
-                workers.drop()  # it ran under a profiler, whose hooks would stay in every later launch
-            _keep(result, job, record, lost, shared)
-            save(result)
-            say(line(job, record, lost))
-        result["complete"] = not result["left_out"]
-        if left_out := result["left_out"]:
-            say(f"out of time: {len(left_out)} measurements left out, the first of them {left_out[0]}")
-    finally:
-        workers.drop()
-    save(result)
-    return result
 
+    def __init__(
+        self,
+        budget: Budget,
+        start: Callable[[], Any],
+        result: Record,
+        save: Callable[[Record], None],
+        say: Callable[[str], None],
+        plan_seconds: float = 6.0,
+    ) -> None:
+        self.budget, self.start, self.result, self.save, self.say = budget, start, result, save, say
+        self.shared: Record = {"settings": {}, "plans": {}}
+        self.order = {"shared": self.shared, "plan_seconds": plan_seconds}
+        self.worker: Any = None
 
-class _Workers:
-    """The worker there is, or the next one."""
-
-    def __init__(self, start: Callable[[], Worker], result: Record) -> None:
-        self._start, self._result = start, result
-        self._worker: Worker | None = None
-
-    def get(self) -> Worker:
-        if self._worker is None:
-            self._worker = self._start()
-            self._result["machine"] = self._result["machine"] or self._worker.machine
-        return self._worker
-
-    def drop(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-        self._worker = None
-
-
-def _attempt(
-    job: Job, workers: _Workers, budget: Budget, order: Record, result: Record, lost: dict[str, str]
-) -> Record | None:
-    """A job's record; None where it failed or time ran out, which is in the result then, and who was lost in `lost`."""
-    for _ in range(ATTEMPTS):
+    def all(self, jobs: list[Job]) -> None:
+        """Do the jobs in order, each for which there is still time; `NoDevice` where nothing was measured."""
+        left_out = self.result["left_out"]
         try:
-            worker = workers.get()
-            left = max(0.0, budget.left - _LAST_SECONDS)
-            whole = {**job.to_json(), **order, "excluded": list(lost), "left": left}
-            return worker.do(whole, 2 * job.seconds + 60, budget.left)
-        except Failed as error:
-            result["failed"].append(f"{job.key}: {error}")
-            return None
-        except OutOfTime:
-            workers.drop()
-            result["left_out"].append(job.key)
-            return None
-        except Lost as error:
-            workers.drop()
-            lost[error.stage or "unknown"] = error.message
-    result["failed"].append(f"{job.key}: the device was lost {ATTEMPTS} times: {', '.join(lost)}")
-    return None
+            for job in jobs:
+                if not self.budget.admits(job):
+                    left_out.append(job.key)
+                    continue
+                lost: dict[str, str] = {}
+                record = self._attempt(job, lost)
+                if job.kind == "towers":
+                    self._drop()  # it ran under a profiler, whose hooks would stay in every later launch
+                self._keep(job, record, lost)
+                self.save(self.result)
+                self.say(line(job, record, lost))
+            self.result["complete"] = not left_out
+            if left_out:
+                self.say(f"out of time: {len(left_out)} measurements left out, the first of them {left_out[0]}")
+        finally:
+            self._drop()
+        self.save(self.result)
 
+    def _drop(self) -> None:
+        if self.worker is not None:
+            self.worker.stop()
+        self.worker = None
 
-def _keep(result: Record, job: Job, record: Record | None, lost: dict[str, str], shared: Record) -> None:
-    for stage, message in lost.items():
-        result["notes"].append(f"{job.key}: {stage} took the device with it: {message}")
-    if record is None:
-        return
-    for stage, message in lost.items():
-        family = "ours" if stage == results.OURS else "torch" if stage.startswith("PyTorch") else "library"
-        record.setdefault("contenders", {})[stage] = {"family": family, "status": "failed", "message": message}
-    if record["kind"] == "ceilings":
-        result["ceilings"], result["ceilings_detail"] = record["ceilings"], record.get("detail")
-        return
-    result["measurements"].append(record)
-    if record.get("settings"):
-        shared["settings"].setdefault(record["mode"], record["settings"])
-    if job.kind == "op":
-        _keep_plan(record, shared)
+    def _attempt(self, job: Job, lost: dict[str, str]) -> Record | None:
+        """A job's record; None where it failed or time ran out, which is in the result then. Fills `lost`."""
+        for _ in range(ATTEMPTS):
+            try:
+                if self.worker is None:
+                    self.worker = self.start()
+                    self.result["machine"] = self.result["machine"] or self.worker.machine
+                left = max(0.0, self.budget.left - _LAST_SECONDS)
+                whole = {**asdict(job), **self.order, "excluded": list(lost), "left": left}
+                return dict(self.worker.do(whole, 2 * job.seconds + 60, self.budget.left))
+            except Failed as error:
+                self.result["failed"].append(f"{job.key}: {error}")
+                return None
+            except OutOfTime:
+                self._drop()
+                self.result["left_out"].append(job.key)
+                return None
+            except Lost as error:
+                self._drop()
+                lost[error.stage or "unknown"] = error.message
+        self.result["failed"].append(f"{job.key}: the device was lost {ATTEMPTS} times: {', '.join(lost)}")
+        return None
 
-
-def _keep_plan(record: Record, shared: Record) -> None:
-    """Which plan of cuDNN's graph API was fastest, for the step that is made of them."""
-    case = Case.from_key(record["key"])
-    timed = [
-        (results.time_of(c), name, c["detail"]["engine"])
-        for name, c in results.contenders(record, "library")
-        if c.get("detail", {}).get("api") == "graph" and "padded" not in name
-    ]
-    if case.op == "conv2d" and timed:
-        _, name, engine = min(timed)
-        shared["plans"][case.key] = [name.partition(", ")[2], engine]
+    def _keep(self, job: Job, record: Record | None, lost: dict[str, str]) -> None:
+        for stage, message in lost.items():
+            self.result["notes"].append(f"{job.key}: {stage} took the device with it: {message}")
+        if record is None:
+            return
+        for stage, message in lost.items():
+            family = "ours" if stage == results.OURS else "torch" if stage.startswith("PyTorch") else "library"
+            record.setdefault("contenders", {})[stage] = {"family": family, "status": "failed", "message": message}
+        if record["kind"] == "ceilings":
+            self.result["ceilings"], self.result["ceilings_detail"] = record["ceilings"], record.get("detail")
+            return
+        self.result["measurements"].append(record)
+        if record.get("settings"):
+            self.shared["settings"].setdefault(record["mode"], record["settings"])
+        # Which plan of cuDNN was fastest, for the step that is made of them.
+        plain = {name: c for name, c in record.get("contenders", {}).items() if "padded" not in name}
+        fastest = results.best({"contenders": plain}, "library")
+        if fastest is not None and job.key.startswith("conv2d."):
+            variant, engine = fastest[0].partition(", ")[2], plain[fastest[0]]["detail"]["engine"]
+            self.shared["plans"][job.key] = [variant, engine]
 
 
 def line(job: Job, record: Record | None, lost: dict[str, str]) -> str:
@@ -251,9 +198,8 @@ def line(job: Job, record: Record | None, lost: dict[str, str]) -> str:
     if record is None:
         return f"{job.key}: no result{' after losing the device' if lost else ''}"
     if record["kind"] == "ceilings":
-        c = record["ceilings"]
-        rates = ", ".join(f"{name} {rate / 1e12:.0f}" for name, rate in c["flops"].items())
-        return f"ceilings: {c['bandwidth'] / 1e12:.2f} TB/s; TFLOP/s {rates}; launch {1e6 * c['launch']:.1f} us"
+        ceilings = Ceilings(**record["ceilings"])
+        return f"ceilings: {ceilings}, launch {1e6 * ceilings.launch:.1f} us"
     parts = [f"{job.key}:"]
     for family in ("ours", "library", "torch"):
         if found := results.best(record, family):

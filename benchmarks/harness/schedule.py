@@ -9,33 +9,17 @@ from typing import Any
 from .. import opponents, ops
 from .cases import BATCHES, PRECISIONS, Case
 
-INFERENCE_BATCHES = (128, 1, 1024, 8, 32, 256, 512, 2048)
-TRAINING_BATCHES = (128, 256, 1024)
+INFERENCE_BATCHES = (1, 1024, 8, 32, 256, 512, 2048)  # after 128
 
 
 @dataclass(frozen=True)
 class Job:
-    """One measurement.
+    """One measurement, and the seconds that it is expected to take: it begins only if so many are left."""
 
-    Attributes
-    ----------
-    kind : str
-        ``ceilings``, ``op``, ``step`` or ``towers``.
-    key : str
-        Its name in the results.
-    options : dict
-    seconds : float
-        What it is expected to take: it begins only if so much is left. What takes longer ends with the run.
-    """
-
-    kind: str
-    key: str
+    kind: str  # "ceilings", "op", "step" or "towers"
+    key: str  # its name in the results
     options: dict[str, Any] = field(default_factory=dict)
-    seconds: float = 10.0
-
-    def to_json(self) -> dict[str, Any]:
-        """For the worker process."""
-        return {"kind": self.kind, "key": self.key, "options": self.options}
+    seconds: float = 10.0  # what takes longer ends with the run
 
 
 def _op(case: Case) -> Job:
@@ -55,22 +39,17 @@ def jobs() -> list[Job]:
     knows), then the step, the other operations, the towers, and then other precisions and batch sizes.
     """
     first = ops.cases(128, "bfloat16")
-    plain = [c for c in first if c.op in ("conv2d", "linear") and c.direction in ("fprop", "dgrad", "wgrad")]
+    plain = [c for c in first if ops.of(c).multiplies and c.direction in ("fprop", "dgrad", "wgrad")]
     between = [c for c in first if c.op in ("lrn_max_pool", "max_pool", "lrn")]
-    rest = [c for c in first if c not in plain and c not in between]
-    found = [Job("ceilings", "ceilings", seconds=15.0)]
-    found += [_op(c) for c in plain]
+    found = [Job("ceilings", "ceilings", seconds=15.0), *map(_op, plain)]
     found += [step_job("training", 128, "bfloat16", search=True), step_job("inference", 128, "bfloat16")]
-    found += [_op(c) for c in [*between, *rest]]
-    found += [step_job("training", batch, "bfloat16") for batch in TRAINING_BATCHES[1:]]
+    found += map(_op, between + [c for c in first if c not in plain + between])
+    found += [step_job("training", batch, "bfloat16") for batch in BATCHES[1:]]
     found += [Job("towers", "towers/128/bfloat16", {"batch": 128, "precision": "bfloat16"}, 20.0)]
-    found += [step_job("inference", batch, "bfloat16") for batch in INFERENCE_BATCHES[1:]]
+    found += [step_job("inference", batch, "bfloat16") for batch in INFERENCE_BATCHES]
     found += [step_job("training", 128, precision) for precision in PRECISIONS[1:]]
-    for precision in PRECISIONS:
-        for batch in BATCHES:
-            done = {job.key for job in found}
-            found += [_op(c) for c in ops.cases(batch, precision) if c.key not in done]
-    return found
+    rest = [c for precision in PRECISIONS for batch in BATCHES for c in ops.cases(batch, precision)]
+    return found + [_op(c) for c in rest if c not in first]
 
 
 def matching(all_jobs: list[Job], patterns: list[str]) -> list[Job]:

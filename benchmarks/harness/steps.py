@@ -2,59 +2,54 @@
 
 from __future__ import annotations
 
-import gc
 import math
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from alexnet_cuda.config import Config
-
 from ..opponents import torch_step
 from ..opponents.torch_step import Setting
 from . import timing
-from .bench import DeviceLost, Unavailable, Unsupported, close
-from .cases import DTYPES, Tensor, plan
+from .cases import CONFIG, DTYPES, PLAN, Case, Tensor, numbers
+from .contest import Contest, Make, Wrong, tidy
 from .results import OURS, Record
-from .values import CLASSES, Values
 
 LEARNING_RATE = 1e-4
 # Relative to the norm of the logits: each of eight layers rounds once on either side, by so much.
 LOGITS = {"bfloat16": 16 * 2.0**-8, "float16": 16 * 2.0**-11, "tf32": 16 * 2.0**-11, "float32": 1e-4}
-Stage = Callable[[str], None]
 _SEARCH_SECONDS = 80.0
-
-
-@dataclass
-class _Side:
-    """A contender that is set up: what enqueues a step, and what it took."""
-
-    step: Callable[[], Any]
-    record: Record
-    cleanup: ExitStack = field(default_factory=ExitStack)
 
 
 def flops(mode: str, batch: int) -> int:
     """Of a step: forward, and for training the two gradients of every layer, conv1's by its input excepted."""
-    forward = sum(2 * s.multiply_adds for s in plan().steps) * batch
-    first = 2 * plan().steps[0].multiply_adds * batch
+    forward = sum(2 * s.multiply_adds for s in PLAN.steps) * batch
+    first = 2 * PLAN.steps[0].multiply_adds * batch
     return forward if mode == "inference" else 3 * forward - first
+
+
+def parts(batch: int, precision: str, mode: str) -> list[Case]:
+    """The cases whose times add up to a step: every layer once, fused as our step fuses it."""
+    fused = {"lrn1": "lrn_max_pool", "lrn2": "lrn_max_pool", "pool5": "max_pool"}
+    single, training, found = DTYPES[precision], mode == "training", []
+    for s in PLAN.steps:
+        if s.weight_shape:
+            backward = ["wgrad_sgd", "dgrad"] if s.name != "conv1" else ["wgrad_sgd"]
+            found += [(s.op, d, s.name, precision) for d in ["fprop_fused", *(backward if training else [])]]
+        elif s.name in fused:
+            found += [(fused[s.name], d, s.name, single) for d in ["fprop", *(["bprop"] if training else [])]]
+    return [Case(op, direction, layer, batch, kind) for op, direction, layer, kind in found]
 
 
 class Inputs:
     """A batch on the device: images as the network takes them, and labels."""
 
     def __init__(self, device: Any, batch: int, precision: str) -> None:
-        size = Config().image_size
-        self.images = device.empty((batch, size, size, 3), DTYPES[precision])
-        device.fill(self.images, "images", Tensor((batch, size, size, 3), DTYPES[precision]), 0)
-        labels = Values("labels", Tensor((batch,), "int64")).array()
-        assert int(labels.max()) < CLASSES
-        self.host_labels, self.labels = labels, device.upload(labels)
+        shape, dtype = (batch, CONFIG.image_size, CONFIG.image_size, 3), DTYPES[precision]
+        self.images = device.empty(shape, dtype)
+        device.fill(self.images, "images", Tensor("NHWC", shape, dtype), 0)
+        self.labels = device.upload(numbers("labels", Tensor("N", (batch,), "int64")))
 
 
 def measure(
@@ -63,155 +58,134 @@ def measure(
     shared: Record,
     seconds: float,
     excluded: list[str],
-    stage: Stage = lambda name: None,
+    stage: Callable[[str], None] = lambda name: None,
     end: float = math.inf,
 ) -> Record:
-    """All contenders' times of a step at a batch size and precision.
+    """All contenders' times of a step at a batch size and precision, in `options`; `seconds` for the last measurement.
 
-    Parameters
-    ----------
-    device : Device
-    options : dict
-        ``mode`` ("training" or "inference"), ``batch``, ``precision``, ``search``.
-    shared : dict
-        ``settings``: PyTorch's best of an earlier search, by mode; ``plans``: cuDNN's fastest, by case.
-    seconds : float
-        For the measurement in turn.
-    excluded : list of str
-        Contenders that took the device with them before.
-    stage : callable
-        Told which contender is at work.
-    end : float
-        By the device's clock of the host, when no contender may be begun any more.
+    `shared` holds PyTorch's best ``settings`` of an earlier search, by mode, and cuDNN's fastest ``plans``, by case.
+    After `end`, by the device's clock of the host, no contender is begun.
     """
-    contest = _Contest(device, options, shared, excluded, stage)
-    contest.enter_ours()
+    mode, batch, precision = (options[name] for name in ("mode", "batch", "precision"))
+    contest = _Steps(device, options, shared, excluded, stage)
+    contest.enter(OURS, OURS, contest.ours)
     # What is best for training is not far from best for inference: an own search is for who has time for it.
     found = shared.get("settings", {})
-    given = [Setting(**values) for values in found.get(options["mode"], found.get("training", []))]
+    given = [Setting(**values) for values in found.get(mode, found.get("training", []))]
     if options["search"] or not given:
         search_end = min(end, device.now() + _SEARCH_SECONDS)
-        chosen = torch_step.search(options["precision"], lambda s: contest.shortly(s, search_end))
+        chosen = torch_step.search(precision, lambda s: contest.quickly(s, search_end))
     else:
-        chosen = [_fitted(s, options["precision"]) for s in given]
-    final = _finalists(chosen)
+        chosen = [torch_step.fitted(s, precision) for s in given]
+    final = torch_step.finalists(chosen)
     for setting in final:
         if device.now() < end:
-            contest.enter(setting)
-    contest.time(seconds)
-    mode, batch, precision = options["mode"], options["batch"], options["precision"]
-    return {
-        "kind": "step",
-        "key": f"step.{mode}/{batch}/{precision}",
-        "mode": mode,
-        "batch": batch,
-        "precision": precision,
-        "flops": flops(mode, batch),
-        "contenders": contest.records,
-        "settings": [vars(s) for s in final],
-    }
+            contest.enter_setting(setting)
+    candidates = [timing.Candidate(name, step) for name, step in contest.ready.items()]
+    for name, times in timing.interleaved(device, candidates, seconds).items():
+        rate = round(1e6 * batch / times["median"], 1)
+        host = _host_microseconds(device, contest.ready[name])
+        contest.records[name] |= {"cold": times, "images_per_second": rate, "host_us": host}
+    contest.leave()
+    tidy(device)
+    made = {"kind": "step", "key": f"step.{mode}/{batch}/{precision}", "mode": mode, "batch": batch}
+    made |= {"precision": precision, "flops": flops(mode, batch), "contenders": contest.records}
+    return {**made, "settings": [vars(s) for s in final]}
 
 
-class _Contest:
-    """The contenders of one measurement, and what is known of each."""
+class _Steps(Contest):
+    """The contenders of one measurement; what is ready enqueues a step."""
 
-    def __init__(self, device: Any, options: Record, shared: Record, excluded: list[str], stage: Stage) -> None:
-        self.device, self.options, self.shared = device, options, shared
-        self.excluded, self.stage = excluded, stage
-        self.inputs = Inputs(device, options["batch"], options["precision"])
-        self.parameters: Record = {}  # ours, and our logits, for the others to agree with
-        self.records: Record = {}
-        self.sides: dict[str, _Side] = {}
+    def __init__(
+        self, device: Any, options: Record, shared: Record, excluded: list[str], stage: Callable[[str], None]
+    ) -> None:
+        super().__init__(device, stage, excluded)
+        self.shared = shared
+        self.mode, self.batch, self.precision = (options[name] for name in ("mode", "batch", "precision"))
+        self.inputs = Inputs(device, self.batch, self.precision)
+        self.parameters: Record | None = None  # ours, for the others to begin with
+        self.logits: np.ndarray | None = None  # and to agree with
 
-    def enter_ours(self) -> None:
-        """Set this package's model up."""
-        mode, precision = self.options["mode"], self.options["precision"]
-        if OURS not in self.excluded:
-            self._enter(OURS, OURS, lambda cleanup: _ours(self.device, mode, precision, self.inputs, self.parameters))
+    def enter(self, name: str, family: str, make: Make) -> bool:
+        """Set a contender up; whether it runs a step."""
+        tidy(self.device)
+        before = self.device.free_bytes()
 
-    def enter(self, setting: Setting) -> bool:
+        def ready(record: Record, cleanup: ExitStack) -> Callable[[], Any]:
+            record["detail"] = {}
+            step: Callable[[], Any] = make(record, cleanup)
+            step()
+            self.device.synchronize()
+            # Of the whole device, so that every library's caches and workspaces count alike.
+            record["memory_bytes"] = before - self.device.free_bytes()
+            return step
+
+        return super().enter(name, family, ready)
+
+    def enter_setting(self, setting: Setting) -> bool:
         """Set a configuration of PyTorch up; whether it runs."""
-        if setting.name in self.excluded:
-            return False
-        rest = (self.options, self.inputs, self.shared, self.parameters)
-        return self._enter(setting.name, setting.family, lambda cleanup: _theirs(setting, *rest, cleanup))
+        return self.enter(setting.name, setting.family, lambda *rest: self.theirs(setting, *rest))
 
-    def _enter(self, name: str, family: str, make: Callable[[ExitStack], _Side]) -> bool:
-        self.stage(name)
-        earlier = self.records.get(name, {})
-        self.records[name] = {**earlier, **_try(self.device, name, family, make, self.sides)}
-        return name in self.sides
-
-    def shortly(self, setting: Setting, end: float) -> float | None:
+    def quickly(self, setting: Setting, end: float) -> float | None:
         """Seconds a step for a search: None where it does not run, or the search has lasted long enough."""
-        if self.device.now() > end or not self.enter(setting):
+        if self.device.now() > end or not self.enter_setting(setting):
             return None
-        side = self.sides.pop(setting.name)
-        took = timing.quick(self.device, timing.Candidate(setting.name, side.step), 5)
-        self.records[setting.name]["cold"] = {"median": round(1e6 * took, 3), "rounds": 5, "shortly": True}
-        _close(self.device, {setting.name: side})
+        took = timing.quick(self.device, timing.Candidate(setting.name, self.ready[setting.name]))
+        self.records[setting.name]["cold"] = timing.provisional(took)
+        self.leave(setting.name)
         return took
 
-    def time(self, seconds: float) -> None:
-        """All that are set up, in turn."""
-        candidates = [timing.Candidate(name, side.step) for name, side in self.sides.items()]
-        for name, times in timing.in_turn(self.device, candidates, seconds).items():
-            self.records[name] |= {
-                "cold": times.to_json(),
-                "images_per_second": round(self.options["batch"] / times.median, 1),
-                "host_us": _host_microseconds(self.device, self.sides[name].step),
-            }
-        _close(self.device, self.sides)
+    def ours(self, record: Record, cleanup: ExitStack) -> Callable[[], Any]:
+        """This package's model."""
+        import alexnet_cuda
+
+        model = alexnet_cuda.Model(devices="cuda:0", precision=self.precision, init="he")
+        self.parameters = {name: np.array(value) for name, value in model.parameters.items()}
+        images, labels = self.inputs.images, self.inputs.labels
+        self.logits = np.asarray(model.forward(images), np.float64)
+        if not np.isfinite(self.logits).all():
+            raise Wrong("our logits are not finite")
+        if self.mode == "inference":
+            return followed(model, lambda: model.forward(images))
+        step = followed(model, lambda: model.train_step(images, labels, learning_rate=LEARNING_RATE))
+        for _ in range(4):  # the first steps run one by one, the later ones are replays of a graph
+            result = step()
+        record["detail"]["loss"] = float(result.loss)
+        if not np.isfinite(record["detail"]["loss"]):
+            raise Wrong(f"our loss is {result.loss}")
+        return step
+
+    def theirs(self, setting: Setting, record: Record, cleanup: ExitStack) -> Callable[[], Any]:
+        """PyTorch's network."""
+        from ..opponents.torch_tensors import load, tensor
+
+        torch, function, detail = load(self.device), None, record["detail"]
+        if setting.convolutions == "cuDNN":
+            from ..opponents.cudnn_step import convolution
+
+            plans = self.shared.get("plans", {})
+            function, detail["plans"] = convolution(self.batch, self.precision, plans, cleanup)
+        network = torch_step.Network(CONFIG, setting, self.precision, "cuda", self.parameters, function)
+        x = tensor(self.inputs.images).permute(0, 3, 1, 2)
+        if self.logits is not None:
+            network.training = False
+            with torch.inference_mode(), network.autocast():
+                logits = network(x).double().cpu().numpy()
+            compare(setting.name, logits, self.logits, self.precision)
+            network.training = True
+        if self.mode == "inference":
+            return torch_step.inference(network, x, detail)
+        return torch_step.training(network, x, tensor(self.inputs.labels), LEARNING_RATE, detail)
 
 
-def _finalists(chosen: list[Setting]) -> list[Setting]:
-    """The two fastest of PyTorch, and the fastest made of cuDNN."""
-    own = [s for s in chosen if s.family == "torch"][:2]
-    return own + [s for s in chosen if s.family == "library"][:1]
+def compare(name: str, logits: np.ndarray, expected: np.ndarray, precision: str) -> None:
+    """Require a contender's logits to be those of the network.
 
-
-def _fitted(setting: Setting, precision: str) -> Setting:
-    """A setting found in bfloat16, for another precision."""
-    if precision in ("bfloat16", "float16"):
-        return setting
-    return Setting(**{**vars(setting), "weights": "float32"})
-
-
-def _try(device: Any, name: str, family: str, make: Callable[[ExitStack], _Side], sides: dict[str, _Side]) -> Record:
-    """Set a contender up; its record says what came of it."""
-    tidy(device)
-    before, cleanup = device.free_bytes(), ExitStack()
-    try:
-        side = make(cleanup)
-        side.step()
-        device.synchronize()
-        side.cleanup = cleanup.pop_all()
-    except Unavailable as error:
-        return {"family": family, "status": "unavailable", "message": str(error)}
-    except Unsupported as error:
-        return {"family": family, "status": "unsupported", "message": str(error)}
-    except Wrong as error:
-        return {"family": family, "status": "wrong", "message": str(error)}
-    except Exception as error:  # whatever a library raises: the others go on
-        message = f"{type(error).__name__}: {error}"[:500]
-        try:
-            device.synchronize()
-        except Exception as lost:
-            raise DeviceLost(name, message) from lost
-        return {"family": family, "status": "failed", "message": message}
-    finally:
-        close(cleanup)
-    sides[name] = side
-    # Of the whole device, so that every library's caches and workspaces count alike.
-    side.record |= {"family": family, "status": "ok", "memory_bytes": before - device.free_bytes()}
-    return side.record
-
-
-class Wrong(Exception):
-    """A contender's logits are not those of the network."""
-
-
-def _compare(name: str, logits: np.ndarray, expected: np.ndarray, precision: str) -> None:
+    Raises
+    ------
+    Wrong
+        They are off by more than roundings are.
+    """
     error = float(np.linalg.norm(logits - expected) / np.linalg.norm(expected))
     if not error <= LOGITS[precision]:
         raise Wrong(f"logits of {name} are off by {error:.2e} of their norm, expected at most {LOGITS[precision]:.2e}")
@@ -233,93 +207,6 @@ def followed(model: Any, call: Callable[[], Any]) -> Callable[[], Any]:
         return result
 
     return step
-
-
-def _ours(device: Any, mode: str, precision: str, inputs: Inputs, parameters: Record) -> _Side:
-    import alexnet_cuda
-
-    model = alexnet_cuda.Model(devices="cuda:0", precision=precision, init="he")
-    parameters.update({name: np.array(value) for name, value in model.parameters.items()})
-    images = _accepted(device, model, inputs)
-    parameters["logits"] = _host(device, model.forward(images))
-    if not np.isfinite(parameters["logits"]).all():
-        raise Wrong("our logits are not finite")
-    if mode == "inference":
-        return _Side(followed(model, lambda: model.forward(images)), {"detail": {}})
-
-    step = followed(model, lambda: model.train_step(images, inputs.labels, learning_rate=LEARNING_RATE))
-    for _ in range(4):  # the first steps run one by one, the later ones are replays of a graph
-        result = step()
-    if not np.isfinite(float(result.loss)):
-        raise Wrong(f"our loss is {result.loss}")
-    return _Side(step, {"detail": {"loss": float(result.loss)}})
-
-
-def _accepted(device: Any, model: Any, inputs: Inputs) -> Any:
-    """The images in the network's type, or in float32 where the model takes no other: the same numbers."""
-    try:
-        model.forward(inputs.images)
-        return inputs.images
-    except TypeError:
-        shape, rounded = inputs.images.shape, inputs.images.dtype.name
-        images = device.empty(shape, "float32")
-        device.fill(images, "images", Tensor(tuple(shape), "float32", rounded=rounded), 0)
-        return images
-
-
-def _host(device: Any, array: Any) -> np.ndarray:
-    host = array if isinstance(array, np.ndarray) else device.download(array)
-    return np.asarray(host, np.float64)
-
-
-def _theirs(
-    setting: Setting, options: Record, inputs: Inputs, shared: Record, parameters: Record, cleanup: ExitStack
-) -> _Side:
-    from ..opponents.torch_tensors import load, tensor
-
-    torch = load()
-    precision, config = options["precision"], Config()
-    torch_step.check_norm_constants(config)
-    detail: Record = {}
-    function = None
-    if setting.convolutions == "cuDNN":
-        from ..opponents.cudnn_step import convolution
-
-        function, detail["plans"] = convolution(options["batch"], precision, shared.get("plans", {}), cleanup)
-    known = parameters if "conv1.weight" in parameters else None
-    network = torch_step.Network(config, setting, precision, "cuda", known, function)
-    x = tensor(inputs.images).permute(0, 3, 1, 2)
-    if "logits" in parameters:
-        network.training = False
-        with torch.inference_mode(), network.autocast():
-            logits = network(x).double().cpu().numpy()
-        _compare(setting.name, logits, parameters["logits"], precision)
-        network.training = True
-    if options["mode"] == "inference":
-        runner = torch_step.inference(network, x)
-    else:
-        runner = torch_step.training(network, x, tensor(inputs.labels))
-    detail["kernels"] = len(runner.kernels()) or None
-    return _Side(runner.step, {"detail": detail})
-
-
-def tidy(device: Any) -> None:
-    """Give the memory back that a contender left behind."""
-    gc.collect()  # a network and its compiled functions refer to each other
-    if "torch" in sys.modules:
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    device.release()
-
-
-def _close(device: Any, sides: dict[str, _Side]) -> None:
-    device.synchronize()
-    for side in sides.values():
-        close(side.cleanup)
-    sides.clear()
-    tidy(device)
 
 
 def _host_microseconds(device: Any, step: Callable[[], Any], repeats: int = 10) -> float:

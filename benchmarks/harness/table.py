@@ -6,14 +6,14 @@ from pathlib import Path
 
 from . import results
 from .results import Record
-from .roofline import Ceilings, floor
+from .roofline import Ceilings
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
 NOTHING = (
     "No benchmark has run on a GPU yet: the command is ready, its figures are not. "
     "`python benchmarks/run_all.py --dry-run` shows what it measures, with computed floors."
 )
-MADE_UP = "**Made up: these numbers test the report and were never measured.**"
+SYNTHETIC = "**Synthetic: these numbers test the report and were never measured.**"
 NONE, TIMES = "-", "\u00d7"
 # In a cell without a time: the reason that most asks to be looked into.
 _REASONS = {"failed": "failed", "wrong": "wrong", "left out": "out of time", "unavailable": "not installed"}
@@ -32,27 +32,14 @@ def origin(result: Record) -> str:
     return ", ".join([*parts, f"commit {m.get('commit', 'unknown')}"])
 
 
-def efficiency(record: Record, ceilings: Ceilings, microseconds: float) -> float:
-    """The floor over a time."""
-    least = floor(record["flops"], record["floor_bytes"], record["precision"], ceilings)
-    return 1e6 * least.seconds / microseconds
-
-
-def rate(record: Record, ceilings: Ceilings, microseconds: float) -> str:
-    """TFLOP/s where arithmetic sets the floor, else GB/s of the bytes that must move."""
-    if floor(record["flops"], record["floor_bytes"], record["precision"], ceilings).bound == "compute":
-        return f"{record['flops'] / microseconds / 1e6:.0f} TFLOP/s"
-    return f"{record['floor_bytes'] / microseconds / 1e3:.0f} GB/s"
-
-
 def _without_time(record: Record, family: str) -> str:
     """Why there is no time of a family in a measurement; a dash where it does not have the operation."""
     statuses = {c["status"] for c in record.get("contenders", {}).values() if c["family"] == family}
     return next((text for status, text in _REASONS.items() if status in statuses), NONE)
 
 
-def _ratio(ours: float | None, theirs: tuple[str, float]) -> str:
-    return f"{theirs[1]:.1f} µs" if ours is None else f"{theirs[1] / ours:.2f}"
+def _ratio(ours: results.Best | None, theirs: results.Best) -> str:
+    return f"{theirs[1]:.1f} µs" if ours is None else f"{theirs[1] / ours[1]:.2f}"
 
 
 def _op_rows(result: Record, ceilings: Ceilings) -> list[str]:
@@ -60,17 +47,20 @@ def _op_rows(result: Record, ceilings: Ceilings) -> list[str]:
     for record in result["measurements"]:
         if record["kind"] != "op" or (record["batch"], record["precision"]) != (128, "bfloat16"):
             continue
-        if record["op"] not in _SHOWN or record["direction"] not in _DIRECTIONS or record["layer"] in _WITHIN:
-            continue
-        ours = results.best(record, "ours")
-        rows.append(_row(record, ceilings, ours[1] if ours else None))
+        if record["op"] in _SHOWN and record["direction"] in _DIRECTIONS and record["layer"] not in _WITHIN:
+            rows.append(_row(record, ceilings))
     return rows
 
 
-def _row(record: Record, ceilings: Ceilings, time: float | None) -> str:
-    mine = [_without_time(record, "ours"), NONE, NONE]
+def _row(record: Record, ceilings: Ceilings) -> str:
+    """TFLOP/s where arithmetic sets the floor, else GB/s of the bytes that must move; the share is floor over time."""
+    time, mine = results.best(record, "ours"), [_without_time(record, "ours"), NONE, NONE]
     if time is not None:
-        mine = [f"{time:.1f}", rate(record, ceilings, time), f"{100 * efficiency(record, ceilings, time):.0f} %"]
+        floor, bound = ceilings.floor(record["flops"], record["floor_bytes"], record["precision"])
+        rate = f"{record['flops'] / time[1] / 1e6:.0f} TFLOP/s"
+        if bound == "memory":
+            rate = f"{record['floor_bytes'] / time[1] / 1e3:.0f} GB/s"
+        mine = [f"{time[1]:.1f}", rate, f"{100 * floor / time[1]:.0f} %"]
     best = {family: results.best(record, family) for family in ("library", "torch")}
     others = [_ratio(time, b) if b else _without_time(record, family) for family, b in best.items()]
     name = record["layer"] if record["op"] != "lrn_max_pool" else f"{record['layer']} + pool"
@@ -82,21 +72,18 @@ def _step_rows(result: Record) -> list[str]:
     steps = [r for r in result["measurements"] if r["kind"] == "step"]
     for record in sorted(steps, key=lambda r: (r["mode"] != "training", r["precision"], r["batch"])):
         cells = [f"{record['mode']}, {record['precision']}", str(record["batch"])]
-        ours = results.best(record, "ours")
-        cells.append(_per_second(record, ours[1]) if ours else _without_time(record, "ours"))
-        for family in ("torch", "library"):
-            best = results.best(record, family)
-            known = f"{_per_second(record, best[1])} ({best[0]})" if best else ""
-            cells.append(known or _without_time(record, family))
-        rivals = [b for f in ("torch", "library") if (b := results.best(record, f))]
+        best = {family: results.best(record, family) for family in ("ours", "torch", "library")}
+        for family, found in best.items():
+            if found is None:
+                cells.append(_without_time(record, family))
+            else:
+                rate = f"{1e6 * record['batch'] / found[1]:,.0f}"
+                cells.append(rate if family == "ours" else f"{rate} ({found[0]})")
+        rivals = [b for b in (best["torch"], best["library"]) if b]
         fastest = min(rivals, key=lambda pair: pair[1], default=None)
-        cells.append(_ratio(ours[1], fastest) if ours and fastest else NONE)
+        cells.append(_ratio(best["ours"], fastest) if best["ours"] and fastest else NONE)
         rows.append("| " + " | ".join(cells) + " |")
     return rows
-
-
-def _per_second(record: Record, microseconds: float) -> str:
-    return f"{1e6 * record['batch'] / microseconds:,.0f}"
 
 
 def missing(result: Record) -> list[str]:
@@ -114,16 +101,12 @@ def render(result: Record | None, source: str = "") -> str:
     """What stands between the markers: the table of a result, or that there is none yet."""
     if result is None:
         return NOTHING
-    lines = [MADE_UP, ""] if result["made_up"] else []
+    lines = [SYNTHETIC, ""] if result["synthetic"] else []
     lines += [f"{origin(result)}. Raw figures: `{source}`.", ""]
     if result["ceilings"] is not None:
-        ceilings = Ceilings.from_json(result["ceilings"])
-        rates = ", ".join(f"{name} {value / 1e12:.0f}" for name, value in ceilings.flops.items())
-        lines += [
-            f"Ceilings measured in the same run: {ceilings.bandwidth / 1e12:.2f} TB/s (read and written), matrix "
-            f"products {rates} TFLOP/s, {1e6 * ceilings.launch:.1f} µs from one tiny kernel to the next.",
-            "",
-        ]
+        ceilings = Ceilings(**result["ceilings"])
+        launch = f"{1e6 * ceilings.launch:.1f} µs from one tiny kernel to the next"
+        lines += [f"Ceilings measured in the same run: {ceilings}, {launch}.", ""]
         if rows := _op_rows(result, ceilings):
             lines += [
                 f"Batch 128, bfloat16, caches cold; medians. {TIMES} is their time over ours: above 1 we are faster.",
@@ -170,6 +153,6 @@ def newest(folder: Path) -> Path | None:
 
 def _is_result(path: Path) -> bool:
     try:
-        return not results.read(path)["made_up"]
+        return not results.read(path)["synthetic"]
     except ValueError:
         return False

@@ -3,67 +3,56 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from . import timing
-from .cases import DTYPES, ITEMSIZE
+from .cases import DTYPES
 from .results import Record
 from .steps import LEARNING_RATE, Inputs, followed
 
 Interval = tuple[float, float]
 
 
-def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """The same stretches of time, none overlapping another."""
-    merged: list[Interval] = []
-    for start, end in sorted(intervals):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
 def overlap(copies: Iterable[Interval], kernels: Iterable[Interval]) -> tuple[float, float]:
-    """How long copies ran, and how much of that some kernel ran too."""
-    busy, total, hidden = union(kernels), 0.0, 0.0
-    for start, end in union(copies):
-        total += end - start
-        hidden += sum(max(0.0, min(end, b) - max(start, a)) for a, b in busy)
+    """How long copies ran, and how much of that some kernel ran too, wherever several ran at once."""
+    steps = sorted((at, which, change) for which, spans in enumerate((copies, kernels)) for at, change in _steps(spans))
+    running, total, hidden, before = [0, 0], 0.0, 0.0, 0.0
+    for at, which, change in steps:
+        total += (at - before) * (running[0] > 0)
+        hidden += (at - before) * (min(running) > 0)
+        running[which] += change
+        before = at
     return total, hidden
 
 
-def device_pair(count: int) -> tuple[str, str]:
-    """Two devices, or the one twice."""
-    return ("cuda:0", "cuda:1") if count > 1 else ("cuda:0", "cuda:0")
+def _steps(spans: Iterable[Interval]) -> Iterable[tuple[float, int]]:
+    return [step for start, end in spans for step in ((start, 1), (end, -1))]
 
 
 def exchanged_bytes(moved: dict[str, int], dtype: str) -> dict[str, int]:
     """Bytes a direction and step, by exchange, from the link's counts of numbers."""
-    return {name: int(numbers) * ITEMSIZE[dtype] for name, numbers in moved.items()}
+    return {name: int(numbers) * np.dtype(dtype).itemsize for name, numbers in moved.items()}
 
 
 def measure(device: Any, options: Record, seconds: float) -> Record:
-    """One tower and two, in turn."""
+    """One tower and two, interleaved; on one GPU both towers are there."""
     import alexnet_cuda
 
     batch, precision = options["batch"], options["precision"]
-    pair = device_pair(device.cupy.cuda.runtime.getDeviceCount())
+    pair = ("cuda:0", "cuda:1" if device.cupy.cuda.runtime.getDeviceCount() > 1 else "cuda:0")
     inputs = Inputs(device, batch, precision)
-    models = {
-        "one tower": alexnet_cuda.Model(devices="cuda:0", precision=precision, init="he"),
-        "two towers": alexnet_cuda.Model(devices=pair, precision=precision, init="he"),
-    }
-
-    def stepper(model: Any) -> Any:
-        return followed(model, lambda: model.train_step(inputs.images, inputs.labels, learning_rate=LEARNING_RATE))
-
-    losses = {}
-    for name, model in models.items():
+    models, steps, losses = {}, {}, {}
+    for name, devices in (("one tower", "cuda:0"), ("two towers", pair)):
+        models[name] = model = alexnet_cuda.Model(devices=devices, precision=precision, init="he")
+        train = functools.partial(model.train_step, inputs.images, inputs.labels, learning_rate=LEARNING_RATE)
+        steps[name] = followed(model, train)
         for _ in range(4):
-            losses[name] = float(stepper(model)().loss)
-    times = timing.in_turn(device, [timing.Candidate(n, stepper(m)) for n, m in models.items()], seconds)
+            losses[name] = float(steps[name]().loss)
+    times = timing.interleaved(device, [timing.Candidate(name, step) for name, step in steps.items()], seconds)
     link = models["two towers"].link
     record: Record = {
         "kind": "towers",
@@ -72,11 +61,11 @@ def measure(device: Any, options: Record, seconds: float) -> Record:
         "precision": precision,
         "devices": list(pair),
         "losses": losses,
-        "contenders": {name: {"family": "ours", "status": "ok", "cold": t.to_json()} for name, t in times.items()},
+        "contenders": {name: {"family": "ours", "status": "ok", "cold": t} for name, t in times.items()},
         "exchanged_bytes": exchanged_bytes(dict(link.moved), DTYPES[precision]),
     }
     with contextlib.suppress(Exception):  # PyTorch's profiler, where there is one, says what overlapped
-        record["profile"] = {name: hidden_share(device, stepper(model)) for name, model in models.items()}
+        record["profile"] = {name: hidden_share(device, step) for name, step in steps.items()}
     return record
 
 
@@ -92,15 +81,8 @@ def hidden_share(device: Any, step: Any) -> Record:
             step()
         device.synchronize()
         torch.cuda.synchronize()
-    return summarize_profile(_events(profiled), steps)
-
-
-def _events(profiled: Any) -> list[tuple[str, float, float]]:
-    found = []
-    for event in profiled.events():
-        if str(event.device_type).endswith("CUDA"):
-            found.append((event.name, float(event.time_range.start), float(event.time_range.end)))
-    return found
+    events = [e for e in profiled.events() if str(e.device_type).endswith("CUDA")]
+    return summarize_profile([(e.name, float(e.time_range.start), float(e.time_range.end)) for e in events], steps)
 
 
 def summarize_profile(events: list[tuple[str, float, float]], steps: int) -> Record:

@@ -1,4 +1,4 @@
-"""The process that holds the device: takes jobs as lines of JSON, answers with lines of JSON.
+"""The process that holds the device: takes jobs through a pipe, answers with who is at work and with records.
 
 A kernel that fails takes the CUDA context with it, and a process has but one. So the measurements run here, and the
 process that keeps the results (`runner.py`) starts another of these when one is lost.
@@ -11,20 +11,22 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
 
-from . import ceilings, machine, steps, towers
-from .bench import Bench, DeviceLost, measure
+from .. import opponents
+from . import machine, roofline, steps, towers
+from .bench import Bench, measure
 from .cases import Case
+from .contest import DeviceLost, message_of, tidy
 from .device import Device, NoDevice
 from .results import Record
 
-LOST, NO_DEVICE = 3, 4  # exit codes
 OP_SECONDS, STEP_SECONDS = 0.4, 2.0
-Send = Callable[[Record], None]
 
 
-def do(job: Record, device: Any, send: Send) -> Record:
+def do(job: Record, device: Any, send: Callable[[Record], None]) -> Record:
     """The record of a job.
 
     Raises
@@ -36,62 +38,55 @@ def do(job: Record, device: Any, send: Send) -> Record:
     def stage(name: str) -> None:
         send({"stage": name})
 
-    kind, options = job["kind"], job["options"]
-    excluded, shared = job.get("excluded", []), job.get("shared", {})
-    end = device.now() + job.get("left", math.inf)
+    kind, options, excluded, end = (
+        job["kind"],
+        job["options"],
+        job["excluded"],
+        device.now() + job.get("left", math.inf),
+    )
     if kind == "ceilings":
-        found, detail = ceilings.measure(device)
-        return {"kind": "ceilings", "key": job["key"], "ceilings": found.to_json(), "detail": detail}
+        found, detail = roofline.measure(device)
+        return {"kind": "ceilings", "key": job["key"], "ceilings": asdict(found), "detail": detail}
     if kind == "step":
-        return steps.measure(device, options, shared, STEP_SECONDS, excluded, stage, end)
+        return steps.measure(device, options, job["shared"], STEP_SECONDS, excluded, stage, end)
     if kind == "towers":
         stage("two towers")
         return towers.measure(device, options, STEP_SECONDS)
-    from .. import opponents
-
     case = Case.from_key(job["key"])
-    bench = Bench(case, device, job.get("plan_seconds", 6.0), end)
-    contenders = [c for c in opponents.contenders(case) if c.name not in excluded]
-    return measure(bench, contenders, OP_SECONDS, stage)
+    bench = Bench(case, device, job["plan_seconds"], end)
+    return measure(bench, [c for c in opponents.contenders(case) if c.name not in excluded], OP_SECONDS, stage)
 
 
-def serve(jobs: TextIO, send: Send, device: Any, read: Callable[[], dict[str, float]] | None) -> int:
-    """Answer jobs until there are no more; the exit code."""
+def serve(pipe: Connection, device: Any, read: Callable[[], dict[str, float]] | None) -> None:
+    """Answer jobs until there are no more, or the device is lost."""
     monitor = machine.Monitor(read)
-    for line in jobs:
-        job = json.loads(line)
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
         try:
             with monitor.watch() as clocks:
-                record = do(job, device, send)
-            record["clocks"] = clocks
-            send({"record": record})
+                record = do(job, device, pipe.send)
+            plain = json.loads(json.dumps({**record, "clocks": clocks}))  # nothing of a library's own types
+            pipe.send({"record": plain})
         except DeviceLost as lost:
-            send({"lost": lost.contender, "message": lost.reason})
-            return LOST
+            return pipe.send({"lost": lost.contender, "message": lost.reason})
         except Exception as error:  # this job alone failed, if the device still answers
-            message = f"{type(error).__name__}: {error}"[:500]
             try:
                 device.synchronize()
             except Exception:
-                send({"lost": "", "message": message})
-                return LOST
-            send({"failed": message})
-        steps.tidy(device)
-    return 0
+                return pipe.send({"lost": "", "message": message_of(error)})
+            pipe.send({"failed": message_of(error)})
+        tidy(device)
 
 
-def main() -> int:
-    """Talk over standard input and output; what libraries print goes to standard error."""
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+def main(pipe: Connection) -> None:
+    """What the process runs; what libraries print goes to standard error."""
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def send(message: Record) -> None:
-        out.write(json.dumps(message) + "\n")
-
     try:
         device = Device()
-        send({"machine": machine.describe(device)})
+        pipe.send({"machine": {**machine.describe(device), **device.machine}})
     except NoDevice as error:
-        send({"no_device": str(error)})
-        return NO_DEVICE
-    return serve(sys.stdin, send, device, machine.sensors(device.bus_id))
+        return pipe.send({"no_device": str(error)})
+    serve(pipe, device, machine.sensors(device.bus_id))

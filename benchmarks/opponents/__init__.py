@@ -1,7 +1,6 @@
 """The opponents, each at its best: cuDNN and cuBLAS ("library"), PyTorch ("torch").
 
-`contenders(case)` gives all that take part in a case, ours first. Nothing is imported until one is prepared, and one
-whose library is not there says so and how to get it.
+Nothing is imported until one is prepared, and one whose library is not there says so and how to get it.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from ..harness.cases import Case
 
 
 def contenders(case: Case) -> list[Contender]:
-    """Ours, and every opponent that has the operation."""
+    """All that take part in a case, ours first."""
     from . import cublas, cudnn_calls, cudnn_graph, torch_ops
 
     found = [ours(case)]

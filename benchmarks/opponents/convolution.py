@@ -6,14 +6,35 @@ What a variant needs beside the library's own kernels (copies into padded tensor
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..harness.bench import Unavailable
-from ..harness.cases import Case, Conv, conv
+import numpy as np
 
-Pointers = dict[str, int]
+from alexnet_cuda.ops import copy
+
+from ..harness.bench import Bench
+from ..harness.cases import Case, numbers
+from ..harness.check import Outputs
+
+OUTPUT = {"fprop": "y", "fprop_fused": "y", "dgrad": "dx", "wgrad": "dweight"}
+
+
+@dataclass(frozen=True)
+class Conv:
+    """The sizes of a convolution, one batch."""
+
+    N: int
+    H: int
+    W: int
+    C: int
+    K: int
+    R: int
+    P: int
+    Q: int
+    stride: int
+    padding: int
+    groups: int
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,12 @@ class Call:
     y_offset: int = 0
     weight_offset: int = 0
 
+    def addresses(self, beginnings: dict[str, int], itemsize: int) -> dict[str, int]:
+        """Where the call's operands begin, from where the tensors do."""
+        x, y, weight = self.x_offset, self.y_offset, self.weight_offset
+        offsets = {"x": x, "dx": x, "y": y, "dy": y, "bias": y, "weight": weight, "dweight": weight}
+        return {name: at + offsets[name] * itemsize for name, at in beginnings.items() if name in offsets}
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -39,11 +66,13 @@ class Variant:
 
 def variants(case: Case) -> list[Variant]:
     """All variants of a case."""
-    c = conv(case)
+    s = case.step
+    sizes = (case.batch, *s.input, s.output[2], s.kernel, *s.output[:2], s.stride, s.padding, s.groups)
+    c = Conv(*sizes)
     found = [Variant("", (Call(c, c.C, c.K),))]
     if c.groups > 1:
         half = dataclasses.replace(c, C=c.C // c.groups, K=c.K // c.groups, groups=1)
-        filters = half.K * half.R * half.S * half.C
+        filters = half.K * half.R**2 * half.C
         calls = tuple(Call(half, c.C, c.K, g * half.C, g * half.K, g * filters) for g in range(c.groups))
         found.append(Variant("a call a group", calls))
     if c.C == 3:
@@ -53,112 +82,46 @@ def variants(case: Case) -> list[Variant]:
     return found
 
 
-Copy = Callable[[Any, Any], None]
-
-
-def strided_copy(bench: Any) -> Copy:
-    """What copies between arrays that differ in their last extent alone: as many channels as both have.
-
-    PyTorch's copy kernel where PyTorch is, else cuDNN's cudnnTransformTensor.
-    """
-    from .torch_tensors import load, on_stream, tensor
-
-    try:
-        load()
-    except Unavailable:
-        return _transform(bench)
-
-    def copy(source: Any, target: Any) -> None:
-        channels = min(source.shape[-1], target.shape[-1])
-        with on_stream(bench.device.stream()):
-            tensor(target)[..., :channels].copy_(tensor(source)[..., :channels])
-
-    return copy
-
-
-def _transform(bench: Any) -> Copy:
-    from .library import Cudnn
-
-    cudnn = Cudnn()
-    bench.cleanup.callback(cudnn.close)
-    descriptors: dict[tuple[Any, ...], Any] = {}
-
-    def describe(array: Any, channels: int, dtype: str) -> Any:
-        key = (array.shape, channels, dtype)
-        if key not in descriptors:
-            descriptors[key] = cudnn.nhwc(dtype, *array.shape[:3], channels, array.shape[3])
-        return descriptors[key]
-
-    def copy(source: Any, target: Any) -> None:
-        channels = min(source.shape[-1], target.shape[-1])
-        cudnn.use_stream(bench.device.stream())
-        a, b = (describe(array, channels, array.dtype.name) for array in (source, target))
-        one, zero = cudnn.one, cudnn.zero
-        cudnn("cudnnTransformTensor", cudnn.handle, one, a, source.data.ptr, zero, b, target.data.ptr)
-
-    return copy
-
-
 class Operands:
-    """The arrays that a library's calls read and write, for every set: the case's own, padded copies, 16-bit outputs.
+    """The arrays that a library's calls read and write, for every set: the case's own, padded, 16-bit outputs."""
 
-    Parameters
-    ----------
-    bench : Bench
-    variant : Variant
-    """
-
-    def __init__(self, bench: Any, variant: Variant) -> None:
+    def __init__(self, bench: Bench, variant: Variant) -> None:
         self.bench, self.variant = bench, variant
-        self.direction = bench.case.direction.partition("_")[0]
+        self.result = OUTPUT[bench.case.direction]
         self.arrays = [self._of(i) for i in range(len(bench.sets))]
-        self._copy = strided_copy(bench) if variant.padded else None
 
     def _of(self, index: int) -> dict[str, Any]:
-        bench, case = self.bench, self.bench.case
-        held = {name: bench.sets[index][name] for name in bench.tensors.all()}
-        c = conv(case)
-        if self.direction == "wgrad":  # cuDNN gives weight gradients in the type of the activations
-            shape = (c.K, c.R, c.S, (self.variant.padded or c.C) // c.groups)
-            held["dweight"] = bench.device.empty(shape, case.dtype)
-        if self.variant.padded:
-            held["x"] = self._padded((c.N, c.H, c.W, self.variant.padded))
-            if "weight" in held:
-                held["weight"] = self._padded((c.K, c.R, c.S, self.variant.padded))
-            if self.direction == "wgrad":
-                held["narrow"] = bench.device.empty((c.K, c.R, c.S, c.C), case.dtype)
-        if "bias" in held and case.dtype != "float32":
-            from ..harness.values import numpy_dtype, values_of
-
-            bias = values_of(bench.tensors, index)["bias"].array().astype(numpy_dtype(case.dtype))
-            held["bias"] = bench.device.upload(bias)
+        bench, dtype, padded = self.bench, self.bench.case.dtype, self.variant.padded
+        held = {name: bench.sets[index][name] for name in bench.tensors}
+        if self.result == "dweight":  # cuDNN gives weight gradients in the type of the activations
+            held["dweight"] = bench.device.empty(held["dweight"].shape, dtype)
+            held["narrow"] = held["dweight"]
+        for name in ("x", "weight", "dweight"):
+            if padded and name in held:
+                held[name] = bench.device.empty((*held[name].shape[:-1], padded), dtype)
+                bench.device.clear(held[name])
+        if "bias" in held and dtype != "float32":
+            held["bias"] = bench.device.upload(numbers("bias", bench.tensors["bias"], index).astype(np.dtype(dtype)))
         return held
-
-    def _padded(self, shape: tuple[int, ...]) -> Any:
-        array = self.bench.device.empty(shape, self.bench.case.dtype)
-        self.bench.device.clear(array)
-        return array
 
     def before(self, index: int) -> None:
         """Enqueue what a padded variant must do before its calls."""
-        if self._copy is not None:
-            for name in {"x", "weight"} & set(self.bench.tensors.inputs):
-                self._copy(self.bench.sets[index][name], self.arrays[index][name])
+        if self.variant.padded:
+            for name in {"x", "weight"} & set(self.bench.tensors):
+                copy.cast(self.bench.sets[index][name], out=self.arrays[index][name][..., :3])
 
     def after(self, index: int) -> None:
         """Enqueue what it must do after them."""
-        if self._copy is not None and self.direction == "wgrad":
-            self._copy(self.arrays[index]["dweight"], self.arrays[index]["narrow"])
+        if self.variant.padded and self.result == "dweight":
+            copy.cast(self.arrays[index]["dweight"][..., :3], out=self.arrays[index]["narrow"])
 
-    def pointers(self, index: int, call: Call) -> Pointers:
-        """Where a call's operands begin."""
-        held, width = self.arrays[index], 4 if self.bench.case.dtype == "float32" else 2
-        offsets = {"x": call.x_offset, "dx": call.x_offset, "y": call.y_offset, "dy": call.y_offset}
-        offsets |= {"weight": call.weight_offset, "dweight": call.weight_offset, "bias": call.y_offset}
-        return {name: held[name].data.ptr + offsets[name] * width for name in offsets if name in held}
+    def addresses(self) -> list[list[dict[str, int]]]:
+        """Where the operands of every call begin, by set."""
+        itemsize = np.dtype(self.bench.case.dtype).itemsize
+        beginnings = [{n: int(a.data.ptr) for n, a in held.items() if n != "narrow"} for held in self.arrays]
+        return [[call.addresses(each, itemsize) for call in self.variant.calls] for each in beginnings]
 
-    def outputs(self) -> dict[str, Any]:
+    def outputs(self) -> Outputs:
         """Host copies of set 0's outputs, under the case's names."""
         held = self.arrays[0]
-        name = {"fprop": "y", "dgrad": "dx", "wgrad": "dweight"}[self.direction]
-        return {name: self.bench.device.download(held["narrow" if self.variant.padded and name == "dweight" else name])}
+        return self.bench.download(**{self.result: held["narrow" if self.result == "dweight" else self.result]})

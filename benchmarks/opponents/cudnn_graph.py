@@ -7,44 +7,29 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from ..harness.bench import Bench, Contender, Prepared, Unavailable, Unsupported
-from ..harness.cases import Case
-from .convolution import Call, Operands, Variant, variants
-from .search import SEARCH_SECONDS, Algorithm, Choice, Workspace, fastest
+from ..harness.bench import Bench, Contender, Prepared
+from ..harness.cases import DTYPES, Case
+from ..harness.contest import Unavailable, Unsupported
+from .convolution import OUTPUT, Call, Operands, Variant, variants
+from .search import SEARCH_SECONDS, Algorithm, Search, Workspace
 
 HOW = "no package cudnn: pip install nvidia-cudnn-frontend (it needs a libcudnn: pip install nvidia-cudnn-cu13)"
 MODES = ("A", "B", "FALLBACK")
 UID = {"x": 1, "weight": 2, "y": 3, "dy": 4, "dx": 5, "dweight": 6, "bias": 7}
-_DIRECTIONS = ("fprop", "dgrad", "wgrad", "fprop_fused")
 _NAMES = {"float32": "FLOAT", "float16": "HALF", "bfloat16": "BFLOAT16"}
-
-
-def installed() -> bool:
-    """Whether the package is there."""
-    return importlib.util.find_spec("cudnn") is not None
 
 
 def contenders(case: Case) -> list[Contender]:
     """One a variant of each convolution."""
-    if case.op != "conv2d" or case.direction not in _DIRECTIONS:
+    if case.op != "conv2d" or case.direction not in OUTPUT:
         return []
-    return [_contender(variant) for variant in variants(case)]
-
-
-def _contender(variant: Variant) -> Contender:
-    name = "cuDNN" + (f", {variant.name}" if variant.name else "")
-    seconds = SEARCH_SECONDS if installed() else 0.0
-    return Contender(name, "library", lambda bench: _prepare(bench, variant), seconds)
+    seconds = SEARCH_SECONDS if importlib.util.find_spec("cudnn") else 0.0
+    names = {", ".join(filter(None, ("cuDNN", v.name))): v for v in variants(case)}
+    return [Contender(name, "library", lambda bench, v=v: _prepare(bench, v), seconds) for name, v in names.items()]
 
 
 def load() -> Any:
-    """The package.
-
-    Raises
-    ------
-    Unavailable
-        It is not installed, or finds no libcudnn.
-    """
+    """The package; `Unavailable` where it is not installed, or finds no libcudnn."""
     try:
         import cudnn
     except ImportError as error:
@@ -65,28 +50,15 @@ def nhwc(n: int, c: int, h: int, w: int, pitch: int) -> tuple[list[int], list[in
 
 
 class Graph:
-    """One convolution as cuDNN's graph, with the plans that its heuristics propose.
+    """One convolution as cuDNN's graph, with the plans that its heuristics propose, if any.
 
-    Parameters
-    ----------
-    cudnn : module
-    call : Call
-    direction : {"fprop", "dgrad", "wgrad", "fprop_fused"}
-    precision : str
-        "float32" keeps cuDNN from the tensor cores, "tf32" does not.
-    **target
-        What the plans are for: ``handle=``, or ``device_property=`` where there is no GPU.
-
-    Raises
-    ------
-    Unsupported
-        cuDNN proposes nothing.
+    "float32" keeps cuDNN from the tensor cores, "tf32" does not. The plans are for a `target`: ``handle=``, or
+    ``device_property=`` where there is no GPU. Raises `Unsupported` where nothing is proposed.
     """
 
     def __init__(self, cudnn: Any, call: Call, direction: str, precision: str, **target: Any) -> None:
         self.cudnn, self.call, self.direction = cudnn, call, direction
-        dtype = {"tf32": "float32"}.get(precision, precision)
-        self.io = getattr(cudnn.data_type, _NAMES[dtype])
+        self.io = getattr(cudnn.data_type, _NAMES[DTYPES[precision]])
         single = cudnn.data_type.FLOAT
         self.graph = cudnn.pygraph(
             io_data_type=self.io, intermediate_data_type=single, compute_data_type=single, **target
@@ -110,8 +82,8 @@ class Graph:
             "dx": nhwc(c.N, c.C, c.H, c.W, self.call.x_pitch),
             "y": nhwc(c.N, c.K, c.P, c.Q, self.call.y_pitch),
             "dy": nhwc(c.N, c.K, c.P, c.Q, self.call.y_pitch),
-            "weight": nhwc(c.K, c.C // c.groups, c.R, c.S, c.C // c.groups),
-            "dweight": nhwc(c.K, c.C // c.groups, c.R, c.S, c.C // c.groups),
+            "weight": nhwc(c.K, c.C // c.groups, c.R, c.R, c.C // c.groups),
+            "dweight": nhwc(c.K, c.C // c.groups, c.R, c.R, c.C // c.groups),
             "bias": nhwc(1, c.K, 1, 1, c.K),
         }
 
@@ -130,11 +102,9 @@ class Graph:
             result = graph.bias(name="bias_add", input=result, bias=given("bias"))
             result = graph.relu(name="relu", input=result)
             names = (*names, "bias")
-        dims, strides = shapes[next(n for n in names if n in ("y", "dx", "dweight"))]
-        result.set_output(True).set_data_type(self.io)
-        result.set_dim(dims)
-        result.set_stride(strides)
-        result.set_uid(UID[next(n for n in names if n in ("y", "dx", "dweight"))])
+        out = OUTPUT[self.direction]
+        dims, strides = shapes[out]
+        result.set_output(True).set_data_type(self.io).set_dim(dims).set_stride(strides).set_uid(UID[out])
         return names
 
     def plans(self) -> Iterator[tuple[int, str, int]]:
@@ -158,24 +128,21 @@ def _prepare(bench: Bench, variant: Variant) -> Prepared:
     cudnn = load()
     handle = opened(cudnn, bench.cleanup)
     graph = Graph(cudnn, variant.calls[0], bench.case.direction, bench.case.precision, handle=handle)
-    operands = Operands(bench, variant)
-    most = int(0.5 * bench.device.free_bytes())
-    workspace = Workspace(bench.device)
+    operands, workspace = Operands(bench, variant), Workspace(bench.device)
     # Worked out before, so that nothing but the call itself happens when it is timed.
-    pointers = [[operands.pointers(i, call) for call in variant.calls] for i in range(len(bench.sets))]
+    addresses = operands.addresses()
 
     def algorithm(plan: tuple[int, str, int]) -> Algorithm:
         def run(index: int) -> None:
             at = workspace.of(plan[2])
             cudnn.set_stream(handle=handle, stream=bench.device.stream())
             operands.before(index)
-            for each in pointers[index]:
+            for each in addresses[index]:
                 graph.run(plan[0], each, at, handle)
             operands.after(index)
 
         return Algorithm(plan[1], plan[2], run)
 
-    found = fastest(bench, (algorithm(plan) for plan in graph.plans()), most)
-    found.detail |= {"api": "graph", "modes": list(MODES), "proposed": graph.graph.get_execution_plan_count()}
-    choice = Choice(found)
-    return Prepared(choice.run, operands.outputs, detail=found.detail, retry=choice.retry)
+    search = Search(bench, (algorithm(plan) for plan in graph.plans()), int(0.5 * bench.device.free_bytes()))
+    search.detail |= {"modes": list(MODES), "proposed": graph.graph.get_execution_plan_count()}
+    return Prepared(search.run, operands.outputs, search.detail, retry=search.retry)

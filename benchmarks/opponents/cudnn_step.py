@@ -9,8 +9,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from ..harness.bench import Unsupported
-from ..harness.cases import Case
+import numpy as np
+
+from ..harness.cases import DTYPES, Case, layers
+from ..harness.contest import Unsupported
 from . import cudnn_graph
 from .convolution import Variant, variants
 
@@ -30,16 +32,14 @@ class Pass:
             raise Unsupported(f"no plan of {case.key} can be built")
         named = [p for p in plans if p[1] == plan_name]
         self.index, self.plan, self.workspace = (named or plans)[0]
-        self.handle, self.width = handle, 4 if case.dtype == "float32" else 2
+        self.handle, self.itemsize = handle, np.dtype(case.dtype).itemsize
 
     def __call__(self, torch: Any, **operands: Any) -> None:
         """Enqueue on PyTorch's current stream."""
         workspace = torch.empty(self.workspace + 256, dtype=torch.uint8, device="cuda")
+        beginnings = {name: tensor.data_ptr() for name, tensor in operands.items()}
         for call in self.variant.calls:
-            offsets = {"x": call.x_offset, "dx": call.x_offset, "y": call.y_offset, "dy": call.y_offset}
-            offsets |= {"weight": call.weight_offset, "dweight": call.weight_offset, "bias": call.y_offset}
-            pointers = {name: t.data_ptr() + offsets[name] * self.width for name, t in operands.items()}
-            self.graph.run(self.index, pointers, workspace.data_ptr(), self.handle)
+            self.graph.run(self.index, call.addresses(beginnings, self.itemsize), workspace.data_ptr(), self.handle)
 
 
 def convolution(
@@ -47,10 +47,7 @@ def convolution(
 ) -> tuple[Callable[..., Any], dict[str, str]]:
     """What takes the place of PyTorch's convolutions in `torch_step.Network` until `cleanup`; the plan of every pass.
 
-    Raises
-    ------
-    Unavailable, Unsupported
-        There is no cuDNN graph API, or it has no plan for a pass.
+    Raises `Unavailable` where there is no cuDNN graph API, `Unsupported` where it has no plan for a pass.
     """
     import torch
 
@@ -90,12 +87,12 @@ def convolution(
             return None, dx, dweight, dy.sum((0, 2, 3))
 
     def apply(step: Any, x: Any, weight: Any, bias: Any) -> Any:
-        dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)
+        dtype = getattr(torch, DTYPES[precision])
         x, weight, bias = (t.to(dtype) for t in (x, weight, bias))
         weight = weight.contiguous(memory_format=torch.channels_last)
         return Convolution.apply(step, x.contiguous(memory_format=torch.channels_last), weight, bias)
 
-    for layer in ("conv1", "conv2", "conv3", "conv4", "conv5"):
+    for layer in layers("conv2d"):
         for direction in ("fprop_fused", "wgrad", *(["dgrad"] if layer != "conv1" else [])):
             get(layer, direction)
     return apply, {f"{layer}.{direction}": p.plan for (layer, direction), p in passes.items()}

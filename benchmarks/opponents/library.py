@@ -1,15 +1,13 @@
 """Finding libcudnn, and its C functions through ctypes: signatures and constants, as cuDNN 9's headers have them.
 
-The names are those of `cudnn_graph.h`, `cudnn_ops.h` and `cudnn_cnn.h` of cuDNN 9.28; tests/benchmarks holds the values
-against those headers' and, where a libcudnn is installed, that it has every function.
+Normalisation and pooling alone: convolutions go through the graph API. The names are those of `cudnn_graph.h` and
+`cudnn_ops.h` of cuDNN 9.28.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
-import glob
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -17,45 +15,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..harness.bench import Unavailable, Unsupported
+from ..harness.contest import Unavailable, Unsupported
 
 HOW = (
     "no libcudnn.so.9 found: pip install nvidia-cudnn-cu13 (PyTorch's wheels bring it along), or add the folder of an "
     "installed one to LD_LIBRARY_PATH"
 )
 
-# cudnn_graph.h: cudnnDataType_t, cudnnTensorFormat_t, cudnnMathType_t, cudnnConvolutionMode_t, cudnnNanPropagation_t,
-# cudnnActivationMode_t. cudnn_ops.h: cudnnPoolingMode_t, cudnnLRNMode_t, cudnnConvolution...Algo_t.
+# cudnn_graph.h: cudnnDataType_t, cudnnNanPropagation_t. cudnn_ops.h: cudnnPoolingMode_t, cudnnLRNMode_t.
 DATA_TYPES = {"float32": 0, "float16": 2, "bfloat16": 9}
-FORMAT_NHWC = 1
-MATH_TYPES = {"default": 0, "tensor ops": 1, "tensor ops, conversion": 2, "FMA": 3}
-CROSS_CORRELATION = 1
 NOT_PROPAGATE_NAN = 0
-ACTIVATION_RELU, ACTIVATION_IDENTITY = 1, 5
 POOLING_MAX, POOLING_MAX_DETERMINISTIC = 0, 3
 LRN_CROSS_CHANNEL = 0
-ALGORITHMS = {
-    "fprop": (
-        "IMPLICIT_GEMM",
-        "IMPLICIT_PRECOMP_GEMM",
-        "GEMM",
-        "DIRECT",
-        "FFT",
-        "FFT_TILING",
-        "WINOGRAD",
-        "WINOGRAD_NONFUSED",
-    ),
-    "dgrad": ("0", "1", "FFT", "FFT_TILING", "WINOGRAD", "WINOGRAD_NONFUSED"),
-    "wgrad": ("0", "1", "FFT", "3", "WINOGRAD", "WINOGRAD_NONFUSED", "FFT_TILING"),
-}
 SUCCESS = 0
 REFUSED = range(2000, 4000)  # CUDNN_STATUS_BAD_PARAM, CUDNN_STATUS_NOT_SUPPORTED and their kinds, cudnn_graph.h
 
-_P, _I, _Z, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t, ctypes.c_double, ctypes.c_uint
-_SIZE = ctypes.POINTER(ctypes.c_size_t)
+_P, _I, _D, _U = ctypes.c_void_p, ctypes.c_int, ctypes.c_double, ctypes.c_uint
 _OUT = ctypes.POINTER(ctypes.c_void_p)
 _SCALE = ctypes.POINTER(ctypes.c_float)  # of a result and of what it is added to, in host memory
-_CONVOLUTION = (_P, _SCALE, _P, _P, _P, _P, _P, _I, _P, _Z, _SCALE, _P, _P)
 
 # Function to the types of its arguments; all of them return a cudnnStatus_t.
 SIGNATURES: dict[str, Sequence[Any]] = {
@@ -65,24 +42,6 @@ SIGNATURES: dict[str, Sequence[Any]] = {
     "cudnnCreateTensorDescriptor": (_OUT,),
     "cudnnDestroyTensorDescriptor": (_P,),
     "cudnnSetTensor4dDescriptorEx": (_P, _I, _I, _I, _I, _I, _I, _I, _I, _I),
-    "cudnnCreateFilterDescriptor": (_OUT,),
-    "cudnnDestroyFilterDescriptor": (_P,),
-    "cudnnSetFilter4dDescriptor": (_P, _I, _I, _I, _I, _I, _I),
-    "cudnnCreateConvolutionDescriptor": (_OUT,),
-    "cudnnDestroyConvolutionDescriptor": (_P,),
-    "cudnnSetConvolution2dDescriptor": (_P, _I, _I, _I, _I, _I, _I, _I, _I),
-    "cudnnSetConvolutionMathType": (_P, _I),
-    "cudnnSetConvolutionGroupCount": (_P, _I),
-    "cudnnGetConvolutionForwardWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionForward": _CONVOLUTION,
-    "cudnnConvolutionBiasActivationForward": (*_CONVOLUTION, _P, _P, _P, _P, _P),
-    "cudnnGetConvolutionBackwardDataWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionBackwardData": _CONVOLUTION,
-    "cudnnGetConvolutionBackwardFilterWorkspaceSize": (_P, _P, _P, _P, _P, _I, _SIZE),
-    "cudnnConvolutionBackwardFilter": _CONVOLUTION,
-    "cudnnCreateActivationDescriptor": (_OUT,),
-    "cudnnDestroyActivationDescriptor": (_P,),
-    "cudnnSetActivationDescriptor": (_P, _I, _I, _D),
     "cudnnCreatePoolingDescriptor": (_OUT,),
     "cudnnDestroyPoolingDescriptor": (_P,),
     "cudnnSetPooling2dDescriptor": (_P, _I, _I, _I, _I, _I, _I, _I, _I),
@@ -98,32 +57,19 @@ SIGNATURES: dict[str, Sequence[Any]] = {
 
 
 def candidates() -> list[str]:
-    """Where a libcudnn may be, likeliest first: the loader's path, the wheels' folder, the system."""
-    found = [
-        path
-        for folder in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)
-        if folder
-        for path in sorted(glob.glob(os.path.join(folder, "libcudnn.so.9*")))
-    ]
-    try:
-        spec = importlib.util.find_spec("nvidia.cudnn")
-    except ModuleNotFoundError:
-        spec = None
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        found += sorted(str(p) for p in Path(folder).glob("lib/libcudnn.so.9*"))
-    named = ctypes.util.find_library("cudnn")
-    return [*found, *([named] if named else []), "libcudnn.so.9"]
+    """Where a libcudnn may be: what LD_LIBRARY_PATH leads to, where it is set; the wheel's; what the loader finds."""
+    wheel: list[str] = []
+    with contextlib.suppress(ModuleNotFoundError):
+        if spec := importlib.util.find_spec("nvidia.cudnn"):
+            folders = spec.submodule_search_locations or []
+            wheel = [str(path) for folder in folders for path in Path(folder).glob("lib/libcudnn.so.9*")]
+    loader = ["libcudnn.so.9"]
+    return loader + wheel if os.environ.get("LD_LIBRARY_PATH") else wheel + loader
 
 
 @lru_cache(maxsize=1)
 def load() -> ctypes.CDLL:
-    """The library, its functions declared.
-
-    Raises
-    ------
-    Unavailable
-        It is not found, or is none of version 9.
-    """
+    """The library, its functions declared; `Unavailable` where it is not found, or is none of version 9."""
     reasons = []
     for path in candidates():
         try:
@@ -138,13 +84,7 @@ def load() -> ctypes.CDLL:
 
 
 def declare(library: Any) -> None:
-    """Give every function its types, so that ctypes checks each call.
-
-    Raises
-    ------
-    Unavailable
-        The library lacks one.
-    """
+    """Give every function its types, so that ctypes checks each call; `Unavailable` where the library lacks one."""
     for name, arguments in SIGNATURES.items():
         try:
             function = getattr(library, name)
@@ -164,15 +104,7 @@ class Cudnn:
         self.one, self.zero = ctypes.c_float(1.0), ctypes.c_float(0.0)
 
     def __call__(self, name: str, *arguments: Any) -> None:
-        """Call a function.
-
-        Raises
-        ------
-        Unsupported
-            cuDNN will not do this.
-        RuntimeError
-            Any other status.
-        """
+        """Call a function; `Unsupported` where cuDNN will not do this, RuntimeError at any other status."""
         status = getattr(self.library, name)(*arguments)
         if status != SUCCESS:
             text = self.library.cudnnGetErrorString(status)
@@ -206,27 +138,6 @@ class Cudnn:
         """A descriptor of [N, H, W, C], `pitch` elements from one position to the next."""
         pitch = pitch or c
         return self.tensor(dtype, (n, c, h, w), (h * w * pitch, 1, w * pitch, pitch))
-
-    def filter(self, dtype: str, k: int, r: int, s: int, c: int) -> Any:
-        """A descriptor of [K, R, S, C]."""
-        made = self._create("cudnnCreateFilterDescriptor", "cudnnDestroyFilterDescriptor")
-        self("cudnnSetFilter4dDescriptor", made, DATA_TYPES[dtype], FORMAT_NHWC, k, c, r, s)
-        return made
-
-    def convolution(self, padding: int, stride: int, groups: int, math: str) -> Any:
-        """A descriptor of a convolution that adds up in float32."""
-        made = self._create("cudnnCreateConvolutionDescriptor", "cudnnDestroyConvolutionDescriptor")
-        sizes = (padding, padding, stride, stride, 1, 1)
-        self("cudnnSetConvolution2dDescriptor", made, *sizes, CROSS_CORRELATION, DATA_TYPES["float32"])
-        self("cudnnSetConvolutionMathType", made, MATH_TYPES[math])
-        self("cudnnSetConvolutionGroupCount", made, groups)
-        return made
-
-    def relu(self) -> Any:
-        """A descriptor of ReLU."""
-        made = self._create("cudnnCreateActivationDescriptor", "cudnnDestroyActivationDescriptor")
-        self("cudnnSetActivationDescriptor", made, ACTIVATION_RELU, NOT_PROPAGATE_NAN, 0.0)
-        return made
 
     def max_pool(self, size: int, stride: int, deterministic: bool = False) -> Any:
         """A descriptor of max-pooling without padding."""

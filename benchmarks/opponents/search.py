@@ -1,19 +1,17 @@
-"""Choosing the fastest of a library's algorithms: each is timed shortly, the best few once more inside a CUDA graph."""
+"""Choosing the fastest of a library's algorithms: each is timed in a CUDA graph, where its launch does not count."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ..harness import timing
-from ..harness.bench import Unsupported
+from ..harness.contest import Unsupported
 from ..harness.results import Record
 
-# Timed once more. On the host an algorithm's launch may take as long as a small kernel; a graph's does not.
-_SECOND_ROUND = 6
-# What a search takes beside its limit: the algorithm in hand when that is reached, and the second round.
+# What a search takes beside its limit: the algorithm in hand when that is reached.
 SEARCH_SECONDS = 7.0
 
 
@@ -34,110 +32,65 @@ class Workspace:
 
 @dataclass
 class Algorithm:
-    """One of a library's ways to do a thing.
+    """One of a library's ways to do a thing."""
 
-    Attributes
-    ----------
-    name : str
-        Engine and settings, or algorithm and kind of arithmetic.
-    workspace : int
-        Bytes.
-    run : callable
-        Enqueues one call on arrays of the set with this number.
-    """
-
-    name: str
-    workspace: int
-    run: Callable[[int], Any]
+    name: str  # engine and settings
+    workspace: int  # bytes
+    run: Callable[[int], Any]  # enqueues one call on arrays of the set with this number
     seconds: float = math.inf
 
 
-@dataclass
-class Found:
-    """The algorithms that ran, fastest first, and what the search did."""
+class Search:
+    """The algorithm in use: the fastest, or after wrong results the next; `Unsupported` where none runs.
 
-    algorithms: list[Algorithm]
-    detail: Record
-
-
-def _all_sets(bench: Any, algorithm: Algorithm) -> Callable[[], Any]:
-    return lambda: [algorithm.run(i) for i in range(len(bench.sets))]
-
-
-def _first_round(
-    bench: Any, algorithms: Iterable[Algorithm], end: float, detail: Record, most_workspace: int
-) -> list[Algorithm]:
-    ran: list[Algorithm] = []
-    for algorithm in algorithms:
-        detail["built"] += 1
-        if algorithm.workspace > most_workspace:
-            detail["too_large"] += 1
-            continue
-        try:
-            algorithm.run(0)
-            candidate = timing.Candidate(algorithm.name, _all_sets(bench, algorithm), len(bench.sets))
-            algorithm.seconds = timing.quick(bench.device, candidate, 3)
-            ran.append(algorithm)
-        except Unsupported:
-            detail["refused"] += 1
-        except Exception as error:
-            bench.device.synchronize()  # raises where the device is lost; else only this one failed
-            detail["failed"] += 1
-            detail.setdefault("failure", f"{algorithm.name}: {error}"[:200])
-        if bench.device.now() > end:
-            detail["out_of_time"] = True
-            break
-    return ran
-
-
-def fastest(bench: Any, algorithms: Iterable[Algorithm], most_workspace: int) -> Found:
-    """Time every algorithm, as they come: an iterator may build each only when its turn has come.
-
-    Raises
-    ------
-    Unsupported
-        None of them ran.
+    An iterator may build each only when it is asked for it: none is after `bench.plan_seconds` or the bench's end. None
+    may take more than `most_workspace` bytes.
     """
-    detail: Record = {"built": 0, "refused": 0, "failed": 0, "too_large": 0, "out_of_time": False}
-    end = min(bench.device.now() + bench.plan_seconds, bench.end)
-    ran = sorted(_first_round(bench, algorithms, end, detail, most_workspace), key=lambda a: a.seconds)
-    if not ran:
-        raise Unsupported(f"none of {detail['built']} algorithms ran; {detail.get('failure', 'all were refused')}")
-    for algorithm in ran[:_SECOND_ROUND]:
-        try:
-            captured = bench.device.capture(_all_sets(bench, algorithm))
-            candidate = timing.Candidate(algorithm.name, captured.replay, len(bench.sets))
-            algorithm.seconds = timing.quick(bench.device, candidate, 5)
-        except Exception as error:
-            bench.device.synchronize()
-            algorithm.seconds = math.inf
-            detail.setdefault("not_captured", []).append(f"{algorithm.name}: {error}"[:200])
-    captured_ones = sorted(ran[:_SECOND_ROUND], key=lambda a: a.seconds)
-    captured_ones = [a for a in captured_ones if math.isfinite(a.seconds)]
-    if not captured_ones:
-        raise Unsupported(f"no algorithm can be part of a CUDA graph: {detail['not_captured'][0]}")
-    detail["fastest"] = [[a.name, round(1e6 * a.seconds, 2), a.workspace] for a in captured_ones[:5]]
-    return Found(captured_ones, detail)
 
-
-class Choice:
-    """The algorithm in use: the fastest, or after wrong results the next."""
-
-    def __init__(self, found: Found) -> None:
-        self.found, self.at = found, 0
+    def __init__(self, bench: Any, algorithms: Iterable[Algorithm], most_workspace: int) -> None:
+        self.bench, self.at = bench, 0
+        self.detail: Record = {"built": 0, "refused": 0, "failed": 0, "too_large": 0, "out_of_time": False}
+        self.algorithms = sorted(self._timed(algorithms, most_workspace), key=lambda a: a.seconds)
+        if not self.algorithms:
+            failure = self.detail.get("failure", "all were refused")
+            raise Unsupported(f"none of {self.detail['built']} algorithms ran; {failure}")
+        self.detail["fastest"] = [[a.name, round(1e6 * a.seconds, 2), a.workspace] for a in self.algorithms[:5]]
         self._note()
 
+    def _timed(self, algorithms: Iterable[Algorithm], most_workspace: int) -> Iterator[Algorithm]:
+        device, sets = self.bench.device, range(len(self.bench.sets))
+        end = min(device.now() + self.bench.plan_seconds, self.bench.end)
+        for algorithm in algorithms:
+            self.detail["built"] += 1
+            try:
+                if algorithm.workspace > most_workspace:
+                    self.detail["too_large"] += 1
+                    continue
+                algorithm.run(0)  # its workspace is to outlive this graph
+                captured = device.capture(lambda run=algorithm.run: [run(i) for i in sets])
+                algorithm.seconds = timing.quick(device, timing.Candidate("", captured.replay, len(sets)))
+                yield algorithm
+            except Unsupported:
+                self.detail["refused"] += 1
+            except Exception as error:
+                device.synchronize()  # raises where the device is lost; else only this one failed
+                self.detail["failed"] += 1
+                self.detail.setdefault("failure", f"{algorithm.name}: {error}"[:200])
+            if device.now() > end:
+                self.detail["out_of_time"] = True
+                return
+
     def _note(self) -> None:
-        self.found.detail["engine"] = self.found.algorithms[self.at].name
-        self.found.detail["workspace"] = self.found.algorithms[self.at].workspace
+        chosen = self.algorithms[self.at]
+        self.detail |= {"engine": chosen.name, "workspace": chosen.workspace}
 
     def run(self, index: int) -> None:
         """One call."""
-        self.found.algorithms[self.at].run(index)
+        self.algorithms[self.at].run(index)
 
     def retry(self) -> bool:
         """Turn to the next algorithm, if there is one."""
-        if self.at + 1 == len(self.found.algorithms):
+        if self.at + 1 == len(self.algorithms):
             return False
         self.at += 1
         self._note()

@@ -15,38 +15,25 @@ from typing import Any
 from alexnet_cuda.config import Config
 from alexnet_cuda.network.plan import Step, build_plan
 
-from ..ops import _normpool as normpool
-from .torch_ops import library_norm, response_norm, response_norm_gradient, settings
+from ..harness.cases import DTYPES
+from ..harness.results import Record
+from .torch_ops import graph_capture, library_norm, response_norm, response_norm_gradient
+from .torch_tensors import settings
 
 RUNS = ("graph", "eager", "reduce-overhead", "max-autotune")
+_SHORT = ("bfloat16", "float16")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One configuration.
+    """One configuration."""
 
-    Attributes
-    ----------
-    weights : {"autocast", "pure", "float32"}
-        16-bit precisions: float32 weights under autocast, or everything in 16 bits.
-    run : {"graph", "eager", "reduce-overhead", "max-autotune"}
-        A CUDA graph of the whole step made by hand; nothing of the kind; `torch.compile` in one of its modes.
-    channels : {3, 4, 8}
-        What conv1's input is padded to.
-    groups : {"grouped", "split"}
-        One call of a grouped convolution, or a call a group.
-    norm : {"fused", "library"}
-        Response normalisation as one compiled kernel, or PyTorch's own function.
-    convolutions : {"PyTorch", "cuDNN"}
-        "cuDNN": the plans of its graph API that measured fastest, layer by layer.
-    """
-
-    weights: str = "autocast"
-    run: str = "graph"
-    channels: int = 3
-    groups: str = "grouped"
-    norm: str = "fused"
-    convolutions: str = "PyTorch"
+    weights: str = "autocast"  # or "pure": everything in 16 bits; or "float32"
+    run: str = "graph"  # a CUDA graph of the whole step made by hand; "eager"; or a mode of `torch.compile`
+    channels: int = 3  # that conv1's input is padded to: 4 or 8
+    groups: str = "grouped"  # or "split": a call a group
+    norm: str = "fused"  # one compiled kernel; or "library": PyTorch's own function
+    convolutions: str = "PyTorch"  # or "cuDNN": the plans of its graph API that measured fastest, layer by layer
 
     @property
     def name(self) -> str:
@@ -64,42 +51,44 @@ class Setting:
         return "torch" if self.convolutions == "PyTorch" else "library"
 
 
-def first_setting(precision: str) -> Setting:
-    """Where a search begins."""
-    return Setting(weights="autocast" if precision in ("bfloat16", "float16") else "float32")
-
-
-def neighbours(setting: Setting, precision: str) -> list[list[Setting]]:
+def _alternatives(setting: Setting, precision: str) -> list[list[Setting]]:
     """What a search tries, one choice after the other: each list holds the alternatives to what is best so far."""
-    weights = ["pure"] if precision in ("bfloat16", "float16") else []
-    return [
-        [dataclasses.replace(setting, weights=w) for w in weights],
-        [dataclasses.replace(setting, channels=c) for c in (4, 8)],
-        [dataclasses.replace(setting, groups="split")],
-        [dataclasses.replace(setting, norm="library")],
-        [dataclasses.replace(setting, convolutions="cuDNN")],
-        [dataclasses.replace(setting, run=run) for run in RUNS[1:]],
+    changes: list[tuple[str, tuple[Any, ...]]] = [
+        ("weights", ("pure",) if precision in _SHORT else ()),
+        ("channels", (4, 8)),
+        ("groups", ("split",)),
+        ("norm", ("library",)),
+        ("convolutions", ("cuDNN",)),
+        ("run", RUNS[1:]),
     ]
+    return [[dataclasses.replace(setting, **{name: v}) for v in values] for name, values in changes]
 
 
 def search(precision: str, seconds_of: Callable[[Setting], float | None]) -> list[Setting]:
     """Every setting that ran, fastest first: one choice at a time, keeping the better.
 
-    Parameters
-    ----------
-    precision : str
-    seconds_of : callable
-        Seconds a step, or None where the setting does not run or there is no time left to try it.
+    `seconds_of` a setting is None where it does not run or there is no time left to try it.
     """
-    best = first_setting(precision)
+    best = Setting(weights="autocast" if precision in _SHORT else "float32")
     times = {best: seconds_of(best)}
-    for position in range(len(neighbours(best, precision))):
-        for setting in neighbours(best, precision)[position]:
+    for position in range(len(_alternatives(best, precision))):
+        for setting in _alternatives(best, precision)[position]:
             times[setting] = seconds_of(setting)
         own = [s for s, seconds in times.items() if seconds is not None and s.convolutions == "PyTorch"]
         best = min(own, key=lambda s: times[s] or 0.0, default=best)
     ran = [s for s, seconds in times.items() if seconds is not None]
     return sorted(ran, key=lambda s: times[s] or 0.0)
+
+
+def finalists(chosen: list[Setting]) -> list[Setting]:
+    """The two fastest of PyTorch, and the fastest made of cuDNN."""
+    own = [s for s in chosen if s.family == "torch"][:2]
+    return own + [s for s in chosen if s.family == "library"][:1]
+
+
+def fitted(setting: Setting, precision: str) -> Setting:
+    """A setting found in bfloat16, for another precision."""
+    return setting if precision in _SHORT else dataclasses.replace(setting, weights="float32")
 
 
 def _norm_function(torch: Any) -> Any:
@@ -123,20 +112,10 @@ def _norm_function(torch: Any) -> Any:
 
 
 class Network:
-    """The network as tensors and a forward function.
+    """The network of a configuration of preset "paper", as tensors and a forward function.
 
-    Parameters
-    ----------
-    config : Config
-        Of preset "paper" in its order of layers; its plan is the network.
-    setting : Setting
-    precision : str
-    device : str
-        "cuda", or "cpu" for the self-check.
-    parameters : mapping, optional
-        This package's, by name; random ones otherwise.
-    convolution : callable, optional
-        Instead of PyTorch's: from a step, x, weight, bias to the activated output, all NCHW in channels_last.
+    `parameters` are this package's, by name; random ones otherwise. A `convolution` in the place of PyTorch's goes from
+    a step, x, weight and bias to the activated output, all NCHW in channels_last.
     """
 
     def __init__(
@@ -152,7 +131,7 @@ class Network:
 
         self.torch, self.config, self.setting, self.precision = torch, config, setting, precision
         self.steps = build_plan(config).steps
-        self.compute = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision, torch.float32)
+        self.compute = getattr(torch, DTYPES[precision])
         self.held = self.compute if setting.weights == "pure" else torch.float32
         self.device, self.convolution = device, convolution
         self.weights: dict[str, Any] = {}
@@ -237,27 +216,12 @@ class Network:
         return self.torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, fused=fused)
 
 
-def check_norm_constants(config: Config) -> None:
-    """Require the normalisation and pool that the functions above have built in."""
-    given = (config.lrn_size, config.lrn_k, config.lrn_alpha, config.lrn_beta, config.lrn_alpha_over_size)
-    if given != (normpool.SIZE, normpool.K, normpool.ALPHA, normpool.BETA, False):
-        raise ValueError(f"the PyTorch network normalises as the paper does, got {given}")
-
-
-@dataclass
-class Runner:
-    """A step that can be enqueued again and again."""
-
-    step: Callable[[], Any]
-    kernels: Callable[[], list[str]] = list
-
-
-def training(network: Network, x: Any, labels: Any, learning_rate: float = 1e-4) -> Runner:
-    """A training step on one batch: forward, loss, backward, update."""
+def training(network: Network, x: Any, labels: Any, learning_rate: float, detail: Record) -> Callable[[], Any]:
+    """What enqueues a training step on one batch: forward, loss, backward, update."""
     torch, setting = network.torch, network.setting
     settings(torch, network.precision)
     optimizer = network.optimizer(learning_rate)
-    scaler = 1024.0 if network.precision == "float16" and setting.weights == "autocast" else 1.0
+    scaled = network.precision == "float16" and setting.weights == "autocast"
     call = _compiled(network)
     begin = getattr(torch.compiler, "cudagraph_mark_step_begin", lambda: None) if setting.run in RUNS[2:] else None
 
@@ -267,35 +231,34 @@ def training(network: Network, x: Any, labels: Any, learning_rate: float = 1e-4)
         optimizer.zero_grad(set_to_none=True)
         with network.autocast():
             loss = network.loss(call(x), labels)
-        (loss * scaler if scaler != 1.0 else loss).backward()
-        if scaler != 1.0:
-            torch._foreach_div_([w.grad for w in network.weights.values()], scaler)
+        (loss * 1024.0 if scaled else loss).backward()
+        if scaled:
+            torch._foreach_div_([w.grad for w in network.weights.values()], 1024.0)
         optimizer.step()
         return loss
 
-    return _runner(torch, setting, step)
+    return _ready(torch, setting, step, detail)
 
 
-def inference(network: Network, x: Any) -> Runner:
-    """A forward pass on one batch, its logits brought to the host, as this package's `forward` does."""
+def inference(network: Network, x: Any, detail: Record) -> Callable[[], Any]:
+    """What enqueues a forward pass on one batch and brings its logits to the host, as this package's `forward` does."""
     torch, setting = network.torch, network.setting
     settings(torch, network.precision)
     network.training = False
-    call = _compiled(network)
-
-    logits: list[Any] = [None]
+    call, logits = _compiled(network), [None]
 
     def step() -> Any:
         with torch.inference_mode(), network.autocast():
             logits[0] = call(x)
 
-    runner = _runner(torch, setting, step)
+    ready = _ready(torch, setting, step, detail)
 
     def and_fetch() -> Any:
-        runner.step()
-        return logits[0].cpu()
+        ready()
+        held: Any = logits[0]
+        return held.cpu()
 
-    return Runner(and_fetch, runner.kernels)
+    return and_fetch
 
 
 def _compiled(network: Network) -> Callable[[Any], Any]:
@@ -305,19 +268,13 @@ def _compiled(network: Network) -> Callable[[Any], Any]:
     return compiled
 
 
-def _runner(torch: Any, setting: Setting, step: Callable[[], Any]) -> Runner:
-    if setting.run != "graph":
-        for _ in range(4):  # compile, record, and let cuDNN try its algorithms
-            step()
-        torch.cuda.synchronize()
-        return Runner(step)
-    from .torch_ops import graph_capture
-
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(side)
-    captured = graph_capture(torch)(step)
-    return Runner(captured.replay, captured.kernels)
+def _ready(torch: Any, setting: Setting, step: Callable[[], Any], detail: Record) -> Callable[[], Any]:
+    """The step compiled, recorded, and after cuDNN has tried its algorithms; into `detail` how many kernels it is."""
+    if setting.run == "graph":
+        captured = graph_capture(torch, 4)(step)
+        detail["kernels"] = len(captured.kernels()) or None
+        return captured.replay
+    for _ in range(4):
+        step()
+    torch.cuda.synchronize()
+    return step

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import numpy as np
 
-from ..harness.bench import Unavailable
+from ..harness.contest import Unavailable
 
 HOW = "PyTorch is not installed: pip install torch"
 
 
-def load(device: Any = None) -> Any:
-    """PyTorch, which sees the GPU; for a `HostDevice` it need not.
-
-    Raises
-    ------
-    Unavailable
-        It is not installed, or is built without CUDA.
-    """
+def load(device: Any) -> Any:
+    """PyTorch; `Unavailable` where it is not installed or sees no GPU, unless the CPU stands in for the device."""
     try:
         import torch
     except ImportError as error:
@@ -34,32 +27,47 @@ class _Raw:
 
     def __init__(self, array: Any) -> None:
         self.owner = array
-        kind = {1: "|u1", 2: "<i2", 4: "<f4", 8: "<i8"}[array.dtype.itemsize]
-        shape = tuple(array.shape)
         self.__cuda_array_interface__ = {
-            "shape": shape,
-            "typestr": kind,
+            "shape": tuple(array.shape),
+            "typestr": _KINDS[array.dtype.itemsize],
             "data": (array.data.ptr, False),
             "strides": None,
             "version": 3,
         }
 
 
+_KINDS = {1: "|u1", 2: "<i2", 4: "<f4", 8: "<i8"}
+
+
 def tensor(array: Any) -> Any:
-    """The tensor over a device array, of its dtype and shape."""
+    """The tensor over a device array, or over NumPy's, of its dtype and shape."""
     import torch
 
     if isinstance(array, np.ndarray):
-        return torch.from_numpy(array)
-    raw = torch.as_tensor(_Raw(array), device="cuda")
-    dtype = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(array.dtype.name)
-    return raw if dtype is None else raw.view(dtype)
+        raw = torch.from_numpy(array.view(_KINDS[array.dtype.itemsize]))
+    else:
+        raw = torch.as_tensor(_Raw(array), device="cuda")
+    return raw.view(getattr(torch, array.dtype.name))
 
 
-def on_stream(pointer: int) -> Any:
-    """A context in which PyTorch enqueues on that stream."""
+def download(value: Any) -> np.ndarray:
+    """A tensor as a host array of its shape, bfloat16 included."""
     import torch
 
-    if not pointer:
-        return contextlib.nullcontext()
-    return torch.cuda.stream(torch.cuda.ExternalStream(pointer))
+    value = value.detach().contiguous()
+    if value.dtype == torch.bfloat16:
+        return np.asarray(value.view(torch.int16).cpu().numpy().view("bfloat16"))
+    return np.asarray(value.cpu().numpy())
+
+
+def settings(torch: Any, precision: str) -> None:
+    """cuDNN tries all its algorithms; TF32 only where it is measured; the compiler never falls back to eager.
+
+    It would, silently, after compiling the same source for eight shapes.
+    """
+    for name in ("recompile_limit", "accumulated_recompile_limit"):
+        if hasattr(torch._dynamo.config, name):
+            setattr(torch._dynamo.config, name, 1 << 20)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark_limit = 0
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"

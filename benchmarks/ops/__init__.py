@@ -1,54 +1,28 @@
-"""One module an operation: its cases, its tensors, our call of it, and what its results should be.
+"""The operations that are measured: cases, tensors, sizes and our call of each, in one registry.
 
-Each module has
-
-``DIRECTIONS``, ``cases(batch, precision)``, ``tensors(case)``, ``flops(case)``
-    What is measured. Pure.
-``launch(case)``
-    Our launch choice, from `alexnet_cuda._simt`, which needs no GPU.
-``prepare(case, a)``
-    What must be there before `ours` can run, once for each set of arrays; most have nothing to do.
-``ours(case, a)``
-    One call of `alexnet_cuda.ops` on the arrays `a`.
-``samples(case, values, rng)``
-    Some elements of every output in float64.
+The call is one of `alexnet_cuda.ops` on whatever arrays it is given. So on the GPU it is what is timed, and on NumPy's
+arrays, of float64 and cut to a part of the case, what all contenders are held to (`harness/check.py`).
 """
 
 from __future__ import annotations
 
-import importlib
-from functools import cache
-from types import ModuleType
-
 from ..harness.cases import Case
+from .base import Operation
+from .normpool import LRN, LRN_MAX_POOL, MAX_POOL
+from .pointwise import AUGMENT, DROPOUT, SGD, SOFTMAX_CROSS_ENTROPY
+from .products import CONV2D, LINEAR
 
-NAMES = (
-    "conv2d",
-    "linear",
-    "lrn_max_pool",
-    "lrn",
-    "max_pool",
-    "softmax_cross_entropy",
-    "sgd",
-    "dropout",
-    "augment",
-)
+_ALL = (CONV2D, LINEAR, LRN_MAX_POOL, LRN, MAX_POOL, SOFTMAX_CROSS_ENTROPY, SGD, DROPOUT, AUGMENT)
+OPERATIONS: dict[str, Operation] = {operation.name: operation for operation in _ALL}
 
 
-@cache
-def module(op: str) -> ModuleType:
-    """The module of an operation.
-
-    Raises
-    ------
-    ValueError
-        An operation that is not measured.
-    """
-    if op not in NAMES:
-        raise ValueError(f"unknown operation {op!r}; there are {', '.join(NAMES)}")
-    return importlib.import_module(f"{__name__}.bench_{op}")
+def of(case: Case) -> Operation:
+    """The operation of a case; ValueError where it is not measured."""
+    if case.op not in OPERATIONS:
+        raise ValueError(f"unknown operation {case.op!r}; there are {', '.join(OPERATIONS)}")
+    return OPERATIONS[case.op]
 
 
 def cases(batch: int, precision: str) -> list[Case]:
     """All cases at a batch size and precision."""
-    return [case for name in NAMES for case in module(name).cases(batch, precision)]
+    return [case for operation in OPERATIONS.values() for case in operation.cases(batch, precision)]

@@ -10,12 +10,10 @@ import pytest
 from benchmarks import opponents
 from benchmarks.harness import bench as bench_module
 from benchmarks.harness import results
-from benchmarks.harness.bench import Bench, Contender, DeviceLost, Prepared, Unavailable, Unsupported, measure
+from benchmarks.harness.bench import Bench, Contender, Prepared, measure
 from benchmarks.harness.cases import Case
-from benchmarks.harness.device import kernel_names
-from benchmarks.harness.host import HostDevice
-
-from alexnet_cuda.ops import conv2d
+from benchmarks.harness.contest import DeviceLost, Unavailable, Unsupported
+from benchmarks.harness.device import Captured, kernel_names
 
 from .fakes import FakeDevice
 
@@ -38,6 +36,7 @@ def contender(
             call(bench, index)
             device.spend(seconds)
 
+        bench.cleanup.callback(device.closed.append, name)
         return Prepared(run, bench.download, **fields)
 
     return Contender(name, family, prepare)
@@ -75,8 +74,9 @@ def test_everyone_is_reported() -> None:
     assert c["ours"]["warm"]["median"] == pytest.approx(100.0)
     assert c["ours"]["kernels"] == ["fake"]
     assert "warm" not in c["slowest"], "the best two of a family go on"
-    assert c["slowest"]["cold"]["shortly"]
+    assert c["slowest"]["cold"]["provisional"]
     assert results.best(record, "library") == ("fast", pytest.approx(200.0))
+    assert device.closed == ["ours", "fast", "slow", "slowest"], "what each opened is given back"
     results.check({**results.new({}), "measurements": [record]})
 
 
@@ -109,7 +109,7 @@ def test_wrong_results_are_not_timed() -> None:
     for name in ("swapped", "partly", "nothing"):
         assert c[name]["status"] == "wrong"
         assert "cold" not in c[name]
-    assert "sampled elements are off" in c["swapped"]["message"]
+    assert "checked elements are off" in c["swapped"]["message"]
     assert "500 of 2000 elements are NaN" in c["partly"]["message"]
     assert "2000 of 2000 elements are NaN" in c["nothing"]["message"], "poisoned before, though ours had filled it"
     assert len(results.wrong({"measurements": [record]})) == 3
@@ -160,29 +160,43 @@ def test_every_set_has_numbers_of_its_own_and_is_run() -> None:
     assert set(seen) == set(range(len(bench.sets)))
 
 
+def checks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs on the CPU takes longer than it may to be timed."""
+    monkeypatch.setattr(bench_module, "_replay", lambda *arguments: lambda: None)
+    monkeypatch.setattr(bench_module, "_capture", lambda *arguments: Captured(lambda: None))
+
+
 def test_updates_in_place_start_anew_for_everyone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_module, "_finalists", lambda entries: [])  # the check is what matters here
-    case = Case("conv2d", "wgrad_sgd", "conv1", 1, "float32")
-
-    def update(bench: Bench, index: int) -> None:
-        a = bench.sets[index]
-        gradient = conv2d.wgrad(a["x"], a["dy"], (11, 11), stride=4)[0]
-        a["velocity"][...] = 0.9 * a["velocity"] - 0.01 * (gradient + 5e-4 * a["master"])
-        a["master"][...] += a["velocity"]
-
-    device = FakeDevice()
+    checks_alone(monkeypatch)
+    case, device = Case("linear", "wgrad_sgd", "fc8", 2, "float32"), FakeDevice()
     device.cache_bytes = 1
-    both = [contender(device, name, "library", 1e-3, update) for name in ("first", "second")]
+    ours = bench_module.ours(case)
+    both = [ours, Contender("again", "library", ours.prepare)]
     record, _ = run(device, *both, case=case)
     assert [c["status"] for c in record["contenders"].values()] == ["ok", "ok"]
 
 
-def test_what_runs_on_the_cpu_runs_here() -> None:
-    """Ours through the whole pipeline, on NumPy arrays; every opponent that is not installed says how to get it."""
-    case = Case("softmax_cross_entropy", "fprop", "logits", 8, "float32")
-    eager = [c for c in opponents.contenders(case) if "compiled" not in c.name]
-    record = measure(Bench(case, HostDevice()), eager, 0.0)
-    assert record["contenders"]["ours"]["status"] == "ok"
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("softmax_cross_entropy", "fprop", "logits", 8, "bfloat16"),
+        Case("conv2d", "fprop_fused", "conv5", 2, "float32"),
+        Case("conv2d", "dgrad", "conv5", 2, "float32"),
+        Case("conv2d", "wgrad_sgd", "conv5", 2, "float32"),
+        *(Case("linear", d, "fc8", 2, "float32") for d in ("fprop", "fprop_fused", "dgrad", "wgrad")),
+        *(Case(op, d, "lrn2", 2, "float32") for op in ("lrn", "lrn_max_pool") for d in ("fprop", "bprop")),
+        *(Case("max_pool", d, "pool5", 2, "bfloat16") for d in ("fprop", "bprop")),
+    ],
+    ids=lambda c: c.key,
+)
+def test_what_runs_on_the_cpu_runs_here(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch where it is, on NumPy's arrays; every opponent that is not installed says how to get it."""
+    checks_alone(monkeypatch)
+    device = FakeDevice()
+    device.cache_bytes = 1
+    theirs = [c for c in opponents.contenders(case) if c.family == "torch" and "compiled" not in c.name]
+    record = measure(Bench(case, device), theirs, 0.0)
+    assert record["contenders"]
     for c in record["contenders"].values():
         assert c["status"] in ("ok", "unavailable"), c
         assert c["status"] == "ok" or "pip install" in c["message"]

@@ -1,96 +1,62 @@
 """cuDNN's constants and signatures as ctypes has them, its graphs, and how convolutions are put to it. No library here.
 
-The numbers are those of cuDNN 9.28's headers: cudnn_graph.h, cudnn_ops.h, cudnn_cnn.h.
+The numbers are those of cuDNN 9.28's headers: cudnn_graph.h, cudnn_ops.h.
 """
 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import math
 import subprocess
 import sys
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 from benchmarks.harness import bench
-from benchmarks.harness.bench import Unavailable, Unsupported
-from benchmarks.harness.cases import Case, conv
-from benchmarks.opponents import cublas, cudnn_calls, cudnn_graph, library, torch_tensors
+from benchmarks.harness.cases import Case
+from benchmarks.harness.contest import Unavailable, Unsupported
+from benchmarks.opponents import cublas, cudnn_calls, cudnn_graph, library
 from benchmarks.opponents.convolution import Operands, variants
-from benchmarks.opponents.search import Algorithm, Choice, fastest
+from benchmarks.opponents.search import Algorithm, Search
 
 from .conftest import ROOT
-from .fakes import FakeDevice
+from .fakes import AddressedDevice, FakeDevice
 
 
 def test_constants() -> None:
     assert library.DATA_TYPES == {"float32": 0, "float16": 2, "bfloat16": 9}  # cudnn_graph.h, cudnnDataType_t
-    assert library.FORMAT_NHWC == 1  # cudnn_graph.h, CUDNN_TENSOR_NHWC
-    assert list(library.MATH_TYPES.values()) == [0, 1, 2, 3]  # cudnn_graph.h, cudnnMathType_t
-    assert library.CROSS_CORRELATION == 1  # cudnn_graph.h, cudnnConvolutionMode_t
     assert library.NOT_PROPAGATE_NAN == 0  # cudnn_graph.h, cudnnNanPropagation_t
-    assert (library.ACTIVATION_RELU, library.ACTIVATION_IDENTITY) == (1, 5)  # cudnn_graph.h, cudnnActivationMode_t
     assert (library.POOLING_MAX, library.POOLING_MAX_DETERMINISTIC) == (0, 3)  # cudnn_ops.h, cudnnPoolingMode_t
     assert library.LRN_CROSS_CHANNEL == 0  # cudnn_ops.h, CUDNN_LRN_CROSS_CHANNEL_DIM1
-    # cudnn_ops.h: CUDNN_CONVOLUTION_FWD_ALGO_COUNT, ..._BWD_DATA_ALGO_COUNT, ..._BWD_FILTER_ALGO_COUNT
-    assert {name: len(kinds) for name, kinds in library.ALGORITHMS.items()} == {"fprop": 8, "dgrad": 6, "wgrad": 7}
-    assert library.ALGORITHMS["fprop"].index("IMPLICIT_PRECOMP_GEMM") == 1
-    assert library.ALGORITHMS["fprop"].index("WINOGRAD_NONFUSED") == 7
-    assert library.ALGORITHMS["dgrad"].index("WINOGRAD") == 4
-    assert library.ALGORITHMS["wgrad"].index("FFT_TILING") == 6
-    assert library.ALGORITHMS["wgrad"].index("3") == 3
     assert 3000 in library.REFUSED  # cudnn_graph.h, CUDNN_STATUS_NOT_SUPPORTED
     assert 5000 not in library.REFUSED  # cudnn_graph.h, CUDNN_STATUS_EXECUTION_FAILED
 
 
-# Parameters of each function in the headers: how many, and at which positions sizes, ints or doubles stand.
-ARITY = {
-    "cudnnSetTensor4dDescriptorEx": 10,
-    "cudnnSetFilter4dDescriptor": 7,
-    "cudnnSetConvolution2dDescriptor": 9,
-    "cudnnGetConvolutionForwardWorkspaceSize": 7,
-    "cudnnConvolutionForward": 13,
-    "cudnnConvolutionBiasActivationForward": 18,
-    "cudnnConvolutionBackwardData": 13,
-    "cudnnConvolutionBackwardFilter": 13,
-    "cudnnSetActivationDescriptor": 4,
-    "cudnnSetPooling2dDescriptor": 9,
-    "cudnnPoolingForward": 8,
-    "cudnnPoolingBackward": 12,
-    "cudnnSetLRNDescriptor": 5,
-    "cudnnLRNCrossChannelForward": 9,
-    "cudnnLRNCrossChannelBackward": 13,
-    "cudnnTransformTensor": 7,
-}
-# Where alpha and beta stand, which point to a float of the host.
-SCALES = {
-    "cudnnConvolutionForward": [1, 10],
-    "cudnnConvolutionBiasActivationForward": [1, 10],
-    "cudnnConvolutionBackwardData": [1, 10],
-    "cudnnConvolutionBackwardFilter": [1, 10],
-    "cudnnPoolingForward": [2, 5],
-    "cudnnPoolingBackward": [2, 9],
-    "cudnnLRNCrossChannelForward": [3, 6],
-    "cudnnLRNCrossChannelBackward": [3, 10],
-    "cudnnTransformTensor": [1, 4],
+# The functions' parameters in the headers: how many, and where alpha and beta stand, which point to floats of the host.
+SIGNATURES: dict[str, tuple[int, list[int]]] = {
+    "cudnnSetTensor4dDescriptorEx": (10, []),
+    "cudnnSetPooling2dDescriptor": (9, []),
+    "cudnnPoolingForward": (8, [2, 5]),
+    "cudnnPoolingBackward": (12, [2, 9]),
+    "cudnnSetLRNDescriptor": (5, []),
+    "cudnnLRNCrossChannelForward": (9, [3, 6]),
+    "cudnnLRNCrossChannelBackward": (13, [3, 10]),
+    "cudnnTransformTensor": (7, [1, 4]),
 }
 
 
-@pytest.mark.parametrize("name", ARITY)
-def test_signatures(name: str) -> None:
-    assert len(library.SIGNATURES[name]) == ARITY[name]
-    if name.startswith("cudnnConvolution"):
-        assert library.SIGNATURES[name][7] is ctypes.c_int, "the algorithm"
-        assert library.SIGNATURES[name][9] is ctypes.c_size_t, "the workspace's size"
-    if name == "cudnnSetLRNDescriptor":
-        assert library.SIGNATURES[name][1:] == (ctypes.c_uint, *[ctypes.c_double] * 3)
-    if name.startswith("cudnnLRN"):
-        assert library.SIGNATURES[name][2] is ctypes.c_int, "the mode"
-    if name in SCALES:
-        scales = [i for i, kind in enumerate(library.SIGNATURES[name]) if kind is ctypes.POINTER(ctypes.c_float)]
-        assert scales == SCALES[name]
+def test_signatures() -> None:
+    for name, (count, scales) in SIGNATURES.items():
+        types = library.SIGNATURES[name]
+        assert len(types) == count
+        assert [i for i, kind in enumerate(types) if kind is ctypes.POINTER(ctypes.c_float)] == scales
+        if name.startswith("cudnnLRN"):
+            assert types[2] is ctypes.c_int, "the mode"
+    assert library.SIGNATURES["cudnnSetLRNDescriptor"][1:] == (ctypes.c_uint, *[ctypes.c_double] * 3)
 
 
 class FakeCudnn:
@@ -125,12 +91,6 @@ def test_descriptors() -> None:
     cudnn = library.Cudnn(fake)
     cudnn.nhwc("bfloat16", 2, 5, 7, 24, pitch=48)
     assert fake.named("cudnnSetTensor4dDescriptorEx")[0][1:] == (9, 2, 24, 5, 7, 5 * 7 * 48, 1, 7 * 48, 48)
-    cudnn.filter("float16", 8, 3, 5, 4)
-    assert fake.named("cudnnSetFilter4dDescriptor")[0][1:] == (2, 1, 8, 4, 3, 5)
-    cudnn.convolution(2, 4, 2, "FMA")
-    assert fake.named("cudnnSetConvolution2dDescriptor")[0][1:] == (2, 2, 4, 4, 1, 1, 1, 0)
-    assert fake.named("cudnnSetConvolutionMathType")[0][1] == 3
-    assert fake.named("cudnnSetConvolutionGroupCount")[0][1] == 2
     cudnn.lrn(5, 2.0, 1e-4, 0.75)
     assert fake.named("cudnnSetLRNDescriptor")[0][1:] == (5, pytest.approx(5e-4), 0.75, 2.0), "cuDNN divides by n"
     cudnn.max_pool(3, 2)
@@ -138,7 +98,7 @@ def test_descriptors() -> None:
     cudnn.close()
     destroyed = [name for name, _ in fake.calls if name.startswith("cudnnDestroy")]
     assert destroyed[-1] == "cudnnDestroy"
-    assert len(destroyed) == 6
+    assert len(destroyed) == 4
 
 
 def test_a_refusal_is_told_from_a_failure() -> None:
@@ -157,256 +117,164 @@ def test_a_missing_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
         library.declare(SimpleNamespace())
 
 
-def test_libraries_are_looked_for_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    (tmp_path / "libcudnn.so.9").touch()
-    monkeypatch.setenv("LD_LIBRARY_PATH", f"/nowhere:{tmp_path}")
-    found = library.candidates()
-    assert found[0] == str(tmp_path / "libcudnn.so.9")
-    assert found[-1] == "libcudnn.so.9"
-
-
-# -- how a convolution is put to a library
+def test_the_wheels_library_comes_before_the_systems_unless_the_loader_is_told_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "libcudnn.so.9").touch()
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    assert library.candidates() == [str(tmp_path / "lib" / "libcudnn.so.9"), "libcudnn.so.9"]
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/somewhere")
+    assert library.candidates()[0] == "libcudnn.so.9"
 
 
 def test_variants() -> None:
-    case = Case("conv2d", "fprop", "conv4", 128, "bfloat16")
-    whole, split = variants(case)
-    assert whole.calls[0].conv == conv(case)
+    whole, split = variants(Case("conv2d", "fprop", "conv4", 128, "bfloat16"))
+    assert dataclasses.astuple(whole.calls[0].conv) == (128, 13, 13, 384, 384, 3, 13, 13, 1, 1, 2)
     first, second = split.calls
     assert (first.conv.C, first.conv.K, first.conv.groups) == (192, 192, 1)
     assert (first.x_pitch, first.y_pitch) == (384, 384)
-    assert (second.x_offset, second.y_offset, second.weight_offset) == (192, 192, 192 * 9 * 192)
+    beginnings = dict.fromkeys(("x", "dy", "bias", "dweight"), 1000)
+    assert first.addresses(beginnings, 2) == beginnings
+    assert second.addresses(beginnings, 2) == {**dict.fromkeys(("x", "dy", "bias"), 1384), "dweight": 1000 + 663552}
     padded = variants(Case("conv2d", "wgrad", "conv1", 128, "bfloat16"))
     assert [v.padded for v in padded] == [0, 4, 8]
     assert padded[2].calls[0].conv.C == 8
     assert len(variants(Case("conv2d", "fprop", "conv3", 1, "float32"))) == 1
 
 
-class FakeGraph:
-    """cuDNN's graph as cudnn_graph.py uses it."""
-
-    def __init__(self, log: dict[str, Any], **settings: Any) -> None:
-        self.log, self.plans = log, ["eng1", "eng2", "eng3"]
-        log["settings"] = settings
-
-    def tensor(self, **fields: Any) -> str:
-        self.log.setdefault("tensors", {})[fields["name"]] = fields
-        return str(fields["name"])
-
-    def _result(self, operation: str, /, **fields: Any) -> Any:
-        self.log[operation] = fields
-        out = SimpleNamespace(fields={})
-
-        def setter(key: str) -> Any:
-            def put(value: Any) -> Any:
-                out.fields[key] = value
-                return out
-
-            return put
-
-        for key in ("set_output", "set_data_type", "set_dim", "set_stride", "set_uid"):
-            setattr(out, key, setter(key))
-        self.log["result"] = out.fields
-        return out
-
-    def conv_fprop(self, **fields: Any) -> Any:
-        return self._result("conv_fprop", **fields)
-
-    def conv_dgrad(self, **fields: Any) -> Any:
-        return self._result("conv_dgrad", **fields)
-
-    def conv_wgrad(self, **fields: Any) -> Any:
-        return self._result("conv_wgrad", **fields)
-
-    def bias(self, **fields: Any) -> Any:
-        return self._result("bias", **fields)
-
-    def relu(self, **fields: Any) -> Any:
-        return self._result("relu", **fields)
-
-    def validate(self) -> None:
-        pass
-
-    def build_operation_graph(self) -> None:
-        pass
-
-    def create_execution_plans(self, modes: list[str]) -> None:
-        self.log["modes"] = modes
-
-    def deselect_numeric_notes(self, notes: list[str]) -> None:
-        self.log["deselected"] = notes
-
-    def get_execution_plan_count(self) -> int:
-        return len(self.plans)
-
-    def build_plan_at_index(self, index: int) -> None:
-        if index == 1:
-            raise RuntimeError("does not compile")
-
-    def get_plan_name_at_index(self, index: int) -> str:
-        return self.plans[index]
-
-    def get_workspace_size_plan_at_index(self, index: int) -> int:
-        return 100 * index
-
-    def execute_plan_at_index(self, pack: Any, workspace: int, index: int, handle: Any) -> None:
-        self.log["executed"] = (pack, workspace, index, handle)
+@pytest.mark.parametrize("direction", ["fprop", "wgrad"])
+def test_a_padded_variant_copies_into_zeros_and_out_of_them(direction: str) -> None:
+    of_case = bench.Bench(Case("conv2d", direction, "conv1", 1, "float32"), AddressedDevice())
+    operands = Operands(of_case, variants(of_case.case)[2])
+    held = operands.arrays[0]
+    operands.before(0)
+    assert held["x"].shape == (1, 227, 227, 8)
+    np.testing.assert_array_equal(held["x"][..., :3], of_case.sets[0]["x"])
+    assert not held["x"][..., 3:].any()
+    if direction == "wgrad":
+        held["dweight"][...] = np.arange(8)
+        operands.after(0)
+        assert operands.outputs()["dweight"].shape == (96, 11, 11, 3)
+        assert np.unique(operands.outputs()["dweight"]).tolist() == [0, 1, 2]
+    else:
+        assert held["weight"].shape == (96, 11, 11, 8)
+    assert operands.addresses()[0][0]["x"] == held["x"].data.ptr
 
 
-def fake_cudnn(log: dict[str, Any]) -> Any:
-    class NotSupported(Exception):
-        pass
+@pytest.fixture
+def fake_cudnn() -> Any:
+    """cuDNN's package as cudnn_graph.py uses it, with three plans of which the second does not compile."""
+    fake = mock.Mock(cudnnGraphNotSupportedError=type("NotSupported", (Exception,), {}))
+    fake.data_type = SimpleNamespace(FLOAT="f32", HALF="f16", BFLOAT16="bf16")
+    fake.heur_mode = SimpleNamespace(A="A", B="B", FALLBACK="F")
+    fake.numerical_note = SimpleNamespace(TENSOR_CORE="tensor cores", DOWN_CONVERT_INPUTS="down")
+    graph = fake.pygraph.return_value
+    graph.tensor.side_effect = lambda **fields: fields["name"]
+    graph.get_execution_plan_count.return_value = 3
+    graph.build_plan_at_index.side_effect = [None, RuntimeError("does not compile"), None]
+    graph.get_plan_name_at_index.side_effect = lambda index: f"eng{index}"
+    graph.get_workspace_size_plan_at_index.side_effect = lambda index: 100 * index
+    for operation in (graph.conv_fprop, graph.conv_dgrad, graph.conv_wgrad, graph.relu):
+        result = operation.return_value
+        for name in ("output", "data_type", "dim", "stride", "uid"):
+            getattr(result, f"set_{name}").return_value = result
+    return fake
 
-    return SimpleNamespace(
-        data_type=SimpleNamespace(FLOAT="f32", HALF="f16", BFLOAT16="bf16"),
-        heur_mode=SimpleNamespace(A="A", B="B", FALLBACK="F"),
-        numerical_note=SimpleNamespace(TENSOR_CORE="tensor cores", DOWN_CONVERT_INPUTS="down"),
-        cudnnGraphNotSupportedError=NotSupported,
-        pygraph=lambda **settings: FakeGraph(log, **settings),
-    )
+
+def tensors(graph: Any) -> dict[str, Any]:
+    return {call.kwargs["name"]: call.kwargs for call in graph.tensor.call_args_list}
 
 
 @pytest.mark.parametrize(
-    ("direction", "given", "result", "uid"),
-    [("fprop", ["x", "weight"], "y", 3), ("dgrad", ["dy", "weight"], "dx", 5), ("wgrad", ["x", "dy"], "dweight", 6)],
-)
-def test_graphs(direction: str, given: list[str], result: str, uid: int) -> None:
-    log: dict[str, Any] = {}
-    case = Case("conv2d", direction, "conv2", 128, "bfloat16")
-    graph = cudnn_graph.Graph(fake_cudnn(log), variants(case)[0].calls[0], direction, "bfloat16", handle="h")
-    assert sorted(log["tensors"]) == sorted(given)
-    assert log["settings"] == {
-        "io_data_type": "bf16",
-        "intermediate_data_type": "f32",
-        "compute_data_type": "f32",
-        "handle": "h",
-    }
-    operation = log[f"conv_{direction}"]
-    assert (operation["padding"], operation["stride"], operation["dilation"]) == ([2, 2], [1, 1], [1, 1])
-    assert log["modes"] == ["A", "B", "F"], "every heuristic mode"
-    assert "deselected" not in log
-    assert log["result"]["set_uid"] == uid
-    shapes = {"y": [128, 256, 27, 27], "dx": [128, 96, 27, 27], "dweight": [256, 48, 5, 5]}
-    assert log["result"]["set_dim"] == shapes[result]
-    assert log["result"]["set_stride"][1] == 1, "channels vary fastest"
-    assert list(graph.plans()) == [(0, "eng1", 0), (2, "eng3", 200)], "what does not compile is passed over"
-    graph.run(2, {name: 1000 + i for i, name in enumerate([*given, result])}, 7, "h")
-    pack, workspace, index, handle = log["executed"]
-    assert set(pack) == {cudnn_graph.UID[name] for name in [*given, result]}
-    assert (workspace, index, handle) == (7, 2, "h")
-
-
-def test_fused_graphs_and_exact_arithmetic() -> None:
-    log: dict[str, Any] = {}
-    case = Case("conv2d", "fprop_fused", "conv4", 128, "float32")
-    cudnn_graph.Graph(fake_cudnn(log), variants(case)[1].calls[1], "fprop_fused", "float32", device_property="d")
-    assert log["tensors"]["bias"]["dim"] == [1, 192, 1, 1]
-    assert log["tensors"]["x"]["stride"] == [13 * 13 * 384, 1, 13 * 384, 384], "half of a wider tensor"
-    assert "relu" in log
-    assert log["deselected"] == ["tensor cores", "down"]
-    other: dict[str, Any] = {}
-    cudnn_graph.Graph(fake_cudnn(other), variants(case)[1].calls[1], "fprop_fused", "tf32", handle="h")
-    assert "deselected" not in other
-
-
-def test_a_graph_without_plans_is_unsupported() -> None:
-    log: dict[str, Any] = {}
-    cudnn = fake_cudnn(log)
-
-    class Refusing(FakeGraph):
-        def create_execution_plans(self, modes: list[str]) -> None:
-            raise cudnn.cudnnGraphNotSupportedError("No valid engine configs")
-
-    cudnn.pygraph = lambda **settings: Refusing(log, **settings)
-    call = variants(Case("conv2d", "fprop", "conv3", 1, "float32"))[0].calls[0]
-    with pytest.raises(Unsupported, match="No valid engine configs"):
-        cudnn_graph.Graph(cudnn, call, "fprop", "float32", handle="h")
-
-
-@pytest.mark.parametrize("direction", ["fprop", "dgrad", "wgrad", "fprop_fused"])
-def test_calls(direction: str) -> None:
-    fake = FakeCudnn()
-    cudnn = library.Cudnn(fake)
-    case = Case("conv2d", direction, "conv2", 128, "bfloat16")
-    calls = cudnn_calls.Calls(cudnn, variants(case)[0].calls[0], direction, "bfloat16")
-    known = list(calls.algorithms())
-    plain = direction.partition("_")[0]
-    assert len(known) == 3 * len(library.ALGORITHMS[plain]), "every algorithm with every kind of arithmetic"
-    calls.run(known[0][1], 1, {n: i for i, n in enumerate(("x", "weight", "y", "dy", "dx", "dweight", "bias"))}, 99, 8)
-    name, arguments = fake.calls[-1]
-    assert (
-        name
-        == {
-            "fprop": "cudnnConvolutionForward",
-            "dgrad": "cudnnConvolutionBackwardData",
-            "wgrad": "cudnnConvolutionBackwardFilter",
-            "fprop_fused": "cudnnConvolutionBiasActivationForward",
-        }[direction]
-    )
-    assert arguments[7:10] == (1, 99, 8), "algorithm, workspace, its size"
-    assert (arguments[1], arguments[10]) == (1.0, 0.0), "what scales the result, and what it is added to"
-    assert cudnn_calls.math_types("float32") == ("FMA",)
-    assert "FMA" not in cudnn_calls.math_types("tf32")
-
-
-class Addressed(np.ndarray):
-    """A host array that says where it is as CuPy's do."""
-
-    data = property(lambda self: SimpleNamespace(ptr=self.ctypes.data))  # type: ignore[assignment]
-
-
-class AddressedDevice(FakeDevice):
-    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
-        return super().empty(shape, dtype).view(Addressed)
-
-    def upload(self, host: np.ndarray) -> Any:
-        return super().upload(host).view(Addressed)
-
-
-FAILING = {
-    "lrn": "cudnnLRNCrossChannelForward",
-    "lrn_max_pool": "cudnnPoolingForward",
-    "max_pool": "cudnnPoolingForward",
-    "conv2d": "cudnnTransformTensor",  # of conv1 padded, where PyTorch is not there to copy
-}
-
-
-@pytest.mark.parametrize(
-    ("op", "direction", "layer"),
+    ("direction", "given", "result", "dim"),
     [
-        *((op, d, "lrn2") for op in ("lrn", "lrn_max_pool") for d in ("fprop", "bprop")),
-        ("max_pool", "fprop", "pool5"),
-        ("max_pool", "bprop", "pool5"),
-        ("conv2d", "fprop", "conv1"),
+        ("fprop", ["x", "weight"], "y", [128, 256, 27, 27]),
+        ("dgrad", ["dy", "weight"], "dx", [128, 96, 27, 27]),
+        ("wgrad", ["x", "dy"], "dweight", [256, 48, 5, 5]),
     ],
 )
+def test_graphs(fake_cudnn: Any, direction: str, given: list[str], result: str, dim: list[int]) -> None:
+    call = variants(Case("conv2d", direction, "conv2", 128, "bfloat16"))[0].calls[0]
+    graph = cudnn_graph.Graph(fake_cudnn, call, direction, "bfloat16", handle="h")
+    inner = fake_cudnn.pygraph.return_value
+    types = {"io_data_type": "bf16", "intermediate_data_type": "f32", "compute_data_type": "f32"}
+    fake_cudnn.pygraph.assert_called_once_with(**types, handle="h")
+    assert sorted(tensors(inner)) == sorted(given)
+    operation = getattr(inner, f"conv_{direction}")
+    how = operation.call_args.kwargs
+    assert (how["padding"], how["stride"], how["dilation"]) == ([2, 2], [1, 1], [1, 1])
+    inner.create_execution_plans.assert_called_once_with(["A", "B", "F"])
+    assert not inner.deselect_numeric_notes.called
+    made = operation.return_value
+    made.set_uid.assert_called_once_with(cudnn_graph.UID[result])
+    made.set_dim.assert_called_once_with(dim)
+    assert made.set_stride.call_args.args[0][1] == 1, "channels vary fastest"
+    assert list(graph.plans()) == [(0, "eng0", 0), (2, "eng2", 200)], "what does not compile is passed over"
+    graph.run(2, {name: 1000 + i for i, name in enumerate([*given, result])}, 7, "h")
+    pack, *rest = inner.execute_plan_at_index.call_args.args
+    assert set(pack) == {cudnn_graph.UID[name] for name in [*given, result]}
+    assert rest == [7, 2, "h"]
+
+
+def test_fused_graphs_and_exact_arithmetic(fake_cudnn: Any) -> None:
+    inner, call = (
+        fake_cudnn.pygraph.return_value,
+        variants(Case("conv2d", "fprop", "conv4", 128, "float32"))[1].calls[1],
+    )
+    cudnn_graph.Graph(fake_cudnn, call, "fprop_fused", "float32", device_property="d")
+    assert tensors(inner)["bias"]["dim"] == [1, 192, 1, 1]
+    assert tensors(inner)["x"]["stride"] == [13 * 13 * 384, 1, 13 * 384, 384], "half of a wider tensor"
+    inner.relu.return_value.set_uid.assert_called_once_with(cudnn_graph.UID["y"])
+    inner.deselect_numeric_notes.assert_called_once_with(["tensor cores", "down"])
+    cudnn_graph.Graph(fake_cudnn, call, "fprop_fused", "tf32", handle="h")
+    inner.deselect_numeric_notes.assert_called_once()
+    inner.create_execution_plans.side_effect = fake_cudnn.cudnnGraphNotSupportedError("No valid engine configs")
+    with pytest.raises(Unsupported, match="No valid engine configs"):
+        cudnn_graph.Graph(fake_cudnn, call, "fprop", "float32", handle="h")
+
+
+PASSES = [(op, d, layer) for op, layer in (("lrn", "lrn2"), ("max_pool", "pool5")) for d in ("fprop", "bprop")]
+PASSES += [("lrn_max_pool", "fprop", "lrn2"), ("lrn_max_pool", "bprop", "lrn2")]
+
+
+@pytest.mark.parametrize(("op", "direction", "layer"), PASSES)
 def test_every_call_is_one_that_c_takes_and_every_handle_is_given_back(
     op: str, direction: str, layer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library does nothing, so all results are wrong; but no call is refused, and a failing one leaves nothing."""
-
-    def absent(device: Any = None) -> Any:
-        raise Unavailable("no PyTorch")
-
-    monkeypatch.setattr(torch_tensors, "load", absent)
-    monkeypatch.setattr(cudnn_graph, "installed", lambda: False)
     case = Case(op, direction, layer, 1, "float32")
+    failing = "cudnnLRNCrossChannelForward" if op == "lrn" else "cudnnPoolingForward"
     for status, expected in ((0, "wrong"), (5000, "failed")):
-        fake = FakeCudnn({FAILING[op]: status})
+        fake = FakeCudnn({failing: status})
         monkeypatch.setattr(library, "load", lambda fake=fake: fake)
-        contenders = cudnn_calls.contenders(case)
-        contenders = [c for c in contenders if op != "conv2d" or "padded to 4" in c.name]
-        record = bench.measure(bench.Bench(case, AddressedDevice()), contenders, 0.0)
-        found = {name: c["status"] for name, c in record["contenders"].items()}
-        if op == "conv2d" and status:
-            expected = "unsupported"  # each of its algorithms fails, so none is left
-        assert set(found.values()) == {expected}, record["contenders"]
+        record = bench.measure(bench.Bench(case, AddressedDevice()), cudnn_calls.contenders(case), 0.0)
+        assert {c["status"] for c in record["contenders"].values()} == {expected}, record["contenders"]
+        assert len(record["contenders"]) == (2 if op == "max_pool" else 3)
         made = [name for name, _ in fake.calls if name.startswith("cudnnCreate")]
         given_back = [name for name, _ in fake.calls if name.startswith("cudnnDestroy")]
         assert len(given_back) == len(made) > 0
 
 
-# -- choosing
+def test_passes_hand_on_what_they_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backward through pool and transposed normalisation: each gets the other's array, and its own of before."""
+    fake = FakeCudnn()
+    monkeypatch.setattr(library, "load", lambda: fake)
+    case = Case("lrn_max_pool", "bprop", "lrn2", 1, "float32")
+    of_case = bench.Bench(case, AddressedDevice())
+    of_case.sets = of_case.sets[:1]
+    contender = next(c for c in cudnn_calls.contenders(case) if c.name == "cuDNN, transposed")
+    contender.prepare(of_case).run(0)
+    a = {name: array.data.ptr for name, array in of_case.sets[0].items()}
+    moved = [(x[3], x[6]) for x in fake.named("cudnnTransformTensor")]
+    (normalise,), (pool,) = fake.named("cudnnLRNCrossChannelForward"), fake.named("cudnnPoolingForward")
+    assert moved[0] == (a["x"], normalise[5])
+    assert moved[1] == (normalise[8], pool[4]), "the normalised maps, transposed back"
+    (unpool,), (back,) = fake.named("cudnnPoolingBackward"), fake.named("cudnnLRNCrossChannelBackward")
+    assert (unpool[4], unpool[6], unpool[8]) == (pool[7], a["dy"], pool[4])
+    assert moved[2:] == [(pool[4], back[5]), (unpool[11], back[7]), (a["x"], back[9]), (back[12], a["dx"])]
 
 
 class SearchBench:
@@ -425,7 +293,7 @@ def algorithm(device: FakeDevice, name: str, seconds: float, workspace: int = 0,
 
 def test_the_fastest_algorithm_is_kept() -> None:
     device = FakeDevice()
-    found = fastest(
+    search = Search(
         SearchBench(device),
         [
             algorithm(device, "slow", 3e-3),
@@ -436,15 +304,16 @@ def test_the_fastest_algorithm_is_kept() -> None:
         ],
         most_workspace=100,
     )
-    choice = Choice(found)
-    detail = found.detail
-    assert [a.name for a in found.algorithms] == ["fast", "slow"]
+    detail = search.detail
+    assert [a.name for a in search.algorithms] == ["fast", "slow"]
     assert (detail["engine"], detail["workspace"]) == ("fast", 10)
     assert [detail[n] for n in ("built", "refused", "failed", "too_large", "out_of_time")] == [5, 1, 1, 1, False]
     assert detail["failure"] == "broken: bug"
-    assert choice.retry()
+    assert search.retry()
     assert detail["engine"] == "slow"
-    assert not choice.retry()
+    assert not search.retry()
+    with pytest.raises(Unsupported, match="none of 1 algorithms ran"):
+        Search(SearchBench(device), [algorithm(device, "x", 0, error=Unsupported("no"))], 0)
 
 
 def test_a_search_ends_in_time() -> None:
@@ -458,32 +327,22 @@ def test_a_search_ends_in_time() -> None:
             built.append(i)
             yield algorithm(device, str(i), 0.1)
 
-    found = fastest(bench, build(), 0)
-    assert found.detail["out_of_time"]
-    assert len(built) == found.detail["built"] < 10, "those whose turn never came were not built"
+    search = Search(bench, build(), 0)
+    assert search.detail["out_of_time"]
+    assert len(built) == search.detail["built"] < 10, "what there was no time for was not built"
     bench.plan_seconds, bench.end = 100.0, device.now() + 1.0
-    assert fastest(bench, build(), 0).detail["out_of_time"], "nor does it outlast the run"
-
-
-def test_nothing_that_runs_is_unsupported() -> None:
-    with pytest.raises(Unsupported, match="none of 1 algorithms ran"):
-        fastest(SearchBench(FakeDevice()), [algorithm(FakeDevice(), "x", 0, error=Unsupported("no"))], 0)
-
-
-# -- cuBLAS
+    assert Search(bench, build(), 0).detail["out_of_time"], "nor does it outlast the run"
 
 
 @pytest.mark.parametrize("direction", ["fprop", "dgrad", "wgrad"])
 def test_gemm_arguments_multiply_row_major_matrices(direction: str) -> None:
     """cuBLAS emulated as its documentation has it, column by column, must give our product."""
     case = Case("linear", direction, "fc8", 3, "float32")
-    a_name, b_name, a_transposed, b_transposed, m, n, k = cublas.product(case)
+    a_name, b_name, sizes = cublas.product(case)
+    shapes, small = {"x": (3, 5), "weight": (4, 5), "dy": (3, 4)}, {4096: 5, 1000: 4}
     rng = np.random.default_rng(0)
-    small = {4096: 5, 1000: 4}
-    m, n, k = (small.get(size, size) for size in (m, n, k))
-    a = rng.standard_normal((k, m) if a_transposed else (m, k))
-    b = rng.standard_normal((n, k) if b_transposed else (k, n))
-    transa, transb, gm, gn, gk, lda, ldb, ldc = (small.get(v, v) for v in cublas.gemm_arguments(case))
+    a, b = (rng.standard_normal(shapes[name]) for name in (a_name, b_name))
+    transa, transb, gm, gn, gk, lda, ldb, ldc = (small.get(v, v) for v in sizes)
 
     def columns(array: np.ndarray, transposed: int, rows: int, cols: int, pitch: int) -> np.ndarray:
         stored = np.lib.stride_tricks.as_strided(
@@ -493,25 +352,10 @@ def test_gemm_arguments_multiply_row_major_matrices(direction: str) -> None:
 
     first = columns(b, transa, gm, gk, lda)
     second = columns(a, transb, gk, gn, ldb)
-    c = np.empty((m, n))
+    c = np.empty({"fprop": (3, 4), "dgrad": (3, 5), "wgrad": (4, 5)}[direction])
     target = np.lib.stride_tricks.as_strided(c, (gm, gn), (8, 8 * ldc))
     target[...] = first @ second
-    np.testing.assert_allclose(c, (a.T if a_transposed else a) @ (b.T if b_transposed else b))
-    assert {a_name, b_name} <= {"x", "weight", "dy"}
-
-
-def test_operands_of_a_padded_variant() -> None:
-    of_case = bench.Bench(Case("conv2d", "wgrad", "conv1", 1, "float32"), FakeDevice())
-    operands = Operands.__new__(Operands)
-    operands.bench, operands.variant, operands.direction = of_case, variants(of_case.case)[2], "wgrad"
-    held = operands._of(0)
-    assert held["x"].shape == (1, 227, 227, 8)
-    assert not held["x"].any(), "zeros beside the three channels"
-    assert held["dweight"].shape == (96, 11, 11, 8)
-    assert held["narrow"].shape == (96, 11, 11, 3)
-
-
-# -- nothing heavy is imported before it is asked for
+    np.testing.assert_allclose(c, (a.T if transb else a) @ (b.T if transa else b))
 
 
 def test_everything_imports_without_cupy_pytorch_or_cudnn() -> None:

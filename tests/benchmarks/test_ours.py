@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from benchmarks import ops
 from benchmarks.harness.bench import Bench, ours, wrong
-from benchmarks.harness.cases import Case, Tensor, Tensors
-from benchmarks.ops import bench_sgd
-from benchmarks.ops._common import updated_tensors
+from benchmarks.harness.cases import Case, Tensors
+from benchmarks.harness.check import expected
+from benchmarks.ops.launch import choice
+from benchmarks.ops.pointwise import Sgd
 
 from tests.cuda.standin import Driver, Stream
 
-from .fakes import ExecutorDevice, StandInDevice
+from .fakes import ExecutorDevice, FakeDevice, StandInDevice
 
-# Every operation and direction, every precision, at the layers that are small.
+# Every operation and direction, every precision, at the layers that are small; and conv1, which is folded.
 LAYERS = {"conv2d": "conv5", "linear": "fc8", "lrn": "lrn2", "lrn_max_pool": "lrn2", "max_pool": "pool5"}
 CASES = [
     case
@@ -21,35 +24,35 @@ CASES = [
     for case in ops.cases(1, precision)
     if case.layer == LAYERS.get(case.op, case.layer) and (case.op != "conv2d" or precision in ("bfloat16", "tf32"))
 ]
+CASES += [Case("conv2d", "fprop_fused", "conv1", 1, "bfloat16"), *ops.OPERATIONS["sgd"].cases(128, "bfloat16")]
+CASES += ops.OPERATIONS["sgd"].cases(128, "float32")
+
+
+@pytest.fixture(autouse=True)
+def few_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """fc6's 37.7 million weights are too many for the executor; a few rows of them are the same call."""
+    whole = Sgd.tensors
+
+    def tensors(self: Sgd, case: Case) -> Tensors:
+        return {name: dataclasses.replace(t, shape=(8, 4096)) for name, t in whole(self, case).items()}
+
+    monkeypatch.setattr(Sgd, "tensors", tensors)
+    monkeypatch.setattr(Sgd, "part", lambda self, case: {})
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.key)
 def test_our_kernels_give_what_the_check_expects(case: Case) -> None:
     bench = Bench(case, ExecutorDevice())
     prepared = ours(case).prepare(bench)
-    assert wrong(bench, prepared, bench.samples()) == []
-    assert prepared.detail["launch"]
+    assert wrong(bench, prepared, expected(case), ours=True) == []
+    assert prepared.detail["launch"] == choice(case, ExecutorDevice.machine)
 
 
-def test_conv1_is_folded_the_same() -> None:
-    bench = Bench(Case("conv2d", "fprop_fused", "conv1", 1, "bfloat16"), ExecutorDevice())
-    assert wrong(bench, ours(bench.case).prepare(bench), bench.samples()) == []
-
-
-def update_of_few_rows(monkeypatch: pytest.MonkeyPatch, precision: str) -> Case:
-    """fc6's 37.7 million weights are too many for the executor; a few rows of them are the same call."""
-    (case,) = bench_sgd.cases(128, precision)
-    updated, outputs = updated_tensors(case, (3, 4096))
-    few = Tensors({"gradient": Tensor((3, 4096), "float32")}, outputs, updated)
-    monkeypatch.setattr(bench_sgd, "tensors", lambda case: few)
-    return case
-
-
-def test_the_update(monkeypatch: pytest.MonkeyPatch) -> None:
-    for precision in ("bfloat16", "float32"):
-        case = update_of_few_rows(monkeypatch, precision)
-        bench = Bench(case, ExecutorDevice())
-        assert wrong(bench, ours(case).prepare(bench), bench.samples()) == []
+def test_launch_choices_are_those_of_the_gpu_at_hand() -> None:
+    """Of 7 multiprocessors; the bindings' default is an H200."""
+    for case in ops.cases(128, "bfloat16"):
+        if case.op in ("conv2d", "linear"):
+            assert choice(case, FakeDevice.machine) != choice(case, {}), case.key
 
 
 def test_every_operation_can_be_recorded_as_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +60,7 @@ def test_every_operation_can_be_recorded_as_a_graph(monkeypatch: pytest.MonkeyPa
     driver = Driver(1, 0)
     driver.install(monkeypatch)
     seen = set()
-    for case in [*CASES, update_of_few_rows(monkeypatch, "bfloat16")]:
+    for case in CASES:
         if case.precision != "bfloat16":
             continue
         bench, stream = Bench(case, StandInDevice()), Stream(non_blocking=True)
@@ -68,5 +71,5 @@ def test_every_operation_can_be_recorded_as_a_graph(monkeypatch: pytest.MonkeyPa
             prepared.run(0)
             assert stream.end_capture().items, case.key
         seen.add(case.op)
-    assert seen == set(ops.NAMES)
+    assert seen == set(ops.OPERATIONS)
     driver.close()

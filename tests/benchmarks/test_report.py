@@ -1,4 +1,4 @@
-"""README's table and the pictures, from a result that was made up for it."""
+"""README's table and the pictures, from synthetic numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from benchmarks import report
 from benchmarks.harness import figures, results, table
 
-MADE_UP = Path(__file__).with_name("made_up.json")
+SYNTHETIC = Path(__file__).with_name("synthetic.json")
 README = f"# Title\n\nbefore\n\n{table.BEGIN}\n{table.END}\n\nafter {table.TIMES}\n"
 
 
@@ -20,16 +20,20 @@ def readme(tmp_path: Path) -> Path:
     return path
 
 
+def measurement(result: results.Record, key: str) -> results.Record:
+    return next(r for r in result["measurements"] if r["key"] == key)
+
+
 def run(readme: Path, *arguments: str) -> int:
     return report.main([*arguments, "--readme", str(readme), "--images", str(readme.parent)])
 
 
 def test_the_table(readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(figures, "draw", lambda result, folder: [])
-    assert run(readme, str(MADE_UP), "--check") == 1
-    assert run(readme, str(MADE_UP)) == 0
+    assert run(readme, str(SYNTHETIC), "--check") == 1
+    assert run(readme, str(SYNTHETIC)) == 0
     text = readme.read_text("utf-8")
-    assert text.startswith(f"# Title\n\nbefore\n\n{table.BEGIN}\n{table.MADE_UP}")
+    assert text.startswith(f"# Title\n\nbefore\n\n{table.BEGIN}\n{table.SYNTHETIC}")
     assert text.endswith(f"{table.END}\n\nafter {table.TIMES}\n")
     assert "Imaginary GPU 9000, driver 0.0, PyTorch 0.0, cuDNN 0.0, commit 000000000000" in text
     assert text.count("| conv") == 14
@@ -37,14 +41,14 @@ def test_the_table(readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| lrn1 + pool | bprop |" in text
     assert "cuDNN and cuBLAS took no part: no package cudnn" in text
     assert "cut short: 1 measurements" in text
-    assert run(readme, str(MADE_UP)) == 0
+    assert run(readme, str(SYNTHETIC)) == 0
     assert readme.read_text("utf-8") == text, "twice is once"
-    assert run(readme, str(MADE_UP), "--check") == 0
+    assert run(readme, str(SYNTHETIC), "--check") == 0
 
 
 def test_rows_say_what_the_file_says() -> None:
-    result = results.read(MADE_UP)
-    record = results.by_key(result)["conv2d.fprop/conv2/128/bfloat16"]
+    result = results.read(SYNTHETIC)
+    record = measurement(result, "conv2d.fprop/conv2/128/bfloat16")
     ours, theirs = results.best(record, "ours"), results.best(record, "library")
     assert ours is not None
     assert theirs is not None
@@ -57,8 +61,8 @@ def test_rows_say_what_the_file_says() -> None:
 
 
 def test_a_wrong_contender_is_no_best() -> None:
-    result = results.read(MADE_UP)
-    record = results.by_key(result)["conv2d.fprop/conv2/128/bfloat16"]
+    result = results.read(SYNTHETIC)
+    record = measurement(result, "conv2d.fprop/conv2/128/bfloat16")
     record["contenders"]["ours"]["status"] = "wrong"
     assert results.best(record, "ours") is None
     row = next(x for x in table.render(result).splitlines() if x.startswith("| conv2 | fprop"))
@@ -82,7 +86,7 @@ def test_the_newest_result_is_the_one_of_the_last_date(tmp_path: Path) -> None:
     for name in ("h200-2026-11-24.json", "a100-2026-12-01.json"):
         results.write(tmp_path / name, results.new({}))
     (tmp_path / "cpu_vs_torch-2027-01-01.json").write_text("{}")
-    results.write(tmp_path / "x-2028-01-01.json", results.new({}, made_up=True))
+    results.write(tmp_path / "x-2028-01-01.json", results.new({}, synthetic=True))
     found = table.newest(tmp_path)
     assert found is not None
     assert found.name == "a100-2026-12-01.json"
@@ -106,19 +110,19 @@ def texts(figure: Any) -> str:
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
-def test_every_picture_says_what_it_came_from_and_that_it_is_made_up(name: str) -> None:
-    result = results.read(MADE_UP)
+def test_every_picture_says_what_it_came_from_and_that_it_is_synthetic(name: str) -> None:
+    result = results.read(SYNTHETIC)
     figure = figures.FIGURES[name](result)
     assert table.origin(result) in texts(figure)
-    assert "MADE UP" in texts(figure)
+    assert "SYNTHETIC" in texts(figure)
     assert "never measured" in texts(figure)
-    real = figures.FIGURES[name]({**result, "made_up": False})
-    assert "MADE UP" not in texts(real)
+    real = figures.FIGURES[name]({**result, "synthetic": False})
+    assert "SYNTHETIC" not in texts(real)
     assert "never measured" not in texts(real)
 
 
 def test_the_roofline_holds_every_kernel() -> None:
-    result = results.read(MADE_UP)
+    result = results.read(SYNTHETIC)
     compute, memory = figures.roofline(result).axes
     assert len(compute.texts) == 23, "ours, each with its name"
     products = [r for r in result["measurements"] if r.get("flops") and r["kind"] == "op"]
@@ -127,7 +131,7 @@ def test_the_roofline_holds_every_kernel() -> None:
 
 
 def test_pictures_are_written(tmp_path: Path) -> None:
-    paths = figures.draw(results.read(MADE_UP), tmp_path)
+    paths = figures.draw(results.read(SYNTHETIC), tmp_path)
     assert [p.name for p in paths] == list(figures.FIGURES)
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in paths)
     with pytest.raises(ValueError, match="no ceilings"):

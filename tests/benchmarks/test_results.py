@@ -9,25 +9,19 @@ from typing import Any
 import pytest
 from benchmarks import ops, run_all
 from benchmarks.harness import dry_run, machine, results
-from benchmarks.harness.cases import Case, plan
-from benchmarks.harness.roofline import NOMINAL, Ceilings, floor
-from benchmarks.harness.steps import flops
-from benchmarks.harness.towers import overlap, summarize_profile, union
+from benchmarks.harness.cases import PLAN, Case
+from benchmarks.harness.roofline import NOMINAL, Ceilings
+from benchmarks.harness.steps import flops, parts
+from benchmarks.harness.towers import overlap, summarize_profile
 
-MADE_UP = Path(__file__).with_name("made_up.json")
-
-
-def test_the_made_up_result_says_so() -> None:
-    result = results.read(MADE_UP)
-    assert result["made_up"]
-    assert results.by_key(result)["conv2d.wgrad/conv5/128/bfloat16"]["layer"] == "conv5"
+SYNTHETIC = Path(__file__).with_name("synthetic.json")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"schema": 2}, "expected schema 1, got 2"),
-        ({"made_up": None}, "expected made_up of type bool, got None"),
+        ({"synthetic": None}, "expected synthetic of type bool, got None"),
         ({"measurements": [{"kind": "op"}]}, "expected a measurement with key and kind"),
         ({"measurements": [{"kind": "op", "key": "k", "contenders": {"a": {"status": "great"}}}]}, "status 'great'"),
         (
@@ -41,7 +35,7 @@ def test_the_made_up_result_says_so() -> None:
         ({"measurements": [{"kind": "op", "key": "k", "contenders": {"a": {"status": "ok"}}}]}, "its time is None"),
     ],
 )
-def test_what_is_no_result(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_what_is_not_a_result(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps({**results.new({}), **change}))
     with pytest.raises(ValueError, match=message):
@@ -55,7 +49,7 @@ def test_a_failed_write_leaves_the_earlier_result(tmp_path: Path) -> None:
         results.write(path, results.new({"gpu": float("nan")}))
     assert results.read(path)["machine"] == {"gpu": "first"}
     path.write_text("{")
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match="is not JSON"):
         results.read(path)
 
 
@@ -79,33 +73,32 @@ def test_a_failed_write_leaves_the_earlier_result(tmp_path: Path) -> None:
     ],
 )
 def test_floors(key: str, microseconds: float, bound: str) -> None:
-    row = dry_run.row(Case.from_key(key))
+    row = dry_run.row(Case.from_key(key), NOMINAL, {})
     assert row["floor_us"] == pytest.approx(microseconds, rel=0.005)
     assert row["bound"] == bound
 
 
 def test_a_step_adds_up() -> None:
-    assert sum(s.multiply_adds for s in plan().steps) == 724_406_816
+    assert sum(s.multiply_adds for s in PLAN.steps) == 724_406_816
     assert flops("inference", 128) == 2 * 128 * 724_406_816
     assert flops("training", 1) == 2 * (3 * 724_406_816 - 105_415_200)
-    assert dry_run.step_row(128, "bfloat16", "training")["floor_us"] == pytest.approx(1030, rel=0.005)
-    assert dry_run.step_row(1024, "bfloat16", "training")["floor_us"] == pytest.approx(6370, rel=0.005)
-    assert dry_run.step_row(128, "tf32", "training")["floor_us"] == pytest.approx(1780, rel=0.01)
-    assert len(dry_run.step_cases(128, "bfloat16", "training")) == 5 * 3 - 1 + 3 * 3 + 3 * 2
+    assert dry_run.step_row(128, "bfloat16", "training", NOMINAL, {})["floor_us"] == pytest.approx(1030, rel=0.005)
+    assert dry_run.step_row(1024, "bfloat16", "training", NOMINAL, {})["floor_us"] == pytest.approx(6370, rel=0.005)
+    assert dry_run.step_row(128, "tf32", "training", NOMINAL, {})["floor_us"] == pytest.approx(1780, rel=0.01)
+    assert len(parts(128, "bfloat16", "training")) == 5 * 3 - 1 + 3 * 3 + 3 * 2
 
 
 def test_floor_is_the_larger_of_two_times() -> None:
     ceilings = Ceilings("here", 1e12, {"tf32": 3e14, "float32": 5e13})
-    assert floor(3e14, 1e9, "tf32", ceilings).seconds == 1.0
-    assert floor(1e9, 2e12, "tf32", ceilings).bound == "memory"
-    assert floor(1e14, 0, "float32", ceilings).seconds == 1.0, "three TF32 products are the faster way to float32"
-    assert Ceilings.from_json(json.loads(json.dumps(NOMINAL.to_json()))) == NOMINAL
+    assert ceilings.floor(3e14, 1e9, "tf32") == (1e6, "compute")
+    assert ceilings.floor(1e9, 2e12, "tf32") == (2e6, "memory")
+    assert ceilings.floor(1e14, 0, "float32")[0] == 1e6, "three TF32 products are the faster way to float32"
 
 
 def test_the_dry_run_shows_every_case(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_all.main(["--dry-run"]) == 0
     text = capsys.readouterr().out
-    for name in ops.NAMES:
+    for name in ops.OPERATIONS:
         assert f"\n{name}." in text
     line = next(x for x in text.splitlines() if x.startswith("conv2d.wgrad/conv2/128/bfloat16"))
     assert line.split()[1:5] == ["57.33", "66.9", "72.57", "compute"]
@@ -115,13 +108,21 @@ def test_the_dry_run_shows_every_case(capsys: pytest.CaptureFixture[str]) -> Non
     assert text.count("images/s") == 3 + 8 + 3
 
 
-def test_the_dry_run_takes_measured_ceilings(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_all.main(["--dry-run", "--only", "fc7", "--ceilings", str(MADE_UP)]) == 0
-    assert "ceilings: made up: 4.30 TB/s" in capsys.readouterr().out
-
-
-def test_exchanges_are_the_plans() -> None:
-    assert sum(dry_run.exchanges(1, "float32").values()) == 4 * sum(e.floats for e in plan().exchanges)
+def test_the_dry_run_takes_a_measured_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its ceilings, and the launch choices of its GPU."""
+    result = results.read(SYNTHETIC)
+    choices = []
+    for multiprocessors in (132, 20):
+        machine = {"multiprocessors": multiprocessors, "multiprocessor_bytes": 100 * 1024}
+        results.write(tmp_path / "r.json", {**result, "machine": machine})
+        assert run_all.main(["--dry-run", "--only", "wgrad/conv3", "--ceilings", str(tmp_path / "r.json")]) == 0
+        text = capsys.readouterr().out
+        assert "ceilings: synthetic: 4.30 TB/s" in text
+        choices.append(text.splitlines()[-1])
+    assert choices[0] != choices[1]
+    results.write(tmp_path / "r.json", {**result, "ceilings": None})
+    with pytest.raises(SystemExit, match="holds no ceilings"):
+        run_all.main(["--dry-run", "--ceilings", str(tmp_path / "r.json")])
 
 
 def test_cases_have_keys() -> None:
@@ -130,7 +131,7 @@ def test_cases_have_keys() -> None:
     with pytest.raises(ValueError, match=r"expected op\.direction/layer/batch/precision"):
         Case.from_key("conv2d/conv1")
     with pytest.raises(ValueError, match="unknown operation"):
-        ops.module("conv3d")
+        ops.of(Case("conv3d", "fprop", "conv1", 1, "float32"))
 
 
 # -- what the machine says
@@ -172,7 +173,6 @@ def test_the_commit_is_this_one(tmp_path: Path) -> None:
 
 
 def test_overlap() -> None:
-    assert union([(5, 6), (0, 2), (1, 3)]) == [(0, 3), (5, 6)]
     assert overlap([(0, 4), (10, 12)], [(1, 2), (1.5, 3), (11, 20)]) == (6, 3)
     assert overlap([], [(0, 1)]) == (0, 0)
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from benchmarks import run_all
 from benchmarks.harness import results, runner
-from benchmarks.harness.bench import DeviceLost
-from benchmarks.harness.runner import Failed, Lost, NoDevice, OutOfTime, Process, run
+from benchmarks.harness.contest import DeviceLost
+from benchmarks.harness.runner import Failed, Lost, NoDevice, OutOfTime, Process, Run
 from benchmarks.harness.schedule import Budget, Job, jobs, matching, step_job
-from benchmarks.harness.worker import LOST, serve
+from benchmarks.harness.worker import serve
 
 from .fakes import FakeDevice
+from .pretender import pretend
 
 KEYS = ["softmax_cross_entropy.fprop/logits/1/float32", "linear.fprop/fc8/1/float32", "linear.dgrad/fc8/1/float32"]
 JOBS = [Job("ceilings", "ceilings"), *(Job("op", key) for key in KEYS)]
@@ -28,6 +28,10 @@ CEILINGS = {"source": "s", "bandwidth": 1e12, "flops": {"bfloat16": 1e14}, "laun
 def record(key: str, status: str = "ok", **fields: Any) -> results.Record:
     ours = {"family": "ours", "status": status, "cold": {"median": 5.0}, **fields}
     return {"kind": "op", "key": key, "contenders": {"ours": ours}}
+
+
+def by_key(result: results.Record) -> dict[str, results.Record]:
+    return {record["key"]: record for record in result["measurements"]}
 
 
 class FakeWorker:
@@ -63,7 +67,8 @@ def go(
         results.check(result)
         saved.append(json.loads(json.dumps(result)))
 
-    result = run(JOBS, Budget(minutes, now), start, results.new({}), save, said.append)
+    result = results.new({})
+    Run(Budget(minutes, now), start, result, save, said.append).all(JOBS)
     return result, workers, saved, said
 
 
@@ -121,9 +126,9 @@ def test_a_contender_that_takes_the_device_with_it_is_left_out_of_the_next_try()
     assert workers[0].stopped
     assert [job["key"] for job in workers[1].asked] == KEYS[1:]
     assert workers[1].asked[0]["excluded"] == ["ours"]
-    lost = results.by_key(result)[KEYS[1]]["contenders"]["ours"]
+    lost = by_key(result)[KEYS[1]]["contenders"]["ours"]
     assert (lost["status"], lost["message"]) == ("failed", "illegal address")
-    assert results.by_key(result)[KEYS[2]]["contenders"]["ours"]["status"] == "ok"
+    assert by_key(result)[KEYS[2]]["contenders"]["ours"]["status"] == "ok"
     assert any("took the device with it" in note for note in result["notes"])
 
 
@@ -143,16 +148,6 @@ def test_a_job_that_never_works_is_given_up() -> None:
     assert "no result" in said[1]
 
 
-def test_what_an_opponent_lacks_is_said() -> None:
-    def answer(job: results.Record) -> results.Record:
-        made = record(job["key"])
-        made["contenders"]["cuDNN"] = {"family": "library", "status": "unavailable", "message": "pip install it"}
-        return made
-
-    _, _, _, said = go(answer)
-    assert "[cuDNN: unavailable: pip install it]" in said[1]
-
-
 def test_plans_and_settings_are_handed_on() -> None:
     conv = Job("op", "conv2d.fprop/conv2/128/bfloat16")
     search, later = step_job("training", 128, "bfloat16", search=True), step_job("training", 256, "bfloat16")
@@ -160,24 +155,16 @@ def test_plans_and_settings_are_handed_on() -> None:
     def answer(job: results.Record) -> results.Record:
         if job["kind"] == "op":
             made = record(job["key"])
-            for name, median, api in (
-                ("cuDNN", 9.0, "graph"),
-                ("cuDNN, a call a group", 7.0, "graph"),
-                ("C", 1.0, "c"),
-            ):
-                detail = {"engine": f"eng{median:.0f}", "api": api}
-                made["contenders"][name] = {
-                    "family": "library",
-                    "status": "ok",
-                    "cold": {"median": median},
-                    "detail": detail,
-                }
+            for name, median in (("cuDNN", 9.0), ("cuDNN, a call a group", 7.0), ("cuDNN, padded to 4 channels", 1.0)):
+                other = {"family": "library", "status": "ok", "cold": {"median": median}}
+                made["contenders"][name] = {**other, "detail": {"engine": f"eng{median:.0f}"}}
             return made
         settings = [{"weights": "pure"}] if job["options"]["search"] else []
         return {"kind": "step", "key": job["key"], "mode": "training", "contenders": {}, "settings": settings}
 
     worker = FakeWorker(answer)
-    run([conv, search, later], Budget(60, lambda: 0.0), lambda: worker, results.new({}), lambda r: None, lambda s: None)
+    budget = Budget(60, lambda: 0.0)
+    Run(budget, lambda: worker, results.new({}), lambda r: None, lambda s: None).all([conv, search, later])
     assert worker.asked[1]["shared"]["plans"] == {conv.key: ["a call a group", "eng7"]}
     assert worker.asked[2]["shared"]["settings"] == {"training": [{"weights": "pure"}]}
 
@@ -190,14 +177,14 @@ def test_the_worker_that_ran_under_the_profiler_is_replaced() -> None:
         return workers[-1]
 
     two = [Job("towers", "towers/128/bfloat16"), Job("op", KEYS[0])]
-    run(two, Budget(60, lambda: 0.0), start, results.new({}), lambda r: None, lambda s: None)
+    Run(Budget(60, lambda: 0.0), start, results.new({}), lambda r: None, lambda s: None).all(two)
     assert [len(w.asked) for w in workers] == [1, 1]
 
 
 # -- the worker's own loop
 
 
-def serve_jobs(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> tuple[int, list[Any]]:
+def serve_jobs(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, answers: dict[str, Any]) -> list[Any]:
     def do(job: results.Record, device_: Any, send: Any) -> results.Record:
         send({"stage": "ours"})
         answer = answers[job["key"]]
@@ -206,60 +193,47 @@ def serve_jobs(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, answers: dic
         return dict(answer)
 
     monkeypatch.setattr("benchmarks.harness.worker.do", do)
-    sent: list[Any] = []
-    return serve([json.dumps({"key": key}) for key in answers], sent.append, device, None), sent  # type: ignore[arg-type]
+    pipe = mock.Mock()
+    pipe.recv.side_effect = [*({"key": key} for key in answers), EOFError]
+    serve(pipe, device, None)
+    return [call.args[0] for call in pipe.send.call_args_list]
 
 
 def test_the_worker_answers_and_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"a": {"key": "a"}, "b": ValueError("no"), "c": {"key": "c"}}
-    code, sent = serve_jobs(FakeDevice(), monkeypatch, answers)
-    assert code == 0
+    sent = serve_jobs(FakeDevice(), monkeypatch, {"a": {"key": "a"}, "b": ValueError("no"), "c": {"key": "c"}})
     assert [next(iter(m)) for m in sent] == ["stage", "record", "stage", "failed", "stage", "record"]
     assert sent[3] == {"failed": "ValueError: no"}
     assert sent[1]["record"]["clocks"] == {}
+    version = type("Version", (str,), {})("2.9")  # a class that the other process need not know
+    sent = serve_jobs(FakeDevice(), monkeypatch, {"a": {"key": version}, "b": {"key": object()}})
+    assert type(sent[1]["record"]["key"]) is str
+    assert "not JSON serializable" in sent[3]["failed"]
 
 
 def test_the_worker_ends_when_the_device_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"a": DeviceLost("cuDNN", "illegal address"), "b": {"key": "b"}}
-    code, sent = serve_jobs(FakeDevice(), monkeypatch, answers)
-    assert code == LOST
-    assert sent[-1] == {"lost": "cuDNN", "message": "illegal address"}
+    sent = serve_jobs(FakeDevice(), monkeypatch, answers)
+    assert sent[1:] == [{"lost": "cuDNN", "message": "illegal address"}]
     device = FakeDevice()
     device.lost = True
-    assert serve_jobs(device, monkeypatch, {"a": RuntimeError("x")})[0] == LOST
+    assert serve_jobs(device, monkeypatch, {"a": RuntimeError("x"), "b": {}})[1:] == [
+        {"lost": "", "message": "RuntimeError: x"}
+    ]
 
 
 # -- a real process that pretends
 
-PRETENDER = """
-import json, os, sys, time
-print(json.dumps({"machine": {"gpu": "pretended"}}), flush=True)
-print("a library prints this", flush=True)
-for line in sys.stdin:
-    job = json.loads(line)
-    print(json.dumps({"stage": "cuDNN"}), flush=True)
-    if job["key"] == "die":
-        os._exit(9)
-    if job["key"] == "hang":
-        time.sleep(60)
-    print(json.dumps({"record": {"key": job["key"]}}), flush=True)
-"""
-
 
 @pytest.fixture
-def process(tmp_path: Path) -> Any:
-    (tmp_path / "pretender.py").write_text(textwrap.dedent(PRETENDER))
-    made = Process([sys.executable, str(tmp_path / "pretender.py")])
+def process() -> Any:
+    made = Process(pretend)
     yield made
     made.stop()
 
 
-def test_a_process_answers(process: Process) -> None:
+def test_a_process_answers_and_one_that_dies_says_who_was_at_work(process: Process) -> None:
     assert process.machine == {"gpu": "pretended"}
     assert process.do({"key": "x"}, 20.0, 20.0) == {"key": "x"}
-
-
-def test_a_process_that_dies_says_who_was_at_work(process: Process) -> None:
     with pytest.raises(Lost) as lost:
         process.do({"key": "die"}, 20.0, 20.0)
     assert lost.value.stage == "cuDNN"
@@ -274,7 +248,7 @@ def test_a_process_that_dies_says_who_was_at_work(process: Process) -> None:
 def test_a_process_that_hangs_is_ended(process: Process, silence: float, left: float, error: type[Exception]) -> None:
     with pytest.raises(error):
         process.do({"key": "hang"}, silence, left)
-    assert process.process.poll() is not None
+    assert not process.process.is_alive()
 
 
 # -- the command

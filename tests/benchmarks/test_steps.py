@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.harness import results, steps
-from benchmarks.harness.bench import Unavailable
-from benchmarks.harness.steps import Wrong, _Side
+from benchmarks.harness.contest import DeviceLost, Unavailable, Wrong
 from benchmarks.opponents.torch_step import Setting
 
 from .fakes import FakeDevice
@@ -25,11 +24,11 @@ def run(
 ) -> tuple[results.Record, list[str]]:
     device, stages = FakeDevice(), []
 
-    def side(seconds: float) -> _Side:
-        return _Side(lambda: device.spend(seconds), {"detail": {}})
+    def side(seconds: float) -> Callable[[], None]:
+        return lambda: device.spend(seconds)
 
-    monkeypatch.setattr(steps, "_ours", lambda *arguments: side(1e-3))
-    monkeypatch.setattr(steps, "_theirs", lambda setting, *rest: side(theirs(setting)))
+    monkeypatch.setattr(steps._Steps, "ours", lambda *arguments: side(1e-3))
+    monkeypatch.setattr(steps._Steps, "theirs", lambda self, setting, *rest: side(theirs(setting)))
     arguments = {"shared": {}, "excluded": [], **more}
     record = steps.measure(device, {**OPTIONS, **(options or {})}, seconds=0.0, stage=stages.append, **arguments)
     results.check({**results.new({}), "measurements": [record]})
@@ -57,7 +56,7 @@ def test_the_best_configuration_is_found_and_named(monkeypatch: pytest.MonkeyPat
     assert status[Setting(weights="pure", convolutions="cuDNN").name] == "unavailable"
     assert status[Setting(weights="pure", run="max-autotune").name] == "failed"
     eager = record["contenders"][Setting(weights="pure", run="eager").name]
-    assert eager["cold"]["shortly"], "tried in the search, not in the last measurement"
+    assert eager["cold"]["provisional"], "tried in the search, not in the last measurement"
     assert stages[0] == "ours"
     assert len(record["contenders"]) == 1 + 10
 
@@ -102,22 +101,20 @@ def test_logits_are_compared_by_their_norm() -> None:
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((4, 1000))
     near = logits * (1 + 0.02 * rng.standard_normal(logits.shape))
-    steps._compare("x", near, logits, "bfloat16")
+    steps.compare("x", near, logits, "bfloat16")
     for precision, other in (("float32", near), ("bfloat16", logits[::-1]), ("bfloat16", logits * np.nan)):
         with pytest.raises(Wrong, match="logits of x are off"):
-            steps._compare("x", other, logits, precision)
+            steps.compare("x", other, logits, precision)
 
 
 def test_a_lost_device_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks.harness.bench import DeviceLost
-
     device = FakeDevice()
 
-    def fault(*arguments: Any) -> _Side:
+    def fault(*arguments: Any) -> Any:
         device.lost = True
         raise RuntimeError("illegal address")
 
-    monkeypatch.setattr(steps, "_ours", fault)
+    monkeypatch.setattr(steps._Steps, "ours", fault)
     with pytest.raises(DeviceLost) as lost:
         steps.measure(device, OPTIONS, {}, 0.0, [])
     assert lost.value.contender == "ours"

@@ -1,9 +1,9 @@
-"""Timing in turn on a device that is a clock."""
+"""Interleaved timing on a device that is a clock."""
 
 from __future__ import annotations
 
 import pytest
-from benchmarks.harness.timing import Candidate, Times, calls_for, in_turn, quick, sets_for
+from benchmarks.harness.timing import Candidate, calls_for, interleaved, quick, sets_for, summary
 
 from .fakes import FakeDevice
 
@@ -21,18 +21,18 @@ def candidates(device: FakeDevice, order: list[str], **seconds: float) -> list[C
 
 def test_each_round_runs_every_candidate_once_and_begins_with_another() -> None:
     device, order = FakeDevice(), []
-    times = in_turn(device, candidates(device, order, a=4.0, b=8.0, c=12.0), seconds=0.0, least_rounds=4)
+    times = interleaved(device, candidates(device, order, a=4.0, b=8.0, c=12.0), seconds=0.0, least_rounds=4)
     assert "".join(order) == "abc" + "abc" + "bca" + "cab" + "abc", "a warm-up, then rotating rounds"
-    assert {name: t.median for name, t in times.items()} == {"a": 1.0, "b": 2.0, "c": 3.0}, "seconds a call"
-    assert all(t.rounds == 4 for t in times.values())
+    assert {name: t["median"] for name, t in times.items()} == {"a": 1e6, "b": 2e6, "c": 3e6}, "microseconds a call"
+    assert all(t["rounds"] == 4 for t in times.values())
 
 
 def test_it_lasts_as_long_as_asked() -> None:
     device, order = FakeDevice(), []
-    times = in_turn(device, candidates(device, order, a=1.0, b=1.0), seconds=50.0, least_rounds=3)
-    assert times["a"].rounds == 25
-    assert in_turn(device, candidates(device, order, a=1.0), seconds=1e9, most_rounds=7)["a"].rounds == 7
-    assert in_turn(device, [], seconds=1.0) == {}
+    times = interleaved(device, candidates(device, order, a=1.0, b=1.0), seconds=50.0, least_rounds=3)
+    assert times["a"]["rounds"] == 25
+    assert interleaved(device, candidates(device, order, a=1.0), seconds=1e9, most_rounds=7)["a"]["rounds"] == 7
+    assert interleaved(device, [], seconds=1.0) == {}
 
 
 def test_a_clock_that_slows_down_hits_all_alike() -> None:
@@ -46,14 +46,13 @@ def test_a_clock_that_slows_down_hits_all_alike() -> None:
             device.spend(0.01 * len(order))
 
         candidate.replay = slower
-    times = in_turn(device, made, seconds=0.0, least_rounds=40)
-    assert times["a"].median == pytest.approx(times["b"].median, rel=0.02)
+    times = interleaved(device, made, seconds=0.0, least_rounds=40)
+    assert times["a"]["median"] == pytest.approx(times["b"]["median"], rel=0.02)
 
 
 def test_times() -> None:
-    times = Times.of([5.0, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 100.0])
-    assert (times.median, times.low, times.high, times.least, times.rounds) == (6.0, 2.0, 10.0, 1.0, 11)
-    assert times.to_json() == {"median": 6e6, "low": 2e6, "high": 1e7, "least": 1e6, "rounds": 11}
+    times = summary([5.0, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 100.0])
+    assert times == {"median": 6e6, "low": 2e6, "high": 1e7, "least": 1e6, "rounds": 11}
 
 
 def test_quick_warms_up_first() -> None:
@@ -64,7 +63,7 @@ def test_quick_warms_up_first() -> None:
 @pytest.mark.parametrize(
     ("seconds", "sets", "calls"), [(1e-6, 4, 256), (50e-6, 4, 8), (50e-6, 2, 6), (1e-3, 2, 2), (1e-6, 100, 200)]
 )
-def test_calls_are_whole_turns_through_the_sets(seconds: float, sets: int, calls: int) -> None:
+def test_calls_are_whole_passes_through_the_sets(seconds: float, sets: int, calls: int) -> None:
     assert calls_for(seconds, sets) == calls
     assert calls % sets == 0
 

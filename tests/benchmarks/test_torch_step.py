@@ -6,10 +6,7 @@ import importlib.util
 
 import pytest
 from benchmarks.harness import self_check
-from benchmarks.harness.steps import _finalists, _fitted
-from benchmarks.opponents.torch_step import RUNS, Setting, check_norm_constants, search
-
-from alexnet_cuda.config import config_from_preset
+from benchmarks.opponents.torch_step import RUNS, Setting, finalists, fitted, search
 
 
 def test_the_search_keeps_the_better_of_every_choice() -> None:
@@ -28,7 +25,7 @@ def test_the_search_keeps_the_better_of_every_choice() -> None:
     assert len(tried) == len(set(tried)) == 10
     assert {s.run for s in tried} == set(RUNS), "both of the compiler's modes, eager and the graph by hand"
     assert all(s.run != "max-autotune" for s in ranked)
-    final = _finalists(ranked)
+    final = finalists(ranked)
     assert [s.family for s in final].count("torch") == 2
     assert [s.family for s in final].count("library") == 1
     assert final[0] == best
@@ -36,15 +33,15 @@ def test_the_search_keeps_the_better_of_every_choice() -> None:
 
 def test_nothing_may_run() -> None:
     assert search("tf32", lambda s: None) == []
-    assert _finalists([]) == []
+    assert finalists([]) == []
 
 
 def test_float32_has_one_kind_of_weights() -> None:
     tried: list[Setting] = []
     search("tf32", lambda s: tried.append(s) or 1.0)  # type: ignore[func-returns-value]
     assert {s.weights for s in tried} == {"float32"}
-    assert _fitted(Setting(weights="pure", channels=8), "float32") == Setting(weights="float32", channels=8)
-    assert _fitted(Setting(weights="pure"), "float16").weights == "pure"
+    assert fitted(Setting(weights="pure", channels=8), "float32") == Setting(weights="float32", channels=8)
+    assert fitted(Setting(weights="pure"), "float16").weights == "pure"
 
 
 def test_names_tell_settings_apart() -> None:
@@ -54,12 +51,6 @@ def test_names_tell_settings_apart() -> None:
         "cuDNN and cuBLAS, compiled, max-autotune, pure weights, conv1 padded to 8, a call a group, library LRN"
     )
     assert (Setting().family, odd.family) == ("torch", "library")
-
-
-def test_another_normalisation_is_refused() -> None:
-    check_norm_constants(config_from_preset("paper"))
-    with pytest.raises(ValueError, match="normalises as the paper does"):
-        check_norm_constants(config_from_preset("caffe"))
 
 
 def test_the_pytorch_network_is_ours_where_pytorch_is(capsys: pytest.CaptureFixture[str]) -> None:
