@@ -24,12 +24,12 @@ class Runtime(ABC):
     Attributes
     ----------
     kind : {"cuda", "simt"}
-    rehearsing : bool
+    preallocating : bool
         Whether work is only gone through: arrays are made, nothing is put on a stream.
     """
 
     kind: str
-    rehearsing = False
+    preallocating = False
 
     @property
     @abstractmethod
@@ -78,20 +78,20 @@ class Runtime(ABC):
             def work(stream: int) -> None:
                 function(**given, stream=stream)
 
-            if not self.rehearsing:
+            if not self.preallocating:
                 self.submit(work, (*arrays.values(), *new.values()))
 
         return submit
 
     @contextmanager
-    def rehearsal(self) -> Iterator[None]:
+    def preallocation(self) -> Iterator[None]:
         """A context in which work is only gone through: afterwards all memory that it takes is there, or it is known
         that there is not enough, before any of it has changed anything."""
-        before, self.rehearsing = self.rehearsing, True
+        before, self.preallocating = self.preallocating, True
         try:
             yield
         finally:
-            self.rehearsing = before
+            self.preallocating = before
 
     def require_apart(self, out: Array, **inputs: Array | None) -> None:
         """Refuse an `out` that shares memory with an input, of kernels whose threads read what their neighbours write.
