@@ -184,7 +184,7 @@ def test_new_memory_for_what_arrives_is_not_the_receivers_own(
     install_driver: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Larger batches make buffers anew, from memory that the receiver's kernels still work on."""
-    monkeypatch.setattr(Network, "_rehearse", lambda *_: None)  # which would make them before the work begins
+    monkeypatch.setattr(Network, "_preallocate", lambda *_: None)  # which would make them before the work begins
 
     def losses(devices: tuple[str, str]) -> list[float]:
         model = tiny(devices=devices)

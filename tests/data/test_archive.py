@@ -229,7 +229,7 @@ def test_an_archive_that_shrinks_while_it_is_read(make_tar, png):
     path = make_tar(("a/1.png", png), ("b/2.png", png))
     source = open_source(path)
     os.truncate(path, 600)
-    with pytest.raises(OSError, match=r"become shorter, b/2\.png lies behind its end.*a\.tar") as caught:
+    with pytest.raises(OSError, match=r"become shorter, b/2\.png begins after its end.*a\.tar") as caught:
         source.read(1)
     assert caught.value.errno is not None
 
@@ -264,7 +264,7 @@ def test_what_is_no_archive_behind_one_is_named_and_a_damaged_one_is_an_error(tm
         path.write_bytes(whole + junk)
         source = open_source(path)
         assert len(source) == 12
-        assert f"behind the end of the archive: {len(junk):,} bytes that are no archive" in source.ignored
+        assert f"after the end of the archive: {len(junk):,} bytes that are no archive" in source.ignored
     second = len(_pack(root / "zebra", path, "w", "zebra").read_bytes())
     damaged = bytearray(whole)
     damaged[second] ^= 0x55  # the name in the first header of the second archive

@@ -164,7 +164,7 @@ def test_dropout_masks_are_those_of_numpy(device: Any) -> None:
         model = tiny(devices=where, init="paper")
         model.step = 5
         model.forward(IMAGES, train=True)
-        parts = [t.device.download(t._kept["fc6"].own) for t in model.towers]
+        parts = [t.device.download(t.kept["fc6"].own) for t in model.towers]
         outputs.append(np.concatenate(parts, axis=1) == 0)
     assert 0 < outputs[0].mean() < 1
     np.testing.assert_array_equal(outputs[1], outputs[0])

@@ -67,8 +67,8 @@ def test_the_dropout_mask_is_the_same_bits() -> None:
     images = np.random.default_rng(1).standard_normal((3, 67, 67, 3))
     for model in (one, two):
         model.forward(images, train=True)
-    whole = one.towers[0]._kept["fc6"].own
-    halves = np.concatenate([t._kept["fc6"].own for t in two.towers], axis=1)
+    whole = one.towers[0].kept["fc6"].own
+    halves = np.concatenate([t.kept["fc6"].own for t in two.towers], axis=1)
     np.testing.assert_array_equal(whole == 0, halves == 0)
     assert 0 < (whole == 0).mean() < 1
 

@@ -50,7 +50,7 @@ class Recorder:
 
         def follow_forward(tower: Tower, number: int, stage: Stage, x: Any, arrival: None, run: Pass) -> Any:
             y = forward(tower, number, stage, x, arrival, run)
-            kept = tower._kept[stage.name]
+            kept = tower.kept[stage.name]
             own = kept.own
             own = tuple(map(self.down, own)) if isinstance(own, tuple) else self.down(own)
             taken, layout = self.down(x), None if number else input_layout(tower)

@@ -22,13 +22,13 @@ class Device(Protocol):
     folds_input: bool  # the first convolution wants the images folded: `alexnet_cuda.ops.conv2d.folded_layout`
     graphs: bool  # `run` may record work and repeat it
     allocations: int  # arrays made so far
-    rehearsing: bool  # work is only gone through, to make its arrays
+    preallocating: bool  # work is only gone through, to make its arrays
 
     def active(self) -> AbstractContextManager[None]:
         """A context in which operations run on this device; a RuntimeError where somebody else records a graph."""
 
-    def rehearsal(self) -> AbstractContextManager[None]:
-        """A context in which work is only gone through; see `Runtime.rehearsal`."""
+    def preallocation(self) -> AbstractContextManager[None]:
+        """A context in which work is only gone through; see `Runtime.preallocation`."""
 
     def run(self, key: tuple[Any, ...], body: Callable[[], object], *others: Any) -> None:
         """Do a pass's work, of this device and `others`; one may record what `body` does and repeat it for a key."""

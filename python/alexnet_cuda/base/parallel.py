@@ -111,7 +111,7 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
 
 
 def _join(helpers: list[Future[None]]) -> None:
-    # One that still waits behind another caller's work has nothing to do here any more.
+    # One that still waits for another caller's work has nothing to do here any more.
     wait([helper for helper in helpers if not helper.cancel()])
 
 

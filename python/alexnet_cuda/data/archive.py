@@ -30,7 +30,7 @@ class ArchiveSource(ImageSource):
 
     The archive is scanned once for the places of its members, and an image is then read from its place, so nothing is
     extracted under the names that the archive gives. A compressed archive (gzip, bzip2, xz) is first decompressed into
-    a nameless temporary file, which goes when the source goes. Archives that were put one behind the other are read to
+    a nameless temporary file, which goes when the source goes. Archives that were concatenated are read to
     the last.
 
     Parameters
@@ -70,7 +70,7 @@ class ArchiveSource(ImageSource):
             error.filename = self.name
             raise
         if len(data) != size:
-            reason = f"it has become shorter, {self.names[index]} lies behind its end"
+            reason = f"it has become shorter, {self.names[index]} begins after its end"
             raise OSError(errno.EIO, reason, self.name)
         return load_image(data, self.names[index], at_least)
 
@@ -106,7 +106,7 @@ def _scan(file: int, name: str, ignored: Ignored) -> dict[_Path, tuple[int, int]
 
 
 def _members(stream: IO[bytes], name: str, ignored: Ignored) -> Iterator[tarfile.TarInfo]:
-    """The members of all archives in the stream, one behind the other with zeros between.
+    """The members of all archives in the stream, one after the other with zeros between.
 
     tarfile's own `ignore_zeros` does not do: it passes over damaged headers too.
     """
@@ -131,7 +131,7 @@ def _members(stream: IO[bytes], name: str, ignored: Ignored) -> Iterator[tarfile
         if mark != bytes(tarfile.BLOCKSIZE):
             if archive.offset == start and b"ustar" not in mark:
                 size = os.fstat(stream.fileno()).st_size - start
-                ignored.add("behind the end of the archive", (f"{size:,} bytes that are no archive",))
+                ignored.add("after the end of the archive", (f"{size:,} bytes that are no archive",))
                 return
             raise ValueError(f"{name} is cut short or damaged: its end-of-archive mark is missing")
         start = _behind_zeros(stream)

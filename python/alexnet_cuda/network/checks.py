@@ -79,7 +79,7 @@ def check_outputs(outputs: Array, parameters: Mapping[str, Array]) -> None:
 
 
 def not_finite(parameters: Mapping[str, Array]) -> str | None:
-    """The name of the first parameter that holds NaN or infinity, which a ReLU behind it can hide; None without any."""
+    """The name of the first parameter that holds NaN or infinity, which a ReLU after it can hide; None without any."""
     return next((name for name, tensor in parameters.items() if not np.isfinite(tensor).all()), None)
 
 

@@ -92,7 +92,7 @@ class Inputs:
         self._places: list[_Place | None] = [None for _ in towers]
         self._host_block: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
         self._host_parts: dict[str, Array] = {}
-        self._packed: Views | None = None  # whose values lie there
+        self._packed: Views | None = None  # whose values are on the device
         self._centre: tuple[tuple[int, ...], Views | None] = ((), None)  # shape of images, their views
 
     def load(
@@ -120,13 +120,13 @@ class Inputs:
             return [self._load(tower, block, given) for tower in self._towers]
 
     def _load(self, tower: Tower, block: npt.NDArray[np.uint8], given: dict[str, Array]) -> Array:
-        with tower.device.active(), self._arrivals[tower.index].of(given) as there:
+        with tower.device.active(), self._arrivals[tower.index].of(given) as on_device:
             place = self._place(tower, given["images"])
             tower.device.upload(place.block, block)
             tower.step_counter, tower.learning_rate = place.parts["step"], place.parts["learning_rate"]
-            if "labels" in there:
-                tower.device.copy(place.parts["labels"], there["labels"])
-            return self._input(tower, there["images"], place)
+            if "labels" in on_device:
+                tower.device.copy(place.parts["labels"], on_device["labels"])
+            return self._input(tower, on_device["images"], place)
 
     def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
         """See `alexnet_cuda.Model.prefetch`."""
@@ -153,7 +153,7 @@ class Inputs:
     def _staged(self, images: Array) -> Array:
         """Images on the host in pinned memory, once for all towers; others as they are."""
         device, dtype = self._towers[0].device, self._dtype_of(images)
-        if device.kind == "cpu" or device.rehearsing or array_kind(images) != "cpu":
+        if device.kind == "cpu" or device.preallocating or array_kind(images) != "cpu":
             return images
         if is_staged(images) and images.dtype == dtype and images.flags.c_contiguous:
             return images
@@ -200,15 +200,15 @@ class Inputs:
             self._packed = chosen
         return self._host_block
 
-    def _input(self, tower: Tower, there: Array, place: _Place) -> Array:
+    def _input(self, tower: Tower, on_device: Array, place: _Place) -> Array:
         """From the images on the tower's device, which are read here alone: the result is the tower's own."""
         layout, x = self._layouts[tower.index], place.x
         if place.augment is not None:
-            place.augment(there)
+            place.augment(on_device)
             return x
-        if there.dtype != tower.dtype or not there.flags.c_contiguous or layout is None:
-            there = ops.copy.cast(there, out=x if layout is None else tower.buffer("unfolded", there.shape))
-        return there if layout is None else ops.conv2d.fold(there, layout, out=x)
+        if on_device.dtype != tower.dtype or not on_device.flags.c_contiguous or layout is None:
+            on_device = ops.copy.cast(on_device, out=x if layout is None else tower.buffer("unfolded", on_device.shape))
+        return on_device if layout is None else ops.conv2d.fold(on_device, layout, out=x)
 
     def wait_until_read(self, *given: Any) -> None:
         """Wait until the last batch was read if something of it came by DLPack.
@@ -216,7 +216,7 @@ class Inputs:
         Its producer's streams are not known here, so none of them can be told to wait.
         """
         if any(not _is_array(thing) and hasattr(thing, "__dlpack_device__") for thing in given):
-            for mark in (mark for arrivals in self._arrivals for mark in arrivals.lent):
+            for mark in (mark for arrivals in self._arrivals for mark in arrivals.marks):
                 mark.synchronize()
 
     def load_labels(self, labels: Array) -> None:
@@ -225,11 +225,11 @@ class Inputs:
         given = {} if on_host else {"labels": labels}
         for tower in self._towers:
             target = label_buffer(tower, len(labels))
-            with tower.device.active(), self._arrivals[tower.index].of(given) as there:
+            with tower.device.active(), self._arrivals[tower.index].of(given) as on_device:
                 if on_host:
                     tower.device.upload(target, labels)
                 else:
-                    tower.device.copy(target, there["labels"])
+                    tower.device.copy(target, on_device["labels"])
 
     def load_learning_rate(self, learning_rate: float) -> None:
         """The learning rate alone."""
@@ -245,13 +245,13 @@ class _Arrivals:
 
     Attributes
     ----------
-    lent : list
-        Marks after the last batch's arrays on GPUs were read.
+    marks : list
+        After the last batch's arrays on GPUs were read.
     """
 
     def __init__(self, tower: Tower, towers: list[Tower]) -> None:
         self._tower, self._towers = tower, towers
-        self.lent: list[Any] = []
+        self.marks: list[Any] = []
         self._given: dict[str, Array] = {}
         self._adopted: list[Array] = []
         self._turn, self._filled = 0, False
@@ -266,22 +266,22 @@ class _Arrivals:
 
     def __enter__(self) -> dict[str, Array]:
         device = self._tower.device
-        there = {name: own for name, array in self._given.items() if (own := device.adopt(array)) is not None}
-        self._adopted, self.lent, self._filled = list(there.values()), [], False
-        if there:
+        on_device = {name: own for name, array in self._given.items() if (own := device.adopt(array)) is not None}
+        self._adopted, self.marks, self._filled = list(on_device.values()), [], False
+        if on_device:
             device.await_owner()
-        for owner in self._towers if len(there) < len(self._given) else ():
-            lent = {n: own for n, array in self._given.items() if (own := owner.device.adopt(array)) is not None}
-            if owner is not self._tower and lent:
-                there |= self._sent(owner, lent)
+        for owner in self._towers if len(on_device) < len(self._given) else ():
+            adopted = {n: own for n, array in self._given.items() if (own := owner.device.adopt(array)) is not None}
+            if owner is not self._tower and adopted:
+                on_device |= self._sent(owner, adopted)
         for name, array in self._given.items():
-            if name in there:
+            if name in on_device:
                 continue
             if array_kind(array) != "cpu":
                 where = " and ".join(t.device.name for t in self._towers)
                 raise TypeError(f"{name} must be on the host or on {where}, got an array on {array.device}")
-            there[name] = self._brought(array)
-        return there
+            on_device[name] = self._brought(array)
+        return on_device
 
     def __exit__(self, *error: object) -> None:
         mark = self._tower.device.record()
@@ -293,19 +293,19 @@ class _Arrivals:
     def _hand_back(self, owner: Tower, arrays: list[Array], mark: Any) -> None:
         owner.device.hand_back(arrays, mark)
         if owner.device.kind == "cuda":
-            self.lent.append(mark)
+            self.marks.append(mark)
 
-    def _sent(self, owner: Tower, lent: dict[str, Array]) -> dict[str, Array]:
+    def _sent(self, owner: Tower, adopted: dict[str, Array]) -> dict[str, Array]:
         """What lies on the other tower's device, on this one's."""
-        there = {n: self._tower.buffer(f"{n}.received", array.shape, array.dtype) for n, array in lent.items()}
+        on_device = {n: self._tower.buffer(f"{n}.received", array.shape, array.dtype) for n, array in adopted.items()}
         owner.device.await_owner()
         after, sent = [owner.device.record(), self._tower.device.record()], None
-        for name, array in lent.items():
-            sent = owner.device.send(there[name], array, after)
+        for name, array in adopted.items():
+            sent = owner.device.send(on_device[name], array, after)
             after = []
-        self._hand_back(owner, list(lent.values()), sent)
+        self._hand_back(owner, list(adopted.values()), sent)
         self._tower.device.wait(sent)
-        return there
+        return on_device
 
     def _brought(self, images: Array) -> Array:
         device, dtype = self._tower.device, np.dtype(np.uint8) if images.dtype == np.uint8 else self._tower.dtype

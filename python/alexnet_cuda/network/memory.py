@@ -23,7 +23,7 @@ _NORESERVE = getattr(mmap, "MAP_NORESERVE", 0)  # Python 3.11
 class PlanningDevice(SimtDevice):
     """A device that counts what is asked of it and does nothing; its arrays have addresses and no memory."""
 
-    rehearsing = True
+    preallocating = True
 
     def _make(self, shape: tuple[int, ...] | int, dtype: npt.DTypeLike) -> SimtArray:
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize

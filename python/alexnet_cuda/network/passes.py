@@ -15,6 +15,7 @@ from ..base.array import DeviceMemoryError
 from ..base.params import Views
 from ..base.precision import loss_scale
 from ..config import Config
+from . import layers
 from .inputs import Inputs, label_buffer
 from .link import Link
 from .memory import advice
@@ -54,7 +55,7 @@ class Network:
         self.fuses_update = all(device.fuses_update for device in devices)
         self.gradient_scale = 1.0
         self._device, self._others = devices[0], tuple(devices[1:])
-        self._rehearsed: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
+        self._preallocated: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
 
     def forward(self, images: Array, chosen: Views | None, step: int, train: bool) -> Array:
         """The logits [N, num_classes] on the host; with `train` `backward` may follow."""
@@ -91,7 +92,7 @@ class Network:
                 for tower in self.towers:
                     tower.start_training(gradients=not self.fuses_update)
                 if self.fuses_update:
-                    self._rehearse(images, chosen, labels, run)
+                    self._preallocate(images, chosen, labels, run)
                 halves = self.inputs.load(images, chosen, step, labels, learning_rate)
                 key = ("train_step", len(images), update)
                 self._device.run(key, partial(self._step, halves, run), *self._others)
@@ -103,16 +104,16 @@ class Network:
         self.gradient_scale = 1.0 / loss_scale(self._config.precision, batch)
         return Pass(True, self.gradient_scale, update)
 
-    def _rehearse(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
+    def _preallocate(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
         """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
         key = (images.shape, images.dtype)
-        if key in self._rehearsed:
+        if key in self._preallocated:
             return
         with ExitStack() as devices:
             for tower in self.towers:
-                devices.enter_context(tower.device.rehearsal())
+                devices.enter_context(tower.device.preallocation())
             self._step(self.inputs.load(images, chosen, 0, labels), run)
-        self._rehearsed.add(key)
+        self._preallocated.add(key)
 
     def _too_large(self, shape: tuple[int, ...], dtype: str, train: bool) -> MemoryError:
         return MemoryError(advice(type(self), self._config, self.towers, tuple(shape), dtype, train))
@@ -129,13 +130,13 @@ class Network:
         if self.link is None:
             x, tower = halves[0], self.towers[0]
             for number, stage in enumerate(self.stages):
-                x = tower.forward(number, stage, x, None, run)
+                x = layers.forward(tower, number, stage, x, None, run)
             return
         self.link.begin()
         for number, stage in enumerate(self.stages):
             arrivals = self._exchange(stage, stage.name, halves)
             each = zip(self.towers, halves, arrivals, strict=True)
-            halves = [tower.forward(number, stage, x, arrival, run) for tower, x, arrival in each]
+            halves = [layers.forward(tower, number, stage, x, arrival, run) for tower, x, arrival in each]
         arrived = self.link.exchange("logits", halves)
         for tower, half, arrival in zip(self.towers, halves, arrived, strict=True):
             with tower.device.active():
@@ -153,16 +154,18 @@ class Network:
         halves = [self._loss(tower, batch, run) for tower in self.towers]
         for number in reversed(range(len(self.stages))):
             stage = self.stages[number]
-            lent: list[Array] = []
+            remote: list[Array] = []
             if stage.crosses:
-                lent = [tower.backward_lent(stage, dy) for tower, dy in zip(self.towers, halves, strict=True)]
-            arrivals = self._exchange(stage, f"{stage.name}.gradient", lent or halves)
+                remote = [
+                    layers.backward_remote(tower, stage, dy) for tower, dy in zip(self.towers, halves, strict=True)
+                ]
+            arrivals = self._exchange(stage, f"{stage.name}.gradient", remote or halves)
             each = zip(self.towers, halves, arrivals, strict=True)
-            halves = [tower.backward(number, stage, dy, arrival, run) for tower, dy, arrival in each]
+            halves = [layers.backward(tower, number, stage, dy, arrival, run) for tower, dy, arrival in each]
             before = self.stages[number - 1]
             if number and before.step.activation != "none" and not stage.undoes_relu:
                 for tower, dy in zip(self.towers, halves, strict=True):
-                    tower.activation_backward(before, dy)
+                    layers.activation_backward(tower, before, dy)
 
     def _loss(self, tower: Tower, batch: int, run: Pass) -> Array:
         """Each image's loss and correctness, into buffers; returns the gradient of the tower's own logits."""

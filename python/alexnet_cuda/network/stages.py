@@ -22,7 +22,7 @@ class Stage:
     pool : Step or None
         The max-pool that a normalisation is fused with.
     dropout : Step or None
-        The dropout fused behind an FC layer.
+        The dropout fused with an FC layer.
     crosses : bool
         Whether each of two towers reads the other's half of the input.
     undoes_relu : bool

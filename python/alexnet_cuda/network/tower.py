@@ -2,8 +2,8 @@
 
 With one device its only tower holds everything and the grouped operations run both groups. With two, each holds its
 own rows of every weight and its own channels of every activation, as the two GPUs of 2012 did. Before a stage that
-crosses each sends its half of the input to the other; while it travels the stage works on the half that is there.
-In the backward pass each sends back the gradient of the half it was lent.
+crosses each sends its half of the input to the other; while it travels the stage works on the local half.
+In the backward pass each sends back the gradient of the half that came from the other.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from ..backends.protocol import Device
 from ..base.params import SgdParams
 from ..base.precision import activation_dtype, parameter_dtype
 from ..config import Config
-from .layers import layer
 from .plan import Plan, share
-from .stages import Stage
 
 Array = Any
 
@@ -65,7 +63,7 @@ class Kept(NamedTuple):
     """What a stage's backward pass wants: its input, the other tower's half of that, and what its forward returned."""
 
     x: Array
-    lent: Array
+    remote: Array
     own: Any
 
 
@@ -108,7 +106,7 @@ class Tower:
             weights = [name for name in shapes if name.endswith(".weight")]
             self._copies = {name: device.empty(shapes[name], self.dtype) for name in weights}
         self._buffers: dict[str, tuple[Array, Array]] = {}  # all of each, and what of it was used last, in its shape
-        self._kept: dict[str, Kept] = {}
+        self.kept: dict[str, Kept] = {}
 
     # --- parameters
 
@@ -190,44 +188,7 @@ class Tower:
         kinds = (self.parameters, self.gradients, self.velocity, self._copies)
         return [array for kind in kinds for array in kind.values()] + [flat for flat, _ in self._buffers.values()]
 
-    # --- stages
-
-    def forward(self, number: int, stage: Stage, x: Array, arrival: Arrival | None, run: Pass) -> Array:
-        """A stage: from this tower's channels of its input, and the other's if it crosses, those of its output."""
-        lo, hi = self.channels(stage.output[-1])
-        # Without a backward pass an output is dead after the next stage, unless it is being sent: two buffers in turn.
-        logits = stage.step.makes_logits  # of another dtype, which would have a buffer made anew
-        name = stage.name if run.train or self.count == 2 or logits else f"forward{number % 2}"
-        dtype = self.sums if logits else self.dtype
-        y = self.buffer(name, (len(x), *stage.output[:-1], hi - lo), dtype)
-        with self.device.active():
-            own = layer(stage.op).forward(self, stage, x, arrival, y, run)
-        if run.train:
-            self._kept[stage.name] = Kept(x, None if arrival is None else arrival.array, own)
-        return y
-
-    def backward(self, number: int, stage: Stage, dy: Array, arrival: Arrival | None, run: Pass) -> Array | None:
-        """From the gradient of a stage's output, that of its input; parameters' gradients, or updates, on the way.
-
-        `arrival` brings the other tower's share of the gradient, of a stage that crosses. Nothing needs the gradient
-        of the images, so the first stage returns None.
-        """
-        kept = self._kept[stage.name]
-        dx = self.buffer(f"backward{number % 2}", kept.x.shape) if number else None
-        with self.device.active():
-            layer(stage.op).backward(self, stage, kept, dy, dx, arrival, run)
-        return dx
-
-    def backward_lent(self, stage: Stage, dy: Array) -> Array:
-        """Of a stage that crosses: the gradient of the half of its input that the other tower lent."""
-        with self.device.active():
-            gradient: Array = layer(stage.op).backward_lent(self, stage, self._kept[stage.name], dy)
-        return gradient
-
-    def activation_backward(self, stage: Stage, dy: Array) -> None:
-        """Take the gradient, in place, through the activation of a stage that the stage after it did not undo."""
-        with self.device.active():
-            getattr(ops, stage.step.activation).bprop(dy, self._kept[stage.name].own, out=dy)
+    # --- the other tower's half
 
     def wait(self, arrival: Arrival) -> Array:
         """The other tower's half, which the kernels from now on find complete."""

@@ -25,7 +25,7 @@ class CpuDevice:
     fuses_update = False
     folds_input = False
     graphs = True
-    rehearsing = False
+    preallocating = False
 
     def __init__(self, name: str = "cpu") -> None:
         self.name = name
@@ -34,8 +34,8 @@ class CpuDevice:
     def active(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def rehearsal(self) -> AbstractContextManager[None]:
-        raise NotImplementedError("work on the CPU is not rehearsed")
+    def preallocation(self) -> AbstractContextManager[None]:
+        raise NotImplementedError("work on the CPU is not preallocated for")
 
     def run(self, key: tuple[Any, ...], body: Callable[[], object], *others: CpuDevice) -> None:
         body()

@@ -138,12 +138,12 @@ class CudaDevice(CudaRuntime):
         return self._workspace if size else None
 
     def zero(self, array: Array) -> None:
-        if self.rehearsing:
+        if self.preallocating:
             return
         self._runtime.memsetAsync(array.data.ptr, 0, array.nbytes, self.stream())
 
     def upload(self, target: Array, host: npt.NDArray[Any]) -> None:
-        if self.rehearsing:
+        if self.preallocating:
             return
         values, piece = np.ravel(host), _PINNED_BYTES // target.itemsize
         with self.active():
@@ -173,7 +173,7 @@ class CudaDevice(CudaRuntime):
         return np.frombuffer(memory, dtype, size).reshape(shape).view(PinnedArray)
 
     def bring(self, target: Array, host: PinnedArray, after: Any) -> None:
-        if self.rehearsing:
+        if self.preallocating:
             return
         event = None
         while self._arriving and (self._arriving[0][0].done or len(self._arriving) >= _BATCHES_UNDER_WAY):
@@ -232,7 +232,7 @@ class CudaDevice(CudaRuntime):
         self._under_way.append((mark, arrays))
 
     def copy(self, target: Array, source: Array) -> None:
-        if self.rehearsing:
+        if self.preallocating:
             return
         within = self._runtime.memcpyDeviceToDevice
         self._runtime.memcpyAsync(target.data.ptr, source.data.ptr, target.nbytes, within, self.stream())
@@ -275,7 +275,7 @@ class CudaDevice(CudaRuntime):
 
     def send(self, target: Array, source: Array, after: Sequence[Any]) -> Any:
         """Copy to another device on the stream of copies, directly where the two can reach each other."""
-        if self.rehearsing:
+        if self.preallocating:
             return self.record()
         for event in after:
             self._copies.wait_event(event)

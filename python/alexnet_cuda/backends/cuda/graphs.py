@@ -44,7 +44,7 @@ class Graphs:
             self._forget_moved()
             self._kept[key] = None
         elif graph := self._kept.pop(key) or self._recorded(body):
-            self._kept[key] = graph  # behind the others: those longest unused are given up first
+            self._kept[key] = graph  # last: those longest unused are given up first
             self._launch(graph)
         else:
             body()  # nothing of what was to be recorded has been done

@@ -46,12 +46,12 @@ class Runtime(ABC):
     Attributes
     ----------
     kind : {"cuda", "simt"}
-    rehearsing : bool
+    preallocating : bool
         Whether work is only gone through: arrays are made, nothing is put on a stream.
     """
 
     kind: str
-    rehearsing = False
+    preallocating = False
 
     @property
     @abstractmethod
@@ -96,7 +96,7 @@ class Runtime(ABC):
     def call(self, name: str, arrays: dict[str, Array | None], **options: Any) -> None:
         """Submit an operation of the extension."""
         work = partial(getattr(self.module, name), **self.tensors(arrays), **options)
-        if not self.rehearsing:
+        if not self.preallocating:
             self.submit(work, tuple(arrays.values()))
 
     def prepare(self, name: str, arrays: dict[str, Array | None], **options: Any) -> Callable[..., None]:
@@ -105,20 +105,20 @@ class Runtime(ABC):
 
         def submit(**new: Array) -> None:
             whole = partial(work, **self.tensors(new))
-            if not self.rehearsing:
+            if not self.preallocating:
                 self.submit(whole, (*arrays.values(), *new.values()))
 
         return submit
 
     @contextmanager
-    def rehearsal(self) -> Iterator[None]:
+    def preallocation(self) -> Iterator[None]:
         """A context in which work is only gone through: afterwards all memory that it takes is there, or it is known
         that there is not enough, before any of it has changed anything."""
-        before, self.rehearsing = self.rehearsing, True
+        before, self.preallocating = self.preallocating, True
         try:
             yield
         finally:
-            self.rehearsing = before
+            self.preallocating = before
 
     def require_apart(self, out: Array, **inputs: Array | None) -> None:
         """Refuse an `out` that shares memory with an input, of kernels whose threads read what their neighbours write.

@@ -94,19 +94,19 @@ class SimtDevice(SimtRuntime):
         self._kernels.put(launch)
 
     def zero(self, array: SimtArray) -> None:
-        if not self.rehearsing:
+        if not self.preallocating:
             self._kernels.put(lambda: array.fill(0))
 
     def upload(self, target: SimtArray, host: npt.NDArray[Any]) -> None:
         values = np.array(host).astype(target.dtype, copy=False)
-        if not self.rehearsing:
+        if not self.preallocating:
             self._kernels.put(lambda: np.copyto(target, values))
 
     def pinned(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> PinnedArray:
         return np.empty(shape, dtype).view(PinnedArray)
 
     def bring(self, target: SimtArray, host: PinnedArray, after: Event) -> None:
-        if not self.rehearsing:
+        if not self.preallocating:
             self._arrivals.wait(after)
             self._arrivals.put(lambda: np.copyto(target, host))
             self.wait(self._arrivals.record())
@@ -131,7 +131,7 @@ class SimtDevice(SimtRuntime):
         return array if isinstance(array, SimtArray) and array.device in (None, self) else None
 
     def copy(self, target: SimtArray, source: SimtArray) -> None:
-        if not self.rehearsing:
+        if not self.preallocating:
             self._kernels.put(lambda: np.copyto(target, source))
 
     def await_owner(self) -> None:
@@ -151,7 +151,7 @@ class SimtDevice(SimtRuntime):
 
     def send(self, target: SimtArray, source: SimtArray, after: Sequence[Event]) -> Event:
         """The target is NaN from when the copy may begin."""
-        if self.rehearsing:
+        if self.preallocating:
             return self.record()
         for event in after:
             self._copies.wait(event)

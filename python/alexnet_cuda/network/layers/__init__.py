@@ -2,27 +2,65 @@
 
 ``forward(tower, stage, x, arrival, y, run)`` writes y and returns what the backward pass needs beside x.
 ``backward(tower, stage, kept, dy, dx, arrival, run)`` writes the gradient of x, where dx is not None, and those of the
-stage's parameters. ``backward_lent(tower, stage, kept, dy)`` returns the gradient of the other tower's half of the
-input, of a stage that crosses.
+stage's parameters. ``backward_remote(tower, stage, kept, dy)`` returns the gradient of the remote half of the input, of
+a stage that crosses.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ...base.locks import late_import
+from ... import ops
+from ..stages import Stage
+from ..tower import Array, Arrival, Kept, Pass, Tower
+from . import avg_pool, dropout, lrn, lrn_max_pool, max_pool, product
 
-_MODULES = {
-    "conv2d": "product",
-    "linear": "product",
-    "lrn": "lrn",
-    "lrn_max_pool": "lrn_max_pool",
-    "max_pool": "max_pool",
-    "avg_pool": "avg_pool",
-    "dropout": "dropout",
+_MODULES: dict[str, Any] = {
+    "conv2d": product,
+    "linear": product,
+    "lrn": lrn,
+    "lrn_max_pool": lrn_max_pool,
+    "max_pool": max_pool,
+    "avg_pool": avg_pool,
+    "dropout": dropout,
 }
 
 
-def layer(op: str) -> Any:
-    """The module of an operation."""
-    return late_import(f"alexnet_cuda.network.layers.{_MODULES[op]}")
+def forward(tower: Tower, number: int, stage: Stage, x: Array, arrival: Arrival | None, run: Pass) -> Array:
+    """A stage: from this tower's channels of its input, and the other's if it crosses, those of its output."""
+    lo, hi = tower.channels(stage.output[-1])
+    # Without a backward pass an output is dead after the next stage, unless it is being sent: two buffers in turn.
+    logits = stage.step.makes_logits  # of another dtype, which would have a buffer made anew
+    name = stage.name if run.train or tower.count == 2 or logits else f"forward{number % 2}"
+    y = tower.buffer(name, (len(x), *stage.output[:-1], hi - lo), tower.sums if logits else tower.dtype)
+    with tower.device.active():
+        own = _MODULES[stage.op].forward(tower, stage, x, arrival, y, run)
+    if run.train:
+        tower.kept[stage.name] = Kept(x, None if arrival is None else arrival.array, own)
+    return y
+
+
+def backward(tower: Tower, number: int, stage: Stage, dy: Array, arrival: Arrival | None, run: Pass) -> Array | None:
+    """From the gradient of a stage's output, that of its input; parameters' gradients, or updates, on the way.
+
+    `arrival` brings the other tower's share of the gradient, of a stage that crosses. Nothing needs the gradient of the
+    images, so the first stage returns None.
+    """
+    kept = tower.kept[stage.name]
+    dx = tower.buffer(f"backward{number % 2}", kept.x.shape) if number else None
+    with tower.device.active():
+        _MODULES[stage.op].backward(tower, stage, kept, dy, dx, arrival, run)
+    return dx
+
+
+def backward_remote(tower: Tower, stage: Stage, dy: Array) -> Array:
+    """Of a stage that crosses: the gradient of the half of its input that came from the other tower."""
+    with tower.device.active():
+        gradient: Array = _MODULES[stage.op].backward_remote(tower, stage, tower.kept[stage.name], dy)
+    return gradient
+
+
+def activation_backward(tower: Tower, stage: Stage, dy: Array) -> None:
+    """Take the gradient, in place, through the activation of a stage that the stage after it did not undo."""
+    with tower.device.active():
+        getattr(ops, stage.step.activation).bprop(dy, tower.kept[stage.name].own, out=dy)

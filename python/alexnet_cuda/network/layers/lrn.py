@@ -31,7 +31,7 @@ def forward(tower: Tower, stage: Stage, x: Array, arrival: Arrival | None, y: Ar
 
 
 def backward(tower: Tower, stage: Stage, kept: Kept, dy: Array, dx: Array, arrival: Arrival | None, run: Pass) -> None:
-    """Of a stage that crosses `backward_lent` did the work."""
+    """Of a stage that crosses `backward_remote` did the work."""
     if arrival is None:
         ops.lrn.bprop(dy, kept.x, parameters(tower, stage), relu=stage.undoes_relu, out=dx)
         return
@@ -40,7 +40,7 @@ def backward(tower: Tower, stage: Stage, kept: Kept, dy: Array, dx: Array, arriv
     ops.copy.cast(dwhole[..., lo:hi], addend=tower.wait(arrival), out=dx)
 
 
-def backward_lent(tower: Tower, stage: Stage, kept: Kept, dy: Array) -> Array:
+def backward_remote(tower: Tower, stage: Stage, kept: Kept, dy: Array) -> Array:
     """The gradient of the other tower's channels; that of ours stays in a buffer for `backward`."""
     whole = kept.own
     (lo, hi), (first, last) = tower.channels(whole.shape[-1]), tower.other_channels(whole.shape[-1])
@@ -49,4 +49,4 @@ def backward_lent(tower: Tower, stage: Stage, kept: Kept, dy: Array) -> Array:
     ops.copy.cast(dy, out=padded[..., lo:hi])
     dwhole = tower.buffer("lrn.gradient", whole.shape)
     ops.lrn.bprop(padded, whole, parameters(tower, stage), relu=stage.undoes_relu, out=dwhole)
-    return ops.copy.cast(dwhole[..., first:last], out=tower.buffer(f"{stage.name}.lent", kept.lent.shape))
+    return ops.copy.cast(dwhole[..., first:last], out=tower.buffer(f"{stage.name}.remote", kept.remote.shape))

@@ -1,4 +1,4 @@
-"""Response normalisation and the max-pool behind it in one pass."""
+"""Response normalisation and the max-pool after it in one pass."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Convolutions and fully connected layers: what has weights.
 
 Between two towers the input comes in two halves, and the weights with it: the sum over the half that is here is formed
-while the other half travels. An FC layer behind an image, fc6, is then a convolution whose filter is as large as the
+while the other half travels. An FC layer after an image, fc6, is then a convolution whose filter is as large as the
 image, because one tower's half of its input is no range of columns.
 """
 
@@ -45,14 +45,14 @@ def backward(
         return
     partial = tower.buffer("partial", kept.x.shape, tower.sums)
     _dgrad(tower, stage, dy, _own(tower, stage, weight), kept.x, partial)
-    _wgrad(tower, stage, [(kept.x, _own), (kept.lent, _other)], dy, run)
+    _wgrad(tower, stage, [(kept.x, _own), (kept.remote, _other)], dy, run)
     ops.copy.cast(partial, addend=tower.wait(arrival), out=dx)
 
 
-def backward_lent(tower: Tower, stage: Stage, kept: Kept, dy: Array) -> Array:
-    """The gradient of the half of the input that the other tower lent, not rounded."""
-    dx = tower.buffer(f"{stage.name}.lent", kept.lent.shape, tower.sums)
-    _dgrad(tower, stage, dy, _other(tower, stage, tower.weight(stage.name)), kept.lent, dx)
+def backward_remote(tower: Tower, stage: Stage, kept: Kept, dy: Array) -> Array:
+    """The gradient of the remote half of the input, not rounded."""
+    dx = tower.buffer(f"{stage.name}.remote", kept.remote.shape, tower.sums)
+    _dgrad(tower, stage, dy, _other(tower, stage, tower.weight(stage.name)), kept.remote, dx)
     return dx
 
 
