@@ -6,6 +6,7 @@ Run ``python tools/house.py`` after a part was added or moved.
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -64,8 +65,11 @@ def _imports(name: str, path: Path, known: dict[str, Path]) -> list[str]:
             targets = [".".join([*node.module.split(".")[1:], alias.name]) for alias in node.names]
         elif isinstance(node, ast.Import):
             targets = [a.name.partition(".")[2] for a in node.names if a.name.startswith("alexnet_cuda.")]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("alexnet_cuda."):
-            targets = [node.value.partition(".")[2].rstrip(".")]  # the whole name, or what a variable completes
+        elif isinstance(node, (ast.Constant, ast.JoinedStr)):  # of `late_import`; a variable stands for any name
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [re.escape(str(p.value)) if isinstance(p, ast.Constant) else r"\w+" for p in parts]
+            if texts and texts[0].startswith("alexnet_cuda"):
+                targets = [t for t in known if re.fullmatch("".join(texts), f"alexnet_cuda.{t}")]
         for target in targets:
             while target and target not in known:  # a name in a module
                 target = target.rpartition(".")[0]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .backends.kernels._runtime import Tensor
+from .backends.runtime import Tensor
 from .backends.kernels.conv2d import Problem
 from .base.params import Conv2dShape, DropoutParams, FoldedLayout, LrnParams, SgdParams
 

@@ -27,7 +27,7 @@ import pytest
 
 import alexnet_cuda
 from alexnet_cuda.backends import devices
-from alexnet_cuda.backends.kernels._runtime import Tensor
+from alexnet_cuda.backends.runtime import Tensor
 from alexnet_cuda.backends.simt.memory import extension
 from alexnet_cuda.backends.simt.streams import Scheduler
 

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from alexnet_cuda import _simt
-from alexnet_cuda.backends.kernels._runtime import Tensor, pitch_of
 from alexnet_cuda.backends.kernels.conv2d import Problem
 from alexnet_cuda.backends.kernels.linear import as_conv2d
+from alexnet_cuda.backends.runtime import Tensor, pitch_of
 from alexnet_cuda.base.params import Conv2dShape
 
 Array = npt.NDArray[Any]

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import _simt
-from alexnet_cuda.backends.kernels._runtime import Tensor
 from alexnet_cuda.backends.kernels.conv2d import Problem
+from alexnet_cuda.backends.runtime import Tensor
 from alexnet_cuda.base.params import DropoutParams, LrnParams, SgdParams
 
 from .guarded import DTYPES, Array, assert_bits, device, empty, executor_seed, problem, run_product, tensors

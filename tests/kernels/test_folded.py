@@ -10,8 +10,8 @@ import pytest
 
 from alexnet_cuda import _simt
 from alexnet_cuda.backends.cpu import fold as reference
-from alexnet_cuda.backends.kernels._runtime import Tensor
 from alexnet_cuda.backends.kernels.conv2d import Problem
+from alexnet_cuda.backends.runtime import Tensor
 from alexnet_cuda.base.params import FoldedLayout
 from alexnet_cuda.ops import conv2d
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from alexnet_cuda.backends.kernels._runtime import Tensor
+from alexnet_cuda.backends.runtime import Tensor
 from alexnet_cuda.base.params import DropoutParams, FoldedLayout, LrnParams, SgdParams
 
 # `_simt` is always built; `_cuda` not with ALEXNET_CUDA_BUILD=cpu.

@@ -16,7 +16,7 @@ class Device(Protocol):
     """Memory, operations on it in the order in which they are called, and copies beside them."""
 
     name: str
-    kind: str  # as `alexnet_cuda.backends.kernels._runtime.array_kind` has it
+    kind: str  # as `alexnet_cuda.base.array.array_kind` has it
     precisions: tuple[str, ...]
     fuses_update: bool  # the weights' gradient and their update are one operation, the gradient need not be stored
     folds_input: bool  # the first convolution wants the images folded: `alexnet_cuda.ops.conv2d.folded_layout`

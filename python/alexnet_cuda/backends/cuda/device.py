@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ...base.array import DeviceMemoryError, PinnedArray, is_cupy
 from ...base.precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Array, activated, active_runtime, active_runtimes
+from ..runtime import Array, activated, active_runtime, active_runtimes
 from .graphs import Graphs
 from .runtime import CudaRuntime, check_process, is_captured
 

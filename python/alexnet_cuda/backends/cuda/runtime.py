@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels._runtime import Addresses, Array, Runtime
+from ..runtime import Addresses, Array, Runtime
 
 
 def extension() -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ._runtime import Array, runtime_of
+from ...base.array import Array
+from ._runtime import runtime_of
 
 
 def fprop(name: str, x: Array, out: Array) -> None:

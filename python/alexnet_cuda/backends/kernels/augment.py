@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...base.array import array_kind
-from ._runtime import Array, runtime_of
+from ...base.array import Array, array_kind
+from ._runtime import runtime_of
 
 if TYPE_CHECKING:
     from ...base.params import FoldedLayout, Views

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ...base.array import Array
 from ...base.params import Conv2dShape, DropoutParams, FoldedLayout, SgdParams
+from ..runtime import Runtime, dtype_name, pitch_of
 from . import dropout as dropouts
 from . import sgd as updates
-from ._runtime import Array, Runtime, dtype_name, pitch_of, runtime_of
+from ._runtime import runtime_of
 
 
 class Problem(NamedTuple):

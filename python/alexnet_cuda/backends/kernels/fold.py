@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ...base.array import Array
 from ...base.params import FoldedLayout
-from ._runtime import Array, runtime_of
+from ._runtime import runtime_of
 
 
 def fold(x: Array, layout: FoldedLayout, out: Array) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from ...base.array import Array
 from ...base.params import Conv2dShape
 from . import conv2d
-from ._runtime import Array
 
 
 def fprop(x: Array, weight: Array, bias: Array | None, activation: str, out: Array, **options: Any) -> None:

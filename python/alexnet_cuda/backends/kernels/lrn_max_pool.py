@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._runtime import Array, runtime_of
+from ...base.array import Array
+from ._runtime import runtime_of
 
 if TYPE_CHECKING:
     from ...base.params import LrnParams

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ...base.array import Array
 from ...base.params import SgdParams
-from ._runtime import Array, Runtime, runtime_of
+from ..runtime import Runtime
+from ._runtime import runtime_of
 
 ARRAYS = ("weights", "velocity", "copy", "learning_rate")
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ...base.array import DeviceMemoryError, PinnedArray
 from ...base.precision import KERNEL_PRECISIONS
-from ..kernels._runtime import Addresses, Array, activated
+from ..runtime import Addresses, Array, activated
 from .memory import SimtArray, allocate, to_host
 from .runtime import SimtRuntime
 from .streams import Event, Scheduler

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels._runtime import Addresses, Array, Runtime
+from ..runtime import Addresses, Array, Runtime
 from .memory import SimtArray, allocate, extension
 from .streams import executor_lock
 
