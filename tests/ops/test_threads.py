@@ -20,7 +20,7 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from alexnet_cuda.base import philox
-from alexnet_cuda.backends.cpu import parallel
+from alexnet_cuda.base import parallel
 from alexnet_cuda.ops import avg_pool, conv2d, dropout, linear, lrn, lrn_max_pool, max_pool, relu, sgd, tanh
 
 def all_of_it():
