@@ -1,7 +1,5 @@
 """Checkpoints and the atomic writing under them."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
@@ -18,19 +16,19 @@ from alexnet_cuda.checkpoint import join_tensors, load_checkpoint, save_checkpoi
 SHAPES = {"conv1.weight": (4, 3, 2, 3), "conv1.bias": (4,), "fc8.weight": (5, 7)}
 
 
-def tensors(seed: int = 0) -> dict[str, np.ndarray]:
+def tensors(seed=0):
     generator = np.random.default_rng(seed)
     return {name: generator.standard_normal(shape).astype(np.float32) for name, shape in SHAPES.items()}
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> Path:
+def saved(tmp_path):
     path = tmp_path / "a.safetensors"
     save_checkpoint(path, join_tensors(tensors(0), tensors(1)), {"step": 7, "class_names": ["ä", "b"]})
     return path
 
 
-def test_round_trip_keeps_every_bit_and_the_metadata(saved: Path) -> None:
+def test_round_trip_keeps_every_bit_and_the_metadata(saved):
     checkpoint = load_checkpoint(saved)
     assert checkpoint.metadata == {"step": 7, "class_names": ["ä", "b"]}
     for part, seed in ((checkpoint.parameters(), 0), (checkpoint.velocity(), 1)):
@@ -41,7 +39,7 @@ def test_round_trip_keeps_every_bit_and_the_metadata(saved: Path) -> None:
     checkpoint.check_shapes(SHAPES)
 
 
-def test_a_stock_reader_of_safetensors_reads_it(saved: Path) -> None:
+def test_a_stock_reader_of_safetensors_reads_it(saved):
     from safetensors.numpy import load_file
 
     loaded = load_file(saved)
@@ -49,13 +47,13 @@ def test_a_stock_reader_of_safetensors_reads_it(saved: Path) -> None:
     np.testing.assert_array_equal(loaded["velocity.fc8.weight"], tensors(1)["fc8.weight"])
 
 
-def test_the_same_content_is_the_same_bytes(tmp_path: Path, saved: Path) -> None:
+def test_the_same_content_is_the_same_bytes(tmp_path, saved):
     again = tmp_path / "b.safetensors"
     save_checkpoint(again, join_tensors(tensors(0), tensors(1)), {"class_names": ["ä", "b"], "step": 7})
     assert again.read_bytes() == saved.read_bytes()
 
 
-def test_strided_and_empty_tensors_are_written_as_their_values(tmp_path: Path) -> None:
+def test_strided_and_empty_tensors_are_written_as_their_values(tmp_path):
     base = np.arange(12, dtype=np.float64).reshape(3, 4)
     path = tmp_path / "strided.safetensors"
     save_checkpoint(path, {"t": base.T, "none": np.zeros((0, 3), np.float32), "end": np.float32([5])}, {})
@@ -66,13 +64,13 @@ def test_strided_and_empty_tensors_are_written_as_their_values(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kept", [0, 5, 8, 40, -1])
-def test_a_truncated_file_is_an_error_that_names_it(saved: Path, kept: int) -> None:
+def test_a_truncated_file_is_an_error_that_names_it(saved, kept):
     saved.write_bytes(saved.read_bytes()[:kept])
     with pytest.raises(ValueError, match=r"a\.safetensors (is not a safetensors|is truncated)"):
         load_checkpoint(saved)
 
 
-def test_other_files_are_errors_that_say_what_they_are(tmp_path: Path, saved: Path) -> None:
+def test_other_files_are_errors_that_say_what_they_are(tmp_path, saved):
     from safetensors.numpy import save_file
 
     with pytest.raises(FileNotFoundError, match="absent"):
@@ -106,12 +104,12 @@ def test_other_files_are_errors_that_say_what_they_are(tmp_path: Path, saved: Pa
         (SHAPES | {"fc8.weight": (6, 7)}, r"fc8.weight with shape \(5, 7\).*needs \(6, 7\)"),
     ],
 )
-def test_other_shapes_are_named(saved: Path, shapes: dict[str, tuple[int, ...]], message: str) -> None:
+def test_other_shapes_are_named(saved, shapes, message):
     with pytest.raises(ValueError, match=message):
         load_checkpoint(saved).check_shapes(shapes)
 
 
-def test_momentum_is_whole_or_absent(tmp_path: Path) -> None:
+def test_momentum_is_whole_or_absent(tmp_path):
     path = tmp_path / "d.safetensors"
     save_checkpoint(path, join_tensors(tensors()), {})
     checkpoint = load_checkpoint(path)
@@ -124,7 +122,7 @@ def test_momentum_is_whole_or_absent(tmp_path: Path) -> None:
         load_checkpoint(path).check_shapes(SHAPES)
 
 
-def test_what_cannot_be_stored_is_refused_and_the_old_file_stays(saved: Path) -> None:
+def test_what_cannot_be_stored_is_refused_and_the_old_file_stays(saved):
     before = saved.read_bytes()
     with pytest.raises(TypeError, match="t has dtype int64"):
         save_checkpoint(saved, {"t": np.arange(3)}, {})
@@ -135,12 +133,10 @@ def test_what_cannot_be_stored_is_refused_and_the_old_file_stays(saved: Path) ->
 
 
 @pytest.mark.parametrize("function", ["replace", "fsync"])
-def test_a_failure_before_the_rename_leaves_the_old_file(
-    saved: Path, monkeypatch: pytest.MonkeyPatch, function: str
-) -> None:
+def test_a_failure_before_the_rename_leaves_the_old_file(saved, monkeypatch, function):
     before = saved.read_bytes()
 
-    def fail(*_: object) -> None:
+    def fail(*_):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
@@ -151,11 +147,11 @@ def test_a_failure_before_the_rename_leaves_the_old_file(
     assert os.listdir(saved.parent) == [saved.name]
 
 
-def test_a_process_killed_while_writing_leaves_the_old_file(saved: Path) -> None:
+def test_a_process_killed_while_writing_leaves_the_old_file(saved):
     before = saved.read_bytes()
     child = os.fork()
     if child == 0:
-        os.replace = lambda *_: os._exit(9)  # type: ignore[assignment]
+        os.replace = lambda *_: os._exit(9)
         save_checkpoint(saved, tensors(5), {})
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -167,17 +163,15 @@ def test_a_process_killed_while_writing_leaves_the_old_file(saved: Path) -> None
     np.testing.assert_array_equal(load_checkpoint(saved).tensors["fc8.weight"], tensors(6)["fc8.weight"])
 
 
-def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[str] = []
+def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(tmp_path, monkeypatch):
+    done = []
     fsync, replace = os.fsync, os.replace
 
-    def note_fsync(descriptor: int) -> None:
+    def note_fsync(descriptor):
         done.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
         fsync(descriptor)
 
-    def note_replace(source: str, target: str) -> None:
+    def note_replace(source, target):
         done.append("replace")
         replace(source, target)
 
@@ -202,20 +196,18 @@ def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(
         ("writing", ("EIO", "ENOSPC", "EINVAL"), True),
     ],
 )
-def test_what_a_file_system_does_not_know_is_told_from_what_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, codes: tuple[str, ...], lost: bool
-) -> None:
+def test_what_a_file_system_does_not_know_is_told_from_what_fails(tmp_path, monkeypatch, what, codes, lost):
     fsync, opened = os.fsync, os.open
     code = 0
 
-    def fail(*_: object) -> None:
+    def fail(*_):
         raise OSError(code, os.strerror(code))
 
-    def fsync_or_fail(descriptor: int) -> None:
+    def fsync_or_fail(descriptor):
         folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
         (fail if folder == (what == "fsync of a folder") else fsync)(descriptor)
 
-    def open_or_fail(path: str, *arguments: int) -> int:
+    def open_or_fail(path, *arguments):
         if os.path.isdir(path):
             fail()
         return opened(path, *arguments)
@@ -243,7 +235,7 @@ def test_what_a_file_system_does_not_know_is_told_from_what_fails(
         assert [file for file in os.listdir(tmp_path) if file != "x"] == []
 
 
-def test_places_that_cannot_be_written_are_told_apart(tmp_path: Path) -> None:
+def test_places_that_cannot_be_written_are_told_apart(tmp_path):
     file = tmp_path / "file"
     file.write_text("kept")
     with pytest.raises(FileNotFoundError, match="absent does not exist"), atomic_path(tmp_path / "absent" / "x"):
@@ -259,7 +251,7 @@ def test_places_that_cannot_be_written_are_told_apart(tmp_path: Path) -> None:
     assert file.read_text() == "kept"
 
 
-def test_a_folder_without_permission_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_permission_is_an_error(tmp_path, monkeypatch):
     # Tests may run as root, whom no permission stops: the answer of the system is put in its mouth.
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError, match="does not permit"):

@@ -1,7 +1,5 @@
 """The command line: what it prints, its exit codes, and one sentence for each thing that is wrong."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -14,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +29,10 @@ Command = Callable[..., Output]
 
 
 @pytest.fixture
-def command(capfd: pytest.CaptureFixture[str]) -> Command:
+def command(capfd):
     """Run the command within this process: exit code, standard output, standard error."""
 
-    def run(*arguments: object) -> Output:
+    def run(*arguments):
         code = cli.main([str(argument) for argument in arguments])
         captured = capfd.readouterr()
         return code, captured.out, captured.err
@@ -44,7 +41,7 @@ def command(capfd: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photographs(tmp_path_factory):
     """Give a folder of six classes, each of its own brightness, five pictures a class."""
     from PIL import Image
 
@@ -59,7 +56,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(photographs, tmp_path_factory):
     """Give the checkpoint of a short run that held six of the photographs out."""
     folder = tmp_path_factory.mktemp("trained") / "run"
     options = ["--epochs", "2", "--batch-size", "8", "--validation-split", "0.2"]
@@ -67,18 +64,18 @@ def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / "checkpoint.safetensors"
 
 
-def environment() -> dict[str, str]:
+def environment():
     """Give an environment in which a child finds this package, installed or not."""
     root = Path(cli.__file__).parents[2]
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path}
 
 
-def module(*arguments: object) -> list[str]:
+def module(*arguments):
     return [sys.executable, "-m", "alexnet_cuda", *map(str, arguments)]
 
 
-def test_help_and_version_start_fast() -> None:
+def test_help_and_version_start_fast():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(module("--help"), env=environment(), capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -89,13 +86,13 @@ def test_help_and_version_start_fast() -> None:
     assert done.stdout == f"alexnet-cuda, version {__version__}\n"
 
 
-def test_without_a_command_there_is_help(command: Command) -> None:
+def test_without_a_command_there_is_help(command):
     code, output, errors = command()
     assert (code, errors) == (0, "")
     assert output.startswith("Usage: alexnet-cuda ")
 
 
-def test_the_help_of_train_shows_both_sets_of_defaults(command: Command) -> None:
+def test_the_help_of_train_shows_both_sets_of_defaults(command):
     code, output, _ = command("train", "--help")
     assert code == 0
     text = " ".join(output.split())
@@ -104,7 +101,7 @@ def test_the_help_of_train_shows_both_sets_of_defaults(command: Command) -> None
     assert "[default: the preset's; digits: 67]" in text
 
 
-def test_train_leaves_a_run_and_says_where(command: Command, photographs: Path, tmp_path: Path) -> None:
+def test_train_leaves_a_run_and_says_where(command, photographs, tmp_path):
     options = ["--epochs", 1, "--batch-size", 8, "--dropout", 0.25, "--set", "lrn=false", "--set", "activation=tanh"]
     more = ["--schedule", "step", "--milestones", "1,2", "--devices", "cpu,cpu", "--seed", 7]
     code, output, errors = command("train", photographs, "--output", tmp_path / "run", *TINY, *options, *more)
@@ -117,17 +114,13 @@ def test_train_leaves_a_run_and_says_where(command: Command, photographs: Path, 
     assert (recipe["schedule"], recipe["milestones"]) == ("step", [1, 2])
 
 
-def test_a_run_without_output_goes_to_the_folder_of_its_source(
-    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_without_output_goes_to_the_folder_of_its_source(command, photographs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command("train", photographs, *TINY, "--epochs", 1)[0] == 0
     assert (tmp_path / "runs" / photographs.name / "checkpoint.safetensors").exists()
 
 
-def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
-    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(command, photographs, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     code, output, _ = command("train", photographs, "--output", tmp_path / "run", *TINY, "--epochs", 1)
     assert code == 0
@@ -136,9 +129,7 @@ def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(
-    photographs: Path, tmp_path: Path, number: int
-) -> None:
+def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photographs, tmp_path, number):
     folder = tmp_path / "a run"
     (tmp_path / "-photographs").symlink_to(photographs)
     options = ["--epochs", 2000, "--batch-size", 8, "--validation", "./-photographs", "--workers", 1]
@@ -168,7 +159,7 @@ def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(
     assert done.stdout.splitlines()[-1].startswith(f"done: {epochs} epochs, {4 * epochs} steps")
 
 
-def test_evaluate_prints_errors_as_text_and_json(command: Command, trained: Path, photographs: Path) -> None:
+def test_evaluate_prints_errors_as_text_and_json(command, trained, photographs):
     code, output, errors = command("evaluate", trained, photographs)
     assert (code, errors) == (0, "")
     rows = dict(line.split("  ", 1) for line in output.splitlines())
@@ -181,7 +172,7 @@ def test_evaluate_prints_errors_as_text_and_json(command: Command, trained: Path
     assert rows["top-5 error"].strip() == f"{result['top5_error']:.2%}"
 
 
-def test_evaluate_held_out_repeats_the_last_validation(command: Command, trained: Path, photographs: Path) -> None:
+def test_evaluate_held_out_repeats_the_last_validation(command, trained, photographs):
     record = json.loads((trained.parent / "metrics.jsonl").read_text().splitlines()[-1])
     result = json.loads(command("evaluate", trained, photographs, "--held-out", "--json")[1])
     assert result["images"] == 6
@@ -189,7 +180,7 @@ def test_evaluate_held_out_repeats_the_last_validation(command: Command, trained
     assert result["loss"] == pytest.approx(record["val_loss"], rel=1e-5)
 
 
-def test_evaluate_matches_classes_by_name(command: Command, trained: Path, photographs: Path, tmp_path: Path) -> None:
+def test_evaluate_matches_classes_by_name(command, trained, photographs, tmp_path):
     part = tmp_path / "part"
     for name in ("eel", "bee"):
         (part / name).mkdir(parents=True)
@@ -215,7 +206,7 @@ def test_evaluate_matches_classes_by_name(command: Command, trained: Path, photo
     assert "'unicorn'" in errors
 
 
-def test_predict_prints_classes_with_probabilities(command: Command, trained: Path, photographs: Path) -> None:
+def test_predict_prints_classes_with_probabilities(command, trained, photographs):
     files = [photographs / "ant" / "0.png", photographs / "fox" / "1.png"]
     code, output, errors = command("predict", trained, *files, "--top", 2)
     assert (code, errors) == (0, "")
@@ -234,9 +225,7 @@ def test_predict_prints_classes_with_probabilities(command: Command, trained: Pa
         assert lines[first].split() == [f"{probabilities[0]:.3%}", result["classes"][0]["class"]]
 
 
-def test_outputs_that_are_not_finite_are_an_error_and_no_answer(
-    command: Command, trained: Path, photographs: Path, tmp_path: Path
-) -> None:
+def test_outputs_that_are_not_finite_are_an_error_and_no_answer(command, trained, photographs, tmp_path):
     checkpoint = load_checkpoint(trained)
     bad = tmp_path / "bad.safetensors"
     for weight, message in ((math.nan, "fc7.weight holds NaN"), (1e30, "the model's outputs are not finite")):
@@ -250,9 +239,7 @@ def test_outputs_that_are_not_finite_are_an_error_and_no_answer(
                 assert message in errors
 
 
-def test_one_bad_image_does_not_keep_the_others_from_being_predicted(
-    command: Command, trained: Path, photographs: Path, tmp_path: Path
-) -> None:
+def test_one_bad_image_does_not_keep_the_others_from_being_predicted(command, trained, photographs, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no picture")
     good = photographs / "ant" / "0.png"
@@ -269,9 +256,7 @@ def test_one_bad_image_does_not_keep_the_others_from_being_predicted(
     assert ["error" in result for result in json.loads(output)] == [True, False]
 
 
-def test_what_cannot_be_read_and_what_is_broken_end_an_evaluation(
-    command: Command, trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_read_and_what_is_broken_end_an_evaluation(command, trained, photographs, tmp_path, monkeypatch):
     source = tmp_path / "source"
     shutil.copytree(photographs, source)
     (source / "ant" / "0.png").write_bytes(b"no picture")
@@ -290,7 +275,7 @@ def test_what_cannot_be_read_and_what_is_broken_end_an_evaluation(
     assert (result["images"], result["ignored"]) == (29, ["links to nothing: bee/0.jpg"])
     original = open
 
-    def fail(file: Any, *arguments: Any, **keywords: Any) -> Any:
+    def fail(file, *arguments, **keywords):
         if str(file).endswith("fox/1.png"):
             raise OSError(5, "Input/output error", str(file))
         return original(file, *arguments, **keywords)
@@ -303,14 +288,12 @@ def test_what_cannot_be_read_and_what_is_broken_end_an_evaluation(
     assert (code, errors) == (1, f"alexnet-cuda: error: {source}/fox/1.png: Input/output error\n")
 
 
-def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(
-    command: Command, trained: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(command, trained, photographs, monkeypatch):
     files = [photographs / "ant" / "0.png", photographs / "fox" / "1.png"]
     expected = command("predict", trained, *files)
     original, fits = Model.probabilities, [1]
 
-    def probabilities(self: Model, images: np.ndarray, views: int) -> np.ndarray:
+    def probabilities(self, images, views):
         if len(images) > fits[0]:
             raise MemoryError("needs more")
         return original(self, images, views)
@@ -327,7 +310,7 @@ def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(
     fits[0] = 1
     read = data.read_square
 
-    def too_large(file: str, side: int) -> np.ndarray:
+    def too_large(file, side):
         if file.endswith("1.png"):
             raise MemoryError
         return read(file, side)
@@ -338,9 +321,7 @@ def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(
     assert output.startswith(f"{files[0]}\n")
 
 
-def test_a_folder_called_digits_is_named_where_the_digits_do_not_fit(
-    command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_called_digits_is_named_where_the_digits_do_not_fit(command, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     for more in ([], ["--held-out"]):
@@ -349,7 +330,7 @@ def test_a_folder_called_digits_is_named_where_the_digits_do_not_fit(
         assert "digits (scikit-learn's, not ./digits)" in errors
 
 
-def test_summary_prints_the_numbers_of_the_paper(command: Command) -> None:
+def test_summary_prints_the_numbers_of_the_paper(command):
     code, output, _ = command("summary")
     assert code == 0
     assert "60,965,224" in output
@@ -358,7 +339,7 @@ def test_summary_prints_the_numbers_of_the_paper(command: Command) -> None:
     assert isinstance(json.loads(output), dict)
 
 
-def test_doctor_reports(command: Command) -> None:
+def test_doctor_reports(command):
     assert command("doctor")[1].strip()
     assert isinstance(json.loads(command("doctor", "--json")[1]), dict)
 
@@ -412,9 +393,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong_is_one_line_and_nothing_is_written(
-    command: Command, photographs: Path, trained: Path, tmp_path: Path, case: str
-) -> None:
+def test_what_is_wrong_is_one_line_and_nothing_is_written(command, photographs, trained, tmp_path, case):
     (tmp_path / "file").write_text("mine, and long enough to be something")
     (tmp_path / "empty").mkdir()
     (tmp_path / "cut.safetensors").write_bytes(trained.read_bytes()[:-100])
@@ -437,10 +416,8 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(
     assert trained.read_bytes() == bytes_before
 
 
-def test_a_full_disk_is_one_line(
-    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
+def test_a_full_disk_is_one_line(command, photographs, tmp_path, monkeypatch):
+    def full(*_):
         raise OSError(28, "No space left on device", "checkpoint.safetensors")
 
     monkeypatch.setattr(os, "replace", full)
@@ -458,10 +435,8 @@ def test_a_full_disk_is_one_line(
         (ValueError(), "ValueError"),
     ],
 )
-def test_errors_become_sentences_unless_the_traceback_is_wanted(
-    command: Command, monkeypatch: pytest.MonkeyPatch, trained: Path, error: Exception, sentence: str
-) -> None:
-    def fail(*_: object, **__: object) -> None:
+def test_errors_become_sentences_unless_the_traceback_is_wanted(command, monkeypatch, trained, error, sentence):
+    def fail(*_, **__):
         raise error
 
     monkeypatch.setattr(Model, "load", fail)
@@ -472,7 +447,7 @@ def test_errors_become_sentences_unless_the_traceback_is_wanted(
         command("predict", trained, "x.png")
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_a_reader_that_goes_away_is_no_error():
     line = f"{shlex.join(module('train', '--help'))} | true"
     done = subprocess.run(["bash", "-c", line], env=environment(), capture_output=True, text=True, check=False)
     assert done.stderr == ""

@@ -1,7 +1,5 @@
 """What tests do does not depend on whether the machine has a default device."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -33,7 +31,7 @@ def test_the_machine_has_a_default_device():
 """
 
 
-def test_fixtures_of_a_session_run_on_the_cpu_where_there_is_another_default(tmp_path: Path) -> None:
+def test_fixtures_of_a_session_run_on_the_cpu_where_there_is_another_default(tmp_path):
     (tmp_path / "conftest.py").write_bytes((TESTS / "conftest.py").read_bytes())
     (tmp_path / "test_cases.py").write_text(CASES)
     paths = [str(TESTS / "default_is_simt"), str(Path(alexnet_cuda.__file__).parents[1])]

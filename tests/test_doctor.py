@@ -1,12 +1,8 @@
 """`alexnet_cuda.cli.doctor`: what it makes of made-up machines, and that it answers on this one."""
 
-from __future__ import annotations
-
 import copy
 import json
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,7 +10,7 @@ from alexnet_cuda.backends.devices import runs_as
 from alexnet_cuda.cli import doctor
 from alexnet_cuda.cli.doctor import find_problems, query_cuda, render, report
 
-HEALTHY: dict[str, Any] = {
+HEALTHY = {
     "package": "0.1.0",
     "python": "3.12.1",
     "platform": "Linux",
@@ -53,7 +49,7 @@ HEALTHY: dict[str, Any] = {
 }
 
 
-def machine(**changes: Any) -> dict[str, Any]:
+def machine(**changes):
     """HEALTHY with entries replaced; ``cuda__driver=x`` replaces ``["cuda"]["driver"]``."""
     facts = copy.deepcopy(HEALTHY)
     for path, value in changes.items():
@@ -65,11 +61,11 @@ def machine(**changes: Any) -> dict[str, Any]:
     return facts
 
 
-def gpu(major: int, minor: int) -> list[dict[str, Any]]:
+def gpu(major, minor):
     return [{"device": "cuda:0", "name": "GPU", "capability": [major, minor], "memory_bytes": 1}]
 
 
-def test_healthy_machine_has_no_problem() -> None:
+def test_healthy_machine_has_no_problem():
     assert find_problems(HEALTHY) == []
     assert "Nothing is wrong." in render(HEALTHY)
 
@@ -121,7 +117,7 @@ def test_healthy_machine_has_no_problem() -> None:
         ),
     ],
 )
-def test_each_problem_has_the_sentence_that_mends_it(facts: dict[str, Any], problem: str, fix: str) -> None:
+def test_each_problem_has_the_sentence_that_mends_it(facts, problem, fix):
     found = find_problems(facts)
     assert len(found) == 1
     assert problem in found[0]["problem"]
@@ -148,30 +144,30 @@ def test_each_problem_has_the_sentence_that_mends_it(facts: dict[str, Any], prob
         ((9, 0), [], ""),
     ],
 )
-def test_which_gpu_runs_what_was_built(capability: tuple[int, int], architectures: list[str], how: str) -> None:
+def test_which_gpu_runs_what_was_built(capability, architectures, how):
     assert runs_as(capability, architectures) == how
 
 
 class FakeExtension:
     """Two GPUs of which only the first reaches the other."""
 
-    def runtime_version(self) -> int:
+    def runtime_version(self):
         return 13000
 
-    def driver_version(self) -> int:
+    def driver_version(self):
         return 13010
 
-    def device_count(self) -> int:
+    def device_count(self):
         return 2
 
-    def device_properties(self, *, device: int) -> dict[str, Any]:
+    def device_properties(self, *, device):
         return {"name": f"GPU {device}", "capability": (9, 0), "memory_bytes": 2**30, "multiprocessors": 132}
 
-    def can_access_peer(self, *, device: int, peer: int) -> bool:
+    def can_access_peer(self, *, device, peer):
         return device < peer
 
 
-def test_every_pair_of_gpus_is_asked_both_ways() -> None:
+def test_every_pair_of_gpus_is_asked_both_ways():
     facts = query_cuda(FakeExtension())
     assert [entry["name"] for entry in facts["gpus"]] == ["GPU 0", "GPU 1"]
     assert facts["peers"] == [
@@ -183,9 +179,9 @@ def test_every_pair_of_gpus_is_asked_both_ways() -> None:
     assert "cuda:1 to cuda:0  through the host" in text
 
 
-def test_no_device_is_a_fact_and_not_an_error() -> None:
+def test_no_device_is_a_fact_and_not_an_error():
     class NoDevice(FakeExtension):
-        def device_count(self) -> int:
+        def device_count(self):
             raise RuntimeError("no CUDA-capable device is detected")
 
     facts = query_cuda(NoDevice())
@@ -194,13 +190,13 @@ def test_no_device_is_a_fact_and_not_an_error() -> None:
     assert facts["driver_cuda"] == 13010
 
 
-def test_without_the_extension_nothing_is_asked() -> None:
+def test_without_the_extension_nothing_is_asked():
     facts = query_cuda(None)
     assert (facts["extension"], facts["gpus"], facts["runtime_cuda"]) == (False, [], None)
     assert "GPUs" in render(machine(cuda=facts, build=None))
 
 
-def test_every_cupy_that_is_installed_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_cupy_that_is_installed_is_found(tmp_path, monkeypatch):
     for name in ("cupy_cuda12x", "cupy-rocm-5-0", "cupyish"):
         (tmp_path / f"{name}-1.0.dist-info").mkdir()
         (tmp_path / f"{name}-1.0.dist-info" / "METADATA").write_text(
@@ -211,7 +207,7 @@ def test_every_cupy_that_is_installed_is_found(tmp_path: Path, monkeypatch: pyte
     assert doctor._cupy() == expected
 
 
-def test_report_of_this_machine_is_json_and_text() -> None:
+def test_report_of_this_machine_is_json_and_text():
     facts = report()
     assert json.loads(json.dumps(facts)) == facts
     assert facts["build"] is not None, "the tests run on an installed package"

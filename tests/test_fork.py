@@ -1,7 +1,5 @@
 """After first use a forked child works, and so do the processes of multiprocessing and joblib."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -93,21 +91,21 @@ for backend in ("loky", "threading"):
 """
 
 
-def run(script: str) -> None:
+def run(script):
     environment = {**os.environ, "ALEXNET_CUDA_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
     environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
     subprocess.run([sys.executable, "-c", SCRIPT + script], env=environment, check=True, timeout=120)
 
 
-def test_a_forked_child_works_whatever_its_parents_threads_were_at() -> None:
+def test_a_forked_child_works_whatever_its_parents_threads_were_at():
     run(FORKS)
 
 
-def test_joblib() -> None:
+def test_joblib():
     run(JOBLIB)
 
 
-def test_every_lock_is_one_that_a_fork_waits_for() -> None:
+def test_every_lock_is_one_that_a_fork_waits_for():
     package = Path(alexnet_cuda.__file__).parent
     made = re.compile(r"\b(R?Lock|Condition|Semaphore)\(\)")
     assert [path.name for path in package.rglob("*.py") if made.search(path.read_text())] == ["locks.py"]

@@ -1,7 +1,5 @@
 """Initial parameters: the published distributions, and values that must never change."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -14,16 +12,16 @@ from alexnet_cuda.network.initialize import initial_parameters
 from alexnet_cuda.network.plan import build_plan
 
 Array = npt.NDArray[Any]
-SMALL: dict[str, Any] = {"image_size": 67, "fc_widths": (256, 192), "num_classes": 100, "seed": 1}
+SMALL = {"image_size": 67, "fc_widths": (256, 192), "num_classes": 100, "seed": 1}
 
 
-def parameters(preset: str, **overrides: Any) -> dict[str, tuple[Array, Array]]:
+def parameters(preset, **overrides):
     config = config_from_preset(preset, **{**SMALL, **overrides})
     steps = [step for step in build_plan(config).steps if step.weight_shape]
     return {step.name: initial_parameters(config, step) for step in steps}
 
 
-def assert_normal(values: Array, std: float) -> None:
+def assert_normal(values, std):
     numbers = values.astype(np.float64).reshape(-1) / std
     n = numbers.size
     # Five standard deviations of the mean and of the variance.
@@ -40,13 +38,13 @@ def assert_normal(values: Array, std: float) -> None:
         ("caffenet", [0.01] * 5 + [0.005, 0.005, 0.01], [0, 1, 0, 1, 1, 1, 1, 0]),
     ],
 )
-def test_published_normal_weights_and_constant_biases(preset: str, std: list[float], bias: list[float]) -> None:
+def test_published_normal_weights_and_constant_biases(preset, std, bias):
     for (weight, offset), deviation, value in zip(parameters(preset).values(), std, bias, strict=True):
         assert_normal(weight, deviation)
         assert np.all(offset == np.float32(value))
 
 
-def test_torchvision_is_uniform_within_the_root_of_the_fan_in() -> None:
+def test_torchvision_is_uniform_within_the_root_of_the_fan_in():
     for weight, bias in parameters("torchvision").values():
         bound = 1 / math.sqrt(weight[0].size)
         for values in (weight, bias):
@@ -57,13 +55,13 @@ def test_torchvision_is_uniform_within_the_root_of_the_fan_in() -> None:
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_he_keeps_the_variance(preset: str) -> None:
+def test_he_keeps_the_variance(preset):
     for name, (weight, bias) in parameters(preset, init="he").items():
         assert_normal(weight, math.sqrt((1 if name == "fc8" else 2) / weight[0].size))
         assert not bias.any()
 
 
-def test_shapes_dtypes_and_seeds() -> None:
+def test_shapes_dtypes_and_seeds():
     config = config_from_preset("paper", **SMALL)
     shapes = build_plan(config).parameter_shapes()
     for precision in ("float32", "float64"):
@@ -91,8 +89,6 @@ def test_shapes_dtypes_and_seeds() -> None:
         ("caffe", "he", "conv2", "0x1.3cfe420000000p-6", "0x0.0p+0"),
     ],
 )
-def test_values_that_every_seed_of_every_user_depends_on(
-    preset: str, init: str, name: str, weight: str, bias: str
-) -> None:
+def test_values_that_every_seed_of_every_user_depends_on(preset, init, name, weight, bias):
     first = parameters(preset, init=init)[name]
     assert [float(tensor.flat[0]).hex() for tensor in first] == [weight, bias]

@@ -3,14 +3,11 @@
 One Python loads the package and forks for each case, before anything has made threads.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -68,7 +65,7 @@ FULL = "alexnet-cuda: error: standard output: No space left on device\n"
 CLOSED = "alexnet-cuda: error: standard output: Bad file descriptor\n"
 
 # Standard output, arguments, exit code, standard error.
-CASES: dict[str, tuple[str, list[str], int, str]] = {
+CASES = {
     "train-closed": ("closed", [*RUN, "a"], 0, ""),
     "train-full": ("full", [*RUN, "b"], 0, ""),
     "train-unread": ("unread", [*RUN, "c"], 0, ""),
@@ -95,7 +92,7 @@ INTERRUPTED = {
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+def ended(tmp_path_factory):
     """Give the folder that all the cases ran in, and their exit codes."""
     folder = tmp_path_factory.mktemp("output")
     for label, name in enumerate(("ant", "bee")):
@@ -108,7 +105,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int
     model = Model(num_classes=2, image_size=67, devices="cpu", conv_widths=(8, 16, 16, 16, 16), fc_widths=(32, 32))
     model.class_names = ("ant", "bee")
     model.save(folder / "m.safetensors")
-    cases: dict[str, Any] = {}
+    cases = {}
     for name, (out, arguments, _, errors) in CASES.items():
         err = "closed" if errors == "unseen" else f"{name}.err"
         given = {"out": out, "err": err, "folder": str(folder), "interrupt": INTERRUPTED.get(name)}
@@ -127,9 +124,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(
-    ended: tuple[Path, dict[str, int]], name: str
-) -> None:
+def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(ended, name):
     folder, codes = ended
     _, _, code, errors = CASES[name]
     assert codes[name] == code
@@ -138,13 +133,13 @@ def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(
 
 
 @pytest.mark.parametrize("run", ["a", "b", "c", "übung"])
-def test_the_work_is_kept(ended: tuple[Path, dict[str, int]], run: str) -> None:
+def test_the_work_is_kept(ended, run):
     checkpoint = load_checkpoint(ended[0] / run / "checkpoint.safetensors")
     assert checkpoint.metadata["train"]["state"]["epoch"] == 2
     assert (ended[0] / run / "conv1_filters.png").exists()
 
 
-def test_what_a_terminal_cannot_show_is_escaped(ended: tuple[Path, dict[str, int]]) -> None:
+def test_what_a_terminal_cannot_show_is_escaped(ended):
     assert (ended[0] / "out.txt").read_text().splitlines()[-1].endswith(r"; \xfcbung/checkpoint.safetensors")
     assert (ended[0] / "out2.txt").read_text().startswith("gr\\xf6\\xdfe.png\n")
     assert (ended[0] / "out3.txt").read_text() == ""

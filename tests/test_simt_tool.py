@@ -1,11 +1,8 @@
 """tools/simt.py: a person's own CUDA program in the executor; the faults of examples/missing_barrier are named."""
 
-from __future__ import annotations
-
 import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -54,7 +51,7 @@ int main(int, char** argv) {
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
+def tool():
     spec = importlib.util.spec_from_file_location("simt_tool", ROOT / "tools" / "simt.py")
     assert spec is not None
     assert spec.loader is not None
@@ -64,7 +61,7 @@ def tool() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def programs(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def programs(tool, tmp_path_factory):
     """Every program, compiled, by name."""
     folder = tmp_path_factory.mktemp("programs")
     (folder / "other.cu").write_text(OTHER)
@@ -75,22 +72,18 @@ def programs(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_faults_are_named(
-    name: str, tool: ModuleType, programs: dict[str, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_faults_are_named(name, tool, programs, capfd):
     assert tool.run(programs[name], [], 2) == 1
     assert re.search(FAULTS[name], capfd.readouterr().err)
     assert tool.run(programs[name], ["fixed"], 3) == 0
     assert capfd.readouterr() == (RIGHT[name], "the same under 3 orders of the threads\n")
 
 
-def test_every_example_is_tested() -> None:
+def test_every_example_is_tested():
     assert {path.stem for path in EXAMPLES.glob("*.cu")} == set(FAULTS)
 
 
-def test_a_program_of_several_kinds(
-    tool: ModuleType, programs: dict[str, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_program_of_several_kinds(tool, programs, capfd):
     assert tool.run(programs["other"], ["1"], 2) == 0
     assert capfd.readouterr().out == "a<<<b>>>(c) 38 1\n"
     assert tool.run(programs["other"], ["0"], 8) == 1
@@ -100,9 +93,7 @@ def test_a_program_of_several_kinds(
 
 
 @pytest.mark.parametrize("size", [["1", "3", "5"], ["3", "7", "7"]], ids=["less than a tile", "more than a tile"])
-def test_every_rung_of_the_ladder_is_right(
-    size: list[str], tool: ModuleType, programs: dict[str, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_every_rung_of_the_ladder_is_right(size, tool, programs, capfd):
     """15 and 147 rows, neither a multiple of any tile; races in shared memory would be errors."""
     assert tool.run(programs["ladder"], size, 1) == 0
     names = [path.stem.replace("_", " ") for path in sorted(LADDER.glob("[1-8]_*.cuh"))]
@@ -110,7 +101,7 @@ def test_every_rung_of_the_ladder_is_right(
     assert [line.replace("-K", " k").split() for line in lines] == [[*name.split(), "right"] for name in names]
 
 
-def test_lines_stay_where_they_are(tool: ModuleType) -> None:
+def test_lines_stay_where_they_are(tool):
     text = tool.rewritten(OTHER, "other.cu")
     assert text.startswith('#line 1 "other.cu"\n')
     assert text.count("\n") == OTHER.count("\n") + 1
@@ -122,7 +113,7 @@ def test_lines_stay_where_they_are(tool: ModuleType) -> None:
         tool.rewritten("__shared__ 3;", "x.cu")
 
 
-def test_what_is_no_program_is_said(tool: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_program_is_said(tool, tmp_path, capfd):
     for arguments, message in ((["none.cu"], "there is no file none.cu"), (["x", "--seeds", "0"], "--seeds is 0")):
         with pytest.raises(SystemExit):
             tool.main(arguments)

@@ -1,7 +1,5 @@
 """Files are written through symbolic links: the link stays, what it leads to is replaced, all or nothing."""
 
-from __future__ import annotations
-
 import errno
 import os
 import stat
@@ -14,13 +12,13 @@ from alexnet_cuda.base.files import atomic_path
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 
 
-def write(path: Path, text: str) -> None:
+def write(path, text):
     with atomic_path(path) as temporary:
         temporary.write_text(text)
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_what_a_chain_of_links_leads_to_is_replaced(tmp_path: Path, exists: bool) -> None:
+def test_what_a_chain_of_links_leads_to_is_replaced(tmp_path, exists):
     (tmp_path / "disk").mkdir()
     file, link, first = tmp_path / "disk" / "file", tmp_path / "link", tmp_path / "first"
     link.symlink_to("disk/file")
@@ -37,7 +35,7 @@ def test_what_a_chain_of_links_leads_to_is_replaced(tmp_path: Path, exists: bool
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["disk", "file", "first", "link"]
 
 
-def test_links_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
+def test_links_that_lead_nowhere_are_errors(tmp_path):
     loop, gone, folder = tmp_path / "loop", tmp_path / "gone", tmp_path / "folder"
     loop.symlink_to("loop")
     gone.symlink_to("no such folder/file")
@@ -52,7 +50,7 @@ def test_links_that_lead_nowhere_are_errors(tmp_path: Path) -> None:
     assert all(path.is_symlink() for path in (loop, gone, folder))
 
 
-def test_a_checkpoint_is_saved_through_a_link_and_read_as_read_only(tmp_path: Path) -> None:
+def test_a_checkpoint_is_saved_through_a_link_and_read_as_read_only(tmp_path):
     link = tmp_path / "latest.safetensors"
     link.symlink_to("epoch1.safetensors")
     save_checkpoint(link, {"t": np.ones(3, np.float32)}, {})
@@ -62,7 +60,7 @@ def test_a_checkpoint_is_saved_through_a_link_and_read_as_read_only(tmp_path: Pa
         tensors["t"][...] = 0
 
 
-def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_not_replaced(tmp_path):
     """As root, a rename over /dev/null would take it from everybody."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")

@@ -1,7 +1,5 @@
 """Batches: their order, what is skipped, what is cached, and that the threads end."""
 
-from __future__ import annotations
-
 import inspect
 import os
 import signal

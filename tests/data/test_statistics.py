@@ -1,7 +1,5 @@
 """Colour statistics against NumPy's own."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,7 +20,7 @@ class Pixels(ImageSource):
 
 
 @pytest.fixture
-def images() -> np.ndarray:
+def images():
     rng = np.random.default_rng(2)
     mix = np.array([[60.0, 10.0, 3.0], [50.0, -4.0, -6.0], [40.0, -9.0, 8.0]])
     values = np.array([130.0, 120.0, 100.0]) + rng.normal(size=(30, 8, 8, 3)) @ mix.T

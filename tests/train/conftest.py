@@ -1,15 +1,9 @@
 """A tiny network and tiny pictures, on which a run takes a fraction of a second."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 
-from alexnet_cuda.train import TrainOptions, TrainResult, plots, train
+from alexnet_cuda.train import TrainOptions, plots, train
 
 TINY = {"conv_widths": [8, 16, 16, 16, 16], "fc_widths": [32, 32]}
 RECIPE = {
@@ -23,7 +17,7 @@ RECIPE = {
 }
 
 
-def _write_pictures(folder: Path, classes: tuple[str, ...] = ("blue", "green", "red"), each: int = 9) -> Path:
+def _write_pictures(folder, classes=("blue", "green", "red"), each=9):
     """Write noisy pictures, every class of one colour."""
     from PIL import Image
 
@@ -38,18 +32,18 @@ def _write_pictures(folder: Path, classes: tuple[str, ...] = ("blue", "green", "
 
 
 @pytest.fixture(scope="session")
-def write_pictures() -> Callable[..., Path]:
+def write_pictures():
     """Give the function that writes pictures into a new folder."""
     return _write_pictures
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pictures(tmp_path_factory):
     return _write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")
-def finished_runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainResult]:
+def finished_runs(pictures, tmp_path_factory):
     """Give the runs of `RECIPE` under two schedules, done once for all tests; they must not touch their folders."""
 
     # Done here and not when first asked for, which would be within a test that may have patched something.
@@ -61,16 +55,16 @@ def finished_runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 
 
 @pytest.fixture
-def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_curves(monkeypatch):
     """Leave out the plot of the run, most of the time of a tiny one."""
     monkeypatch.setattr(plots, "plot_curves", lambda folder: folder)
 
 
 @pytest.fixture
-def make_options(pictures: Path, tmp_path: Path) -> Callable[..., TrainOptions]:
+def make_options(pictures, tmp_path):
     """Give options of a run on `pictures` in `tmp_path`; keywords go to the recipe or the options, as they fit."""
 
-    def make(name: str = "run", source: Path = pictures, **changes: Any) -> TrainOptions:
+    def make(name="run", source=pictures, **changes):
         names = set(TrainOptions.__dataclass_fields__)
         options = {key: value for key, value in changes.items() if key in names}
         recipe = {key: value for key, value in changes.items() if key not in names}

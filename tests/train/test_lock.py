@@ -1,21 +1,17 @@
 """One run at a time in a folder."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from alexnet_cuda.train import TrainOptions, lock, train
+from alexnet_cuda.train import lock, train
 from alexnet_cuda.train.lock import FolderInUse, locked_folder
 
 
-def holder_elsewhere(folder: Path) -> int:
+def holder_elsewhere(folder):
     """Start a process that holds the folder until it is killed."""
     ready, done = os.pipe()
     child = os.fork()
@@ -28,12 +24,10 @@ def holder_elsewhere(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EWOULDBLOCK, errno.EIO, errno.ESTALE])
-def test_only_where_there_are_no_locks_a_run_goes_on_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_only_where_there_are_no_locks_a_run_goes_on_without(tmp_path, monkeypatch, number):
     """A network mount may answer EACCES where another one holds the file."""
 
-    def answer(*_: object) -> None:
+    def answer(*_):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", answer)
@@ -45,9 +39,7 @@ def test_only_where_there_are_no_locks_a_run_goes_on_without(
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(
-    make_options: Callable[..., TrainOptions], tmp_path: Path, resume: bool
-) -> None:
+def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(make_options, tmp_path, resume):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "checkpoint.safetensors").write_bytes(b"precious")
@@ -67,12 +59,10 @@ def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(
     assert not (folder / "run.lock").exists()
 
 
-def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(tmp_path, monkeypatch):
     flock, pending = fcntl.flock, [1]
 
-    def after_the_holder_left(descriptor: int, operation: int) -> None:
+    def after_the_holder_left(descriptor, operation):
         if pending:
             pending.pop()
             (tmp_path / "run.lock").unlink()
@@ -84,16 +74,14 @@ def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(
 
 
 @pytest.mark.parametrize("left", [b"", b"process 1 on elsewhere, dead"])
-def test_a_holder_that_has_not_written_its_name_yet_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
-) -> None:
+def test_a_holder_that_has_not_written_its_name_yet_is_waited_for(tmp_path, monkeypatch, left):
     """Whoever is refused is told the name of the run that holds the folder, not of one that was killed there."""
     path, looks = tmp_path / "run.lock", [1, 2, 3]
     path.write_bytes(left)
     descriptor = os.open(path, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 
-    def holder_goes_on(_: float) -> None:
+    def holder_goes_on(_):
         looks.pop()
         if not looks:
             raise AssertionError("it is not refused")
@@ -106,9 +94,7 @@ def test_a_holder_that_has_not_written_its_name_yet_is_waited_for(
     os.close(descriptor)
 
 
-def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(tmp_path, monkeypatch):
     path = tmp_path / "run.lock"
     path.write_bytes(b"process 1 on elsewhere, dead")
     before = path.stat().st_ino
@@ -119,10 +105,8 @@ def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_file_system_without_locks_is_said_and_no_obstacle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def none_here(*_: object) -> None:
+def test_a_file_system_without_locks_is_said_and_no_obstacle(tmp_path, monkeypatch, caplog):
+    def none_here(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", none_here)

@@ -1,7 +1,5 @@
 """The parts of a run, each alone: recipe, schedules, metrics, pictures, evaluation, progress."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json
@@ -12,10 +10,9 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -34,7 +31,7 @@ from alexnet_cuda.train.schedule import make_schedule, state_of
 from alexnet_cuda.train.setup import TrainOptions, default_output
 
 
-def test_each_source_has_its_recipe_and_what_is_given_goes_first() -> None:
+def test_each_source_has_its_recipe_and_what_is_given_goes_first():
     assert recipe_for("some/folder", {}) == Recipe()
     assert (Recipe().batch_size, Recipe().learning_rate, Recipe().momentum, Recipe().weight_decay) == (
         128, 0.01, 0.9, 5e-4
@@ -61,14 +58,12 @@ def test_each_source_has_its_recipe_and_what_is_given_goes_first() -> None:
         ({"milestones": (3,)}, ValueError, "go together"),
     ],
 )
-def test_values_that_a_recipe_cannot_have_are_named(
-    given: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_values_that_a_recipe_cannot_have_are_named(given, error, message):
     with pytest.raises(error, match=message):
         recipe_for("x", given)
 
 
-def test_constant_step_and_cosine_rates() -> None:
+def test_constant_step_and_cosine_rates():
     constant = make_schedule(Recipe(schedule="constant", learning_rate=0.5), 10)
     assert {constant.rate(step) for step in (0, 7, 10_000)} == {0.5}
     step = make_schedule(Recipe(schedule="step", milestones=(2, 3), learning_rate=0.5), 10)
@@ -80,7 +75,7 @@ def test_constant_step_and_cosine_rates() -> None:
     assert all(cosine.rate(n) > cosine.rate(n + 1) for n in range(40))
 
 
-def test_plateau_divides_when_patience_ends_and_a_restored_one_goes_on_alike() -> None:
+def test_plateau_divides_when_patience_ends_and_a_restored_one_goes_on_alike():
     recipe = Recipe(schedule="plateau", patience=2, learning_rate=1.0)
     errors = [0.5, 0.4, 0.4, 0.45, 0.41, 0.39, 0.39, 0.5, 0.6, 0.7]
     schedule = make_schedule(recipe, 10)
@@ -97,7 +92,7 @@ def test_plateau_divides_when_patience_ends_and_a_restored_one_goes_on_alike() -
         schedule.end_epoch(None)
 
 
-def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
+def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_knows(tmp_path):
     with MetricsWriter(tmp_path) as metrics:
         for step in range(1, 7):
             metrics.write(step=step, epoch=(step + 2) // 3, loss=math.nan if step == 2 else step / 7)
@@ -118,7 +113,7 @@ def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_kno
         assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
-def test_metrics_that_find_no_room_name_their_file(tmp_path: Path) -> None:
+def test_metrics_that_find_no_room_name_their_file(tmp_path):
     metrics = MetricsWriter(tmp_path)
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, metrics._file.fileno())
@@ -129,7 +124,7 @@ def test_metrics_that_find_no_room_name_their_file(tmp_path: Path) -> None:
         assert failure.value.filename == str(tmp_path / "metrics.jsonl")
 
 
-def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path: Path) -> None:
+def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "epoch": 1}\nhello\n')
     with pytest.raises(ValueError, match="line 2 is not a JSON object"):
@@ -141,7 +136,7 @@ def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path: Path) -> Non
             MetricsWriter(tmp_path, 5)
 
 
-def test_filters_are_laid_out_by_tower_and_scaled_one_by_one() -> None:
+def test_filters_are_laid_out_by_tower_and_scaled_one_by_one():
     weight = np.zeros((96, 11, 11, 3), np.float32)
     weight[0, 0, 0] = (1, 0.5, 0)  # first of the first tower
     weight[48, :, :, 2] = 1e-6  # first of the second tower
@@ -158,7 +153,7 @@ def test_filters_are_laid_out_by_tower_and_scaled_one_by_one() -> None:
     np.testing.assert_array_equal(filter_grid(weight[..., ::-1], 2, "BGR"), grid)
 
 
-def test_pictures_are_whole_pngs(tmp_path: Path) -> None:
+def test_pictures_are_whole_pngs(tmp_path):
     from PIL import Image
 
     with MetricsWriter(tmp_path) as metrics:
@@ -176,14 +171,14 @@ def test_pictures_are_whole_pngs(tmp_path: Path) -> None:
             assert min(image.size) > 150
 
 
-def test_curves_of_a_run_that_has_hardly_begun(tmp_path: Path) -> None:
+def test_curves_of_a_run_that_has_hardly_begun(tmp_path):
     with MetricsWriter(tmp_path) as metrics:
         assert plot_curves(tmp_path).stat().st_size > 0
         metrics.write(step=1, epoch=1, loss=2.0)
     assert plot_curves(tmp_path).stat().st_size > 0
 
 
-def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"curves\.png needs matplotlib: pip install 'alexnet-cuda\[demo\]'"):
         plot_curves(tmp_path)
@@ -194,41 +189,41 @@ class FakeModel:
 
     parameters: ClassVar[dict[str, np.ndarray]] = {}
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes):
         self.config = SimpleNamespace(num_classes=classes)
 
-    def prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def prefetch(self, batches):
         yield from batches
 
-    def forward(self, images: np.ndarray, train: bool) -> np.ndarray:
+    def forward(self, images, train):
         assert not train
         return images[:, 0, : self.config.num_classes, 0].astype(np.float32)
 
-    def probabilities(self, images: np.ndarray, views: int) -> np.ndarray:
+    def probabilities(self, images, views):
         assert views == 10
         scores = np.exp(self.forward(images, False).astype(np.float64))
         return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 class FakeLoader:
-    def __init__(self, scores: np.ndarray, labels: list[int], batch_size: int) -> None:
+    def __init__(self, scores, labels, batch_size):
         self.images = np.repeat(scores[:, None, :, None], 3, axis=3)
         self.labels = np.array(labels)
         self.size = batch_size
         self.skipped = {"a.png": "torn"}
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
+    def epoch(self, epoch):
         for start in range(0, len(self.labels), self.size):
             part = slice(start, start + self.size)
             yield Batch(self.images[part], self.labels[part], np.arange(len(self.labels))[part])
 
 
-def run_evaluation(scores: np.ndarray, labels: list[int], **keywords: Any) -> Any:
-    return evaluate(FakeModel(scores.shape[1]), FakeLoader(scores, labels, 2), **keywords)  # type: ignore[arg-type]
+def run_evaluation(scores, labels, **keywords):
+    return evaluate(FakeModel(scores.shape[1]), FakeLoader(scores, labels, 2), **keywords)
 
 
 @pytest.mark.parametrize("views", [1, 10])
-def test_evaluation_counts_ranks_and_averages_over_images(views: int) -> None:
+def test_evaluation_counts_ranks_and_averages_over_images(views):
     scores = np.array([[9, 8, 7, 6, 5, 4, 3]] * 5, np.float64)
     result = run_evaluation(scores, [0, 1, 4, 5, 6], views=views)
     assert result.images == 5
@@ -239,56 +234,54 @@ def test_evaluation_counts_ranks_and_averages_over_images(views: int) -> None:
     assert result.skipped == {"a.png": "torn"}
 
 
-def test_equal_scores_rank_by_class_number_so_a_blind_model_is_at_chance() -> None:
+def test_equal_scores_rank_by_class_number_so_a_blind_model_is_at_chance():
     result = run_evaluation(np.zeros((10, 10)), list(range(10)))
     assert (result.top1_error, result.top5_error) == (0.9, 0.5)
     assert result.loss == pytest.approx(math.log(10))
 
 
-def test_top_5_of_five_classes_is_not_given() -> None:
+def test_top_5_of_five_classes_is_not_given():
     assert run_evaluation(np.zeros((5, 5)), [0, 1, 2, 3, 4]).top5_error is None
     assert run_evaluation(np.zeros((5, 6)), [0, 1, 2, 3, 5]).top5_error == pytest.approx(1 / 5)
 
 
-def test_scores_of_nan_are_an_error_not_an_accuracy() -> None:
+def test_scores_of_nan_are_an_error_not_an_accuracy():
     scores = np.zeros((4, 6))
     scores[3, 2] = np.nan
     with pytest.raises(ValueError, match="outputs are not finite"):
         run_evaluation(scores, [0, 0, 0, 0])
 
 
-def test_a_hopeless_probability_of_ten_views_is_a_finite_loss() -> None:
+def test_a_hopeless_probability_of_ten_views_is_a_finite_loss():
     assert math.isfinite(run_evaluation(np.array([[0.0, 300, 0, 0, 0, 0]]), [0], views=10).loss)
 
 
 class Broken:
     """Not a whole file: it has no isatty and takes nothing, or only what it is told."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error):
         self.error = error
         self.writes = 0
 
-    def write(self, text: str) -> None:
+    def write(self, text):
         self.writes += 1
         raise self.error
 
-    def flush(self) -> None:
+    def flush(self):
         raise self.error
 
 
 class BrokenTerminal(Broken):
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
-    def fileno(self) -> int:
+    def fileno(self):
         return os.open(os.devnull, os.O_WRONLY)  # Rich has another file take its place
 
 
 @pytest.mark.parametrize("kind", [Broken, BrokenTerminal])
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError(), KeyError("odd"), BrokenPipeError()])
-def test_a_reporter_that_cannot_write_is_silent(
-    monkeypatch: pytest.MonkeyPatch, kind: type[Broken], error: Exception
-) -> None:
+def test_a_reporter_that_cannot_write_is_silent(monkeypatch, kind, error):
     output = kind(error)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", output)
@@ -303,13 +296,13 @@ def test_a_reporter_that_cannot_write_is_silent(
     assert sys.stdout is output
 
 
-def test_a_missing_standard_output_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_standard_output_is_silence(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with make_reporter() as reporter:
         reporter.message("a")
 
 
-def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch):
     output = io.StringIO()
     monkeypatch.setattr(output, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys, "stdout", output)
@@ -329,7 +322,7 @@ def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch: pytest.Monkey
     assert "…" not in "".join(frames)
 
 
-def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {"epochs": 3, "schedule": "step", "milestones": (1, 2), "config": {"fc_widths": [8, 8], "lrn": False}}
     options = TrainOptions(
@@ -348,7 +341,7 @@ def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path: Path, mo
     )
     words = shlex.split(train_command(options))
     assert words[:5] == ["alexnet-cuda", "train", f"{tmp_path}/-photos", "--output", f"{tmp_path}/a 'run'"]
-    read: list[TrainOptions] = []
+    read = []
     monkeypatch.setattr("alexnet_cuda.train.train", lambda options: read.append(options) or SimpleNamespace(signal=1))
     cli.main(words[1:])
     absolute = {"source": f"{tmp_path}/-photos", "output": tmp_path / "a 'run'", "validation": f"{tmp_path.parent}/val"}
@@ -357,7 +350,7 @@ def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path: Path, mo
     assert shlex.split(train_command(TrainOptions("digits", Path("x"), {})))[2] == "digits"
 
 
-def test_the_command_of_names_that_are_no_text_is_for_a_shell(tmp_path: Path) -> None:
+def test_the_command_of_names_that_are_no_text_is_for_a_shell(tmp_path):
     name = os.fsdecode(b"/a\xff'\n b")
     line = train_command(TrainOptions(name, tmp_path, {}))
     assert line.isprintable()
@@ -383,9 +376,7 @@ def test_the_command_of_names_that_are_no_text_is_for_a_shell(tmp_path: Path) ->
         ("digits", "digits"),
     ],
 )
-def test_a_run_is_called_after_its_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
-) -> None:
+def test_a_run_is_called_after_its_source(tmp_path, monkeypatch, source, name):
     folder = tmp_path / "up" / "here"
     (folder / "made.tar").mkdir(parents=True)
     monkeypatch.chdir(folder)
@@ -395,13 +386,13 @@ def test_a_run_is_called_after_its_source(
 @pytest.mark.parametrize(
     ("number", "noun", "text"), [(0, "image", "0 images"), (1, "image", "1 image"), (2, "image file", "2 image files")]
 )
-def test_one_thing_and_several(number: int, noun: str, text: str) -> None:
+def test_one_thing_and_several(number, noun, text):
     assert counted(number, noun) == text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(number: signal.Signals) -> None:
-    def handler(*_: object) -> None:
+def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(number):
+    def handler(*_):
         raise AssertionError("as before")
 
     kept = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -423,9 +414,7 @@ def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(nu
             signal.signal(kind, before)
 
 
-def test_plain_lines_come_every_ten_seconds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plain_lines_come_every_ten_seconds(monkeypatch, capsys):
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     reporter = PlainReporter()

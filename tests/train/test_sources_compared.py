@@ -1,14 +1,10 @@
 """Resuming on images that are not the run's, and on checkpoints whose metadata is damaged."""
 
-from __future__ import annotations
-
 import copy
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from PIL import Image
@@ -16,7 +12,7 @@ from PIL import Image
 from alexnet_cuda import Model, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.data import ImageSource
-from alexnet_cuda.train import TrainOptions, TrainResult, train
+from alexnet_cuda.train import TrainOptions, train
 from alexnet_cuda.train.state import difference, fingerprint
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -24,13 +20,13 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 MakeOptions = Callable[..., TrainOptions]
 
 
-def bmp(path: Path, value: int) -> None:
+def bmp(path, value):
     """Write a picture whose file has the same size whatever it shows."""
     Image.new("RGB", (20, 24), (value, 0, 255 - value)).save(path)
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def source(tmp_path):
     for label, name in enumerate(("ant", "bee")):
         (tmp_path / "source" / name).mkdir(parents=True)
         for number in range(6):
@@ -38,9 +34,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "source"
 
 
-def test_other_photographs_under_the_same_names_are_noticed_and_new_times_are_not(
-    make_options: MakeOptions, source: Path
-) -> None:
+def test_other_photographs_under_the_same_names_are_noticed_and_new_times_are_not(make_options, source):
     options = make_options(source=source, epochs=1, devices="cpu")
     train(options)
     before = (options.output / "checkpoint.safetensors").read_bytes()
@@ -61,12 +55,12 @@ def test_other_photographs_under_the_same_names_are_noticed_and_new_times_are_no
 
 
 def test_accepted_images_begin_the_epoch_under_way_anew_but_other_classes_are_refused(
-    make_options: MakeOptions, source: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    make_options, source, monkeypatch
+):
     options = make_options(source=source, epochs=2, checkpoint_steps=1, batch_size=1)
     original = Model.train_step
 
-    def stop(self: Model, *arguments: Any, **keywords: Any) -> Any:
+    def stop(self, *arguments, **keywords):
         if self.step == 8:
             raise OSError("gone")
         return original(self, *arguments, **keywords)
@@ -89,18 +83,18 @@ def test_accepted_images_begin_the_epoch_under_way_anew_but_other_classes_are_re
 class Files(ImageSource):
     """Made-up files of two bytes."""
 
-    def __init__(self, files: list[bytes]) -> None:
+    def __init__(self, files):
         self.files = files
         super().__init__("files", ["a"], [0] * len(files), [f"a/{i}" for i in range(len(files))])
 
-    def load(self, index: int, at_least: int | None) -> Image.Image:
+    def load(self, index, at_least):
         raise NotImplementedError
 
-    def contents(self, index: int) -> bytes:
+    def contents(self, index):
         return self.files[index]
 
 
-def test_one_changed_file_of_many_is_found_by_the_checksum_alone() -> None:
+def test_one_changed_file_of_many_is_found_by_the_checksum_alone():
     files = [b"ab"] * 1000
     other = [*files[:501], b"ba", *files[502:]]
     assert difference(fingerprint(Files(files)), fingerprint(Files(other))) is None
@@ -114,7 +108,7 @@ def test_one_changed_file_of_many_is_found_by_the_checksum_alone() -> None:
     assert difference({key: whole[key] for key in ("images", "digest")}, fingerprint(Files(other))) is None
 
 
-def test_a_checksum_is_kept_and_compared_when_asked_for(make_options: MakeOptions, source: Path) -> None:
+def test_a_checksum_is_kept_and_compared_when_asked_for(make_options, source):
     train(make_options("without", source=source, epochs=1))
     with pytest.raises(ValueError, match=r"was begun without --checksum: there is nothing to compare"):
         train(make_options("without", source=source, resume=True, checksum=True))
@@ -124,7 +118,7 @@ def test_a_checksum_is_kept_and_compared_when_asked_for(make_options: MakeOption
     assert "contents" in load_checkpoint(result.checkpoint).metadata["train"]["sources"]["training"]
 
 
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def leaves(value, path=()):
     """Give the paths of all values of some JSON, inner ones too; of a list only the first entry's."""
     if path:
         yield path
@@ -138,12 +132,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 MUTANTS = (None, -1, 10**400, 1e308, True, "x", [], {}, [[]], {"a": 1}, 0, 2**63)
 
 
-def test_damaged_metadata_is_an_error_and_no_fault(
-    finished_runs: dict[str, TrainResult],
-    pictures: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_damaged_metadata_is_an_error_and_no_fault(finished_runs, pictures, tmp_path, capsys):
     """Whatever value is replaced by whatever: the commands answer, with a sentence if they cannot go on."""
     stored = load_checkpoint(finished_runs["plateau"].checkpoint)
     tensors = dict(stored.tensors)
@@ -154,7 +143,7 @@ def test_damaged_metadata_is_an_error_and_no_fault(
         # Two of the mutants for each place, others for each.
         for number in (zlib.crc32(repr(place).encode()), zlib.crc32(repr(place).encode()) // 7 + 3):
             metadata = copy.deepcopy(stored.metadata)
-            value: Any = metadata
+            value = metadata
             for key in place[:-1]:
                 value = value[key]
             value[place[-1]] = MUTANTS[number % len(MUTANTS)]

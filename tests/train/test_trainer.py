@@ -1,7 +1,5 @@
 """Whole runs: what they leave, how they stop, and that a resumed one ends with the bits of an uninterrupted one."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -11,7 +9,6 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +16,7 @@ import pytest
 from alexnet_cuda import Model, StepResult, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.data import ReadError, TooManyBroken, open_source, split
-from alexnet_cuda.train import TrainingDiverged, TrainOptions, TrainResult, plots, train, trainer
+from alexnet_cuda.train import TrainingDiverged, TrainOptions, plots, train, trainer
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -30,23 +27,23 @@ STEPS_PER_EPOCH = 5  # 27 pictures, 7 held out, batches of 4
 STEPS = 3 * STEPS_PER_EPOCH
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    def refuse(word: str) -> None:
+def read(folder):
+    def refuse(word):
         raise AssertionError(f"{word} is not JSON")
 
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line, parse_constant=refuse) for line in lines]
 
 
-def without_speed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_speed(records):
     return [{key: value for key, value in record.items() if key != "images_per_second"} for record in records]
 
 
-def before_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]) -> None:
+def before_step(monkeypatch, step, act):
     """Act when the model is about to do step number `step`, counted from 1."""
     original = Model.train_step
 
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+    def train_step(self, *arguments, **keywords):
         if self.step + 1 == step:
             act()
         return original(self, *arguments, **keywords)
@@ -54,20 +51,20 @@ def before_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], An
     monkeypatch.setattr(Model, "train_step", train_step)
 
 
-def interrupt() -> None:
+def interrupt():
     # Not os.kill: the system may hand the signal to another thread, and Python then sees it later.
     signal.raise_signal(signal.SIGINT)
 
 
 @pytest.fixture
-def whole(finished_runs: dict[str, TrainResult], tmp_path: Path) -> TrainResult:
+def whole(finished_runs, tmp_path):
     """An uninterrupted run, in a copy that the test may change."""
     result = finished_runs["plateau"]
     shutil.copytree(result.checkpoint.parent, tmp_path / "whole")
     return dataclasses.replace(result, checkpoint=tmp_path / "whole" / "checkpoint.safetensors")
 
 
-def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole: TrainResult, pictures: Path) -> None:
+def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole, pictures):
     folder = whole.checkpoint.parent
     assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", "conv1_filters.png", "curves.png", "metrics.jsonl"]
     assert (whole.epochs, whole.steps, whole.signal, whole.skipped) == (3, STEPS, None, {})
@@ -102,16 +99,16 @@ def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole: TrainRes
     assert (model.config.std < np.hypot(least, 60 / math.sqrt(12))).all()
 
 
-def test_the_published_initial_weights_keep_the_published_scale_of_inputs(make_options: MakeOptions) -> None:
+def test_the_published_initial_weights_keep_the_published_scale_of_inputs(make_options):
     result = train(make_options(init="paper", epochs=1))
     assert Model.load(result.checkpoint).config.std == (1.0, 1.0, 1.0)
 
 
-def test_every_step_gets_the_numbers_of_the_recipe(make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[dict[str, float]] = []
+def test_every_step_gets_the_numbers_of_the_recipe(make_options, monkeypatch):
+    given = []
     original = Model.train_step
 
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+    def train_step(self, *arguments, **keywords):
         given.append(keywords)
         return original(self, *arguments, **keywords)
 
@@ -122,9 +119,7 @@ def test_every_step_gets_the_numbers_of_the_recipe(make_options: MakeOptions, mo
     assert given == [{"learning_rate": 0.02, **fixed}] * 5 + [{"learning_rate": 0.002, **fixed}] * 5
 
 
-def test_two_runs_are_equal_to_the_bit_and_another_seed_is_another_run(
-    make_options: MakeOptions, whole: TrainResult
-) -> None:
+def test_two_runs_are_equal_to_the_bit_and_another_seed_is_another_run(make_options, whole):
     again = train(make_options("again"))
     assert again.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
     other = train(make_options("other", seed=1))
@@ -136,12 +131,8 @@ def test_two_runs_are_equal_to_the_bit_and_another_seed_is_another_run(
     [("plateau", (1,)), ("plateau", (STEPS_PER_EPOCH,)), ("plateau", (6, 7)), ("cosine", (3, 12))],
 )
 def test_a_run_that_was_interrupted_and_resumed_ends_with_the_same_bits(
-    make_options: MakeOptions,
-    finished_runs: dict[str, TrainResult],
-    monkeypatch: pytest.MonkeyPatch,
-    stops: tuple[int, ...],
-    schedule: str,
-) -> None:
+    make_options, finished_runs, monkeypatch, stops, schedule
+):
     expected = finished_runs[schedule]
     for number, stop in enumerate(stops):
         with monkeypatch.context() as patch:
@@ -155,13 +146,11 @@ def test_a_run_that_was_interrupted_and_resumed_ends_with_the_same_bits(
     assert without_speed(read(result.checkpoint.parent)) == without_speed(read(expected.checkpoint.parent))
 
 
-def test_an_interrupt_during_validation_is_resumed_with_the_validation(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
-) -> None:
+def test_an_interrupt_during_validation_is_resumed_with_the_validation(make_options, monkeypatch, whole):
     original = Model.forward
     pending = [interrupt]
 
-    def forward(self: Model, images: np.ndarray, train: bool = False) -> np.ndarray:
+    def forward(self, images, train=False):
         if not train and self.step == 2 * STEPS_PER_EPOCH and pending:
             pending.pop()()
         return original(self, images, train)
@@ -175,10 +164,8 @@ def test_an_interrupt_during_validation_is_resumed_with_the_validation(
     assert without_speed(read(result.checkpoint.parent)) == without_speed(read(whole.checkpoint.parent))
 
 
-def test_a_crash_is_resumed_from_the_last_checkpoint_to_the_same_bits(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
-) -> None:
-    def crash() -> None:
+def test_a_crash_is_resumed_from_the_last_checkpoint_to_the_same_bits(make_options, monkeypatch, whole):
+    def crash():
         raise OSError("the machine is gone")
 
     options = make_options(checkpoint_steps=3)
@@ -197,13 +184,8 @@ def test_a_crash_is_resumed_from_the_last_checkpoint_to_the_same_bits(
 
 
 def test_images_that_cannot_be_read_any_more_stop_the_run_and_it_goes_on_to_the_same_bits(
-    make_options: MakeOptions,
-    monkeypatch: pytest.MonkeyPatch,
-    whole: TrainResult,
-    pictures: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    make_options, monkeypatch, whole, pictures, tmp_path, capsys
+):
     """A disk or a mount that goes away: in the first epoch, for later ones the images may be in memory."""
     source = tmp_path / "source"
     shutil.copytree(pictures, source)
@@ -221,9 +203,7 @@ def test_images_that_cannot_be_read_any_more_stop_the_run_and_it_goes_on_to_the_
     assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
 
 
-def test_too_many_broken_images_stop_the_run(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_broken_images_stop_the_run(make_options, tmp_path, write_pictures, monkeypatch):
     source = write_pictures(tmp_path / "source")
     (source / "red" / "0.png").write_bytes(b"no picture")
     with pytest.raises(TooManyBroken, match=r"1 of the 27 images of .* that max_broken"):
@@ -238,9 +218,7 @@ def test_too_many_broken_images_stop_the_run(
     assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] >= 1
 
 
-def test_broken_images_count_over_training_and_validation_together(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures
-) -> None:
+def test_broken_images_count_over_training_and_validation_together(make_options, tmp_path, write_pictures):
     """One of 7 held out is one of 27: less than 5 %; and it is the same one for an evaluation of what was held out."""
     source = write_pictures(tmp_path / "source")
     held = split(open_source(source), 0.25, 0)[1].names[0]
@@ -258,14 +236,8 @@ def test_broken_images_count_over_training_and_validation_together(
 
 @pytest.mark.parametrize("picture", ["plot_filters", "plot_curves"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), ValueError("a\nb")], ids=repr)
-def test_a_picture_never_stops_a_run(
-    make_options: MakeOptions,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    picture: str,
-    error: Exception,
-) -> None:
-    def fail(*_: object) -> None:
+def test_a_picture_never_stops_a_run(make_options, monkeypatch, capsys, picture, error):
+    def fail(*_):
         raise error
 
     monkeypatch.setattr(plots, picture, fail)
@@ -278,9 +250,7 @@ def test_a_picture_never_stops_a_run(
     assert f"a picture of the run is missing: {reason}\n" in output
 
 
-def test_a_run_within_its_source_is_no_part_of_it(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_within_its_source_is_no_part_of_it(make_options, tmp_path, write_pictures, capsys):
     source = write_pictures(tmp_path / "source")
     for name in ("source/runs/one", "source", "source/red"):  # as --output can be, down to a class folder
         first = train(make_options(name, source=source, epochs=1))
@@ -290,9 +260,7 @@ def test_a_run_within_its_source_is_no_part_of_it(
     assert f"ignored in {source}: pictures of a training run: conv1_filters.png, {ignored}\n" in capsys.readouterr().out
 
 
-def test_a_run_begins_with_what_it_has_found(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_begins_with_what_it_has_found(make_options, tmp_path, write_pictures, capsys):
     source = write_pictures(tmp_path / "source")
     (source / "@eaDir").mkdir()
     train(make_options(source=source, epochs=1))
@@ -309,7 +277,7 @@ def test_a_run_begins_with_what_it_has_found(
     assert lines[2] == f"ignored in {other}: folders without images: red"
 
 
-def test_a_run_goes_on_for_more_epochs_and_at_another_rate(make_options: MakeOptions, whole: TrainResult) -> None:
+def test_a_run_goes_on_for_more_epochs_and_at_another_rate(make_options, whole):
     result = train(make_options("whole", resume=True, epochs=4, learning_rate=0.001, schedule="constant"))
     assert (result.epochs, result.steps) == (4, STEPS + STEPS_PER_EPOCH)
     steps = [record for record in read(result.checkpoint.parent) if "learning_rate" in record]
@@ -318,9 +286,7 @@ def test_a_run_goes_on_for_more_epochs_and_at_another_rate(make_options: MakeOpt
     assert (recipe["epochs"], recipe["schedule"]) == (4, "constant")
 
 
-def test_resuming_a_finished_runs_changes_nothing_and_says_so(
-    make_options: MakeOptions, whole: TrainResult, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resuming_a_finished_runs_changes_nothing_and_says_so(make_options, whole, capsys):
     before = whole.checkpoint.read_bytes()
     metrics = (whole.checkpoint.parent / "metrics.jsonl").read_bytes()
     train(make_options("whole", resume=True))
@@ -342,24 +308,20 @@ def test_resuming_a_finished_runs_changes_nothing_and_says_so(
         ({"config": {"dropout": 0.1}}, "config is"),
     ],
 )
-def test_resuming_with_another_recipe_is_refused(
-    make_options: MakeOptions, whole: TrainResult, changes: dict[str, Any], message: str
-) -> None:
+def test_resuming_with_another_recipe_is_refused(make_options, whole, changes, message):
     before = whole.checkpoint.read_bytes()
     with pytest.raises(ValueError, match=message):
         train(make_options("whole", resume=True, **changes))
     assert whole.checkpoint.read_bytes() == before
 
 
-def test_resuming_on_other_images_is_refused(
-    make_options: MakeOptions, whole: TrainResult, tmp_path: Path, write_pictures: WritePictures
-) -> None:
+def test_resuming_on_other_images_is_refused(make_options, whole, tmp_path, write_pictures):
     other = write_pictures(tmp_path / "other", each=10)
     with pytest.raises(ValueError, match=r"not those the run in .* began with"):
         train(make_options("whole", source=other, resume=True))
 
 
-def test_resuming_without_a_run_to_resume_is_refused(make_options: MakeOptions, tmp_path: Path) -> None:
+def test_resuming_without_a_run_to_resume_is_refused(make_options, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no .*checkpoint\.safetensors to resume from"):
         train(make_options(resume=True))
     assert not (tmp_path / "run").exists()
@@ -373,9 +335,7 @@ def test_resuming_without_a_run_to_resume_is_refused(make_options: MakeOptions, 
         train(make_options(resume=True))
 
 
-def test_a_folder_that_holds_a_run_is_only_overwritten_on_request(
-    make_options: MakeOptions, whole: TrainResult
-) -> None:
+def test_a_folder_that_holds_a_run_is_only_overwritten_on_request(make_options, whole):
     before = whole.checkpoint.read_bytes()
     with pytest.raises(FileExistsError, match=r"already holds a run: give --resume .*--overwrite"):
         train(make_options("whole", seed=5))
@@ -411,35 +371,33 @@ def test_a_folder_that_holds_a_run_is_only_overwritten_on_request(
     ],
 )
 def test_what_keeps_a_run_from_starting_is_said_before_anything_is_written(
-    make_options: MakeOptions, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
-) -> None:
+    make_options, tmp_path, changes, error, message
+):
     with pytest.raises(error, match=message):
         train(make_options(**changes))
     assert os.listdir(tmp_path) == []
 
 
-def test_an_output_that_is_a_file_is_refused_and_kept(make_options: MakeOptions, tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_is_refused_and_kept(make_options, tmp_path):
     (tmp_path / "run").write_text("mine")
     with pytest.raises(NotADirectoryError, match="run is not a folder"):
         train(make_options())
     assert (tmp_path / "run").read_text() == "mine"
 
 
-def works_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def works_by_itself(monkeypatch):
     """Let the trainer take the CPU for a device whose steps it need not wait for."""
     monkeypatch.setattr(Model, "devices", ("cuda:0",))
 
 
-def test_a_loss_is_looked_at_when_the_next_step_is_queued_and_nothing_else_changes(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
-) -> None:
+def test_a_loss_is_looked_at_when_the_next_step_is_queued_and_nothing_else_changes(make_options, monkeypatch, whole):
     original, order = Model.train_step, []
 
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+    def train_step(self, *arguments, **keywords):
         number, result = self.step + 1, original(self, *arguments, **keywords)
         order.append(f"step {number}")
         values = [np.full(4, result.loss), np.arange(4) < result.correct]
-        return StepResult(lambda: order.append(f"look {number}") or values)  # type: ignore[func-returns-value]
+        return StepResult(lambda: order.append(f"look {number}") or values)
 
     monkeypatch.setattr(Model, "train_step", train_step)
     works_by_itself(monkeypatch)
@@ -451,14 +409,12 @@ def test_a_loss_is_looked_at_when_the_next_step_is_queued_and_nothing_else_chang
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, late: bool
-) -> None:
+def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(make_options, monkeypatch, late):
     if late:
         works_by_itself(monkeypatch)
     original = Model.train_step
 
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+    def train_step(self, *arguments, **keywords):
         result = original(self, *arguments, **keywords)
         return StepResult(lambda: [np.full(2, np.nan), np.zeros(2, bool)]) if self.step == 8 else result
 
@@ -474,13 +430,11 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_loss_that_has_exploded_stops_the_run_at_once_and_the_advice_works(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, late: bool
-) -> None:
+def test_a_loss_that_has_exploded_stops_the_run_at_once_and_the_advice_works(make_options, monkeypatch, late):
     """Finite all the time, and without --checkpoint-steps: the rule is that of checkpoints, 1000 ln 3."""
     original, losses = Model.train_step, {7: 1098.0, 8: 1099.0}
 
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+    def train_step(self, *arguments, **keywords):
         result, loss = original(self, *arguments, **keywords), losses.get(self.step)
         return result if loss is None else StepResult(lambda: [np.full(4, loss), np.zeros(4, bool)])
 
@@ -500,7 +454,7 @@ def test_a_loss_that_has_exploded_stops_the_run_at_once_and_the_advice_works(
     assert cli.main(words[1:]) == 0
 
 
-def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> None:
+def test_weights_that_overflow_are_never_saved(make_options):
     options = make_options(learning_rate=1e30)
     with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 0\.01 "):
         train(options)
@@ -509,8 +463,8 @@ def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> Non
 
 @pytest.mark.parametrize("checkpoint_steps", [1, None])
 def test_exploded_weights_are_no_good_checkpoint_and_the_advice_works(
-    make_options: MakeOptions, whole: TrainResult, checkpoint_steps: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    make_options, whole, checkpoint_steps, monkeypatch
+):
     before = whole.checkpoint.read_bytes()
     given = {"epochs": 4, "learning_rate": 1e9, "schedule": "constant"}
     with pytest.raises(
@@ -528,11 +482,11 @@ def test_exploded_weights_are_no_good_checkpoint_and_the_advice_works(
 
 @pytest.mark.parametrize(("validation_split", "last_good"), [(0.25, 5), (0.0, 7)])
 def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_finite(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, validation_split: float, last_good: int
-) -> None:
+    make_options, monkeypatch, validation_split, last_good
+):
     original = Model.train_step
 
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
+    def train_step(self, *arguments, **keywords):
         result = original(self, *arguments, **keywords)
         if self.step == 10:
             weights = {name: np.array(value) for name, value in self.parameters.items()}
@@ -547,7 +501,7 @@ def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_fi
     assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == last_good
 
 
-def test_a_run_goes_on_on_another_backend(make_options: MakeOptions) -> None:
+def test_a_run_goes_on_on_another_backend(make_options):
     """On the kernels, then on one device more, then on NumPy again: as if it had stayed there, but for roundings."""
     losses = []
     for places in (("cpu",) * 4, ("cpu", "simt", ("simt", "simt"), "cpu")):
@@ -560,9 +514,7 @@ def test_a_run_goes_on_on_another_backend(make_options: MakeOptions) -> None:
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_a_source_of_its_own_validates(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures
-) -> None:
+def test_a_source_of_its_own_validates(make_options, tmp_path, write_pictures):
     other = write_pictures(tmp_path / "other", ("green", "blue"), each=2)
     result = train(make_options(validation=str(other), epochs=1))
     assert result.val_accuracy in (0, 0.25, 0.5, 0.75, 1)
@@ -575,7 +527,7 @@ def test_a_source_of_its_own_validates(
     assert not (tmp_path / "new").exists()
 
 
-def test_without_validation_the_figures_are_null(make_options: MakeOptions) -> None:
+def test_without_validation_the_figures_are_null(make_options):
     result = train(make_options(validation_split=0.0, schedule="constant", epochs=1))
     record = read(result.checkpoint.parent)[-1]
     assert record["val_loss"] is None
@@ -583,9 +535,7 @@ def test_without_validation_the_figures_are_null(make_options: MakeOptions) -> N
     assert result.val_accuracy is None
 
 
-def test_files_that_cannot_be_decoded_are_named_at_the_end(
-    make_options: MakeOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str], write_pictures: WritePictures
-) -> None:
+def test_files_that_cannot_be_decoded_are_named_at_the_end(make_options, tmp_path, capsys, write_pictures):
     source = write_pictures(tmp_path / "source")
     (source / "red" / "broken.png").write_bytes(b"no picture")
     (source / "blue" / "empty.jpg").write_bytes(b"")
@@ -596,9 +546,7 @@ def test_files_that_cannot_be_decoded_are_named_at_the_end(
     assert "red/broken.png: it is not an image" in output
 
 
-def test_a_loss_that_stays_at_chance_gets_a_hint_once(
-    make_options: MakeOptions, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_loss_that_stays_at_chance_gets_a_hint_once(make_options, capsys):
     train(make_options(init="paper", learning_rate=1e-9))
     output = capsys.readouterr().out
     assert (
@@ -606,13 +554,13 @@ def test_a_loss_that_stays_at_chance_gets_a_hint_once(
     )
 
 
-def test_a_loss_that_falls_gets_no_hint(make_options: MakeOptions, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_loss_that_falls_gets_no_hint(make_options, capsys):
     train(make_options("falls"))
     assert "hint" not in capsys.readouterr().out
 
 
-def test_a_second_ctrl_c_does_not_wait(make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    def twice() -> None:
+def test_a_second_ctrl_c_does_not_wait(make_options, monkeypatch):
+    def twice():
         interrupt()
         interrupt()
 
@@ -627,7 +575,7 @@ def test_a_second_ctrl_c_does_not_wait(make_options: MakeOptions, monkeypatch: p
         signal.signal(signal.SIGINT, before)
 
 
-def test_two_towers_train_and_go_on_from_one_device(make_options: MakeOptions) -> None:
+def test_two_towers_train_and_go_on_from_one_device(make_options):
     first = train(make_options(epochs=1))
     result = train(make_options(resume=True, epochs=2, devices=("cpu", "cpu")))
     assert result.steps == 2 * STEPS_PER_EPOCH
