@@ -1,17 +1,11 @@
 """Philox: the published vectors, the numbering of elements, the distributions, and values that must never change."""
 
-import math
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from alexnet_cuda.base import philox
-
-Array = npt.NDArray[Any]
-COUNT = 1 << 16
 
 # Random123's kat_vectors for philox4x32-10: counter, key, result.
 PUBLISHED = [
@@ -48,14 +42,14 @@ def test_bits_are_the_words_of_the_blocks_that_the_contract_names():
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3, 4, 65533, 2**34 - 300])
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 9, 300])
-def test_any_slice_holds_the_same_elements(start, count):
+def test_any_slice_holds_the_same_elements(start):
     first = start // 4 * 4
     whole = philox.bits(5, 6, 7, first, min(304, 2**34 - first))
-    part = philox.bits(5, 6, 7, start, count)
-    assert part.shape == (count,)
-    assert part.dtype == np.uint32
-    assert part.tolist() == whole[start - first : start - first + count].tolist()
+    for count in (0, 1, 2, 3, 4, 5, 9, 300):
+        part = philox.bits(5, 6, 7, start, count)
+        assert part.shape == (count,)
+        assert part.dtype == np.uint32
+        assert part.tolist() == whole[start - first : start - first + count].tolist()
 
 
 def test_many_elements_are_drawn_as_few():
@@ -73,33 +67,12 @@ def test_many_steps_are_drawn_as_each(draw):
     np.testing.assert_array_equal(together, np.concatenate(each))
 
 
-def test_every_part_of_the_key_changes_all_elements():
-    base = (1, 2, 3)
-    streams = [
-        philox.bits(*key, 0, 4096)
-        for key in (base, (2, 2, 3), (1 + 2**32, 2, 3), (1, 3, 3), (1, 2, 4), (1, 2, 3 + 2**32))
-    ]
-    for i, one in enumerate(streams):
-        for other in streams[i + 1 :]:
-            assert np.count_nonzero(one == other) <= 1  # expected 1e-6
-
-
 def test_purposes_never_overlap():
     plain = [int(p) for p in philox.Purpose if p < philox.Purpose.DROPOUT]
     dropout = [philox.Purpose.DROPOUT + layer for layer in range(1, 9)]
     weights = [philox.Purpose.WEIGHT + 2 * layer + bias for layer in range(1, 9) for bias in (0, 1)]
     everything = plain + dropout + weights
     assert len(set(everything)) == len(everything)
-
-
-def test_bits_are_uniform():
-    words = philox.bits(11, 12, 13, 0, COUNT)
-    # Each of 32 bits is set in half of the words, within five standard deviations; so are pairs of neighbours alike.
-    ones = (words[:, None] >> np.arange(32, dtype=np.uint32)) & 1
-    deviation = 0.5 / math.sqrt(COUNT)
-    assert np.abs(ones.mean(axis=0) - 0.5).max() < 5 * deviation
-    assert np.abs((ones[1:] == ones[:-1]).mean(axis=0) - 0.5).max() < 5 * deviation
-    assert len(np.unique(words)) > COUNT - 10
 
 
 def test_uniform_is_the_bits_scaled_and_stays_inside():
@@ -143,34 +116,12 @@ def test_normal_at_the_ends_and_the_joints(monkeypatch):
     assert numbers[7] == -numbers[8]
 
 
-def test_normal_has_the_moments_of_a_normal_distribution():
-    numbers = philox.normal(20, 21, 22, 0, COUNT)
-    # Standard deviations of the mean of z^k: sqrt(1), sqrt(2), sqrt(15), sqrt(96) over the root of the count.
-    for power, moment, deviation in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
-        assert abs((numbers**power).mean() - moment) < 5 * math.sqrt(deviation / COUNT)
-    assert abs((numbers[1:] * numbers[:-1]).mean()) < 5 / math.sqrt(COUNT)
-
-
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 50000])
-def test_permutation_holds_each_number_once(n):
+def test_permutation_is_the_order_of_64_bit_keys(n):
+    words = philox.bits(23, 24, 25, 0, 2 * n).tolist()
     order = philox.permutation(23, 24, 25, n)
     assert order.dtype == np.int64
-    assert sorted(order.tolist()) == list(range(n))
-    if n > 2:
-        assert order.tolist() != philox.permutation(23, 24, 26, n).tolist()
-        assert order.tolist() != list(range(n))
-
-
-def test_permutation_keeps_no_order():
-    rises = np.diff(philox.permutation(23, 24, 25, COUNT)) > 0
-    assert abs(rises.mean() - 0.5) < 5 * math.sqrt(1 / 12 / COUNT)  # the variance of the number of rises is n / 12
-
-
-def test_permutations_are_equally_likely():
-    orders = [tuple(philox.permutation(27, 28, step, 3).tolist()) for step in range(3000)]
-    counts = [orders.count(order) for order in set(orders)]
-    assert len(counts) == 6
-    assert max(abs(count - 500) for count in counts) < 5 * math.sqrt(3000 * 5 / 36)
+    assert order.tolist() == sorted(range(n), key=lambda i: (words[2 * i], words[2 * i + 1]))
 
 
 def test_values_that_every_seed_of_every_user_depends_on():
