@@ -56,13 +56,10 @@ def test_he_keeps_the_variance(preset):
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_shapes_and_dtypes(precision):
-    tensors = parameters("paper", precision=precision)
-    flat = {
-        f"{name}.{kind}": t for name, pair in tensors.items() for kind, t in zip(("weight", "bias"), pair, strict=True)
-    }
     shapes = build_plan(config_from_preset("paper", **SMALL)).parameter_shapes()
-    assert {name: tensor.shape for name, tensor in flat.items()} == shapes
-    assert {tensor.dtype for tensor in flat.values()} == {np.dtype(precision)}
+    for name, (weight, bias) in parameters("paper", precision=precision).items():
+        assert (weight.shape, bias.shape) == (shapes[f"{name}.weight"], shapes[f"{name}.bias"])
+        assert weight.dtype == bias.dtype == precision
 
 
 @pytest.mark.parametrize(

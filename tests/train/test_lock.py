@@ -6,16 +6,16 @@ import os
 import signal
 
 import pytest
+from tests.failing import failing
 
-from alexnet_cuda.train import lock, train
+from alexnet_cuda.train import lock
 from alexnet_cuda.train.lock import FolderInUse, locked_folder
 
 
 def holder_elsewhere(folder):
     """Start a process that holds the folder until it is killed."""
     ready, done = os.pipe()
-    child = os.fork()
-    if child == 0:
+    if (child := os.fork()) == 0:
         with locked_folder(folder):
             os.write(done, b"x")
             signal.pause()
@@ -23,23 +23,22 @@ def holder_elsewhere(folder):
     return child
 
 
+def failing_lock(number):
+    return failing(fcntl, "flock", OSError(number, os.strerror(number)))
+
+
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EWOULDBLOCK, errno.EIO, errno.ESTALE])
 def test_only_where_there_are_no_locks_a_run_goes_on_without(tmp_path, monkeypatch, number):
     """A network mount may answer EACCES where another one holds the file."""
-
-    def answer(*_):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", answer)
     monkeypatch.setattr(lock.time, "sleep", lambda seconds: None)
     held = number in (errno.EACCES, errno.EWOULDBLOCK)
     kind, message = (FolderInUse, r"in use by a run \(another process\)") if held else (OSError, r"run\.lock")
-    with pytest.raises(kind, match=message), locked_folder(tmp_path):
+    with failing_lock(number), pytest.raises(kind, match=message), locked_folder(tmp_path):
         raise AssertionError("it went on")
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(make_options, tmp_path, resume):
+def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(run, tmp_path, resume):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "checkpoint.safetensors").write_bytes(b"precious")
@@ -47,7 +46,7 @@ def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(
     try:
         before = sorted(folder.iterdir())
         with pytest.raises(FolderInUse, match=rf"in use by a run \(process {child} on .*since 20.*--output"):
-            train(make_options(resume=resume, overwrite=not resume))
+            run(resume=resume, overwrite=not resume)
         assert sorted(folder.iterdir()) == before
         assert (folder / "checkpoint.safetensors").read_bytes() == b"precious"
     finally:
@@ -60,12 +59,11 @@ def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(
 
 
 def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(tmp_path, monkeypatch):
-    flock, pending = fcntl.flock, [1]
+    flock = fcntl.flock
 
     def after_the_holder_left(descriptor, operation):
-        if pending:
-            pending.pop()
-            (tmp_path / "run.lock").unlink()
+        monkeypatch.setattr(fcntl, "flock", flock)
+        (tmp_path / "run.lock").unlink()
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", after_the_holder_left)
@@ -94,7 +92,7 @@ def test_a_holder_that_has_not_written_its_name_yet_is_waited_for(tmp_path, monk
     os.close(descriptor)
 
 
-def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(tmp_path, monkeypatch):
+def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(tmp_path):
     path = tmp_path / "run.lock"
     path.write_bytes(b"process 1 on elsewhere, dead")
     before = path.stat().st_ino
@@ -105,12 +103,8 @@ def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(tmp_p
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_file_system_without_locks_is_said_and_no_obstacle(tmp_path, monkeypatch, caplog):
-    def none_here(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", none_here)
-    with locked_folder(tmp_path / "new"):
+def test_a_file_system_without_locks_is_said_and_no_obstacle(tmp_path, caplog):
+    with failing_lock(errno.ENOLCK), locked_folder(tmp_path / "new"):
         assert (tmp_path / "new").is_dir()
     assert "without locks (No locks available)" in caplog.text
     assert not (tmp_path / "new").exists()

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -184,80 +183,61 @@ def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path, monkeypa
         plot_curves(tmp_path)
 
 
-class FakeModel:
-    """Gives the scores that its images carry: pixel c of the first row is the logit of class c."""
+def run_evaluation(scores, labels, views=1):
+    """Evaluate a model whose outputs are its images, and they the scores given, in batches of two."""
+    scores, labels = np.array(scores, np.float32), np.array(labels)
 
-    parameters: ClassVar[dict[str, np.ndarray]] = {}
+    def batches(epoch):
+        for start in range(0, len(labels), 2):
+            part = slice(start, start + 2)
+            yield Batch(scores[part], labels[part], np.arange(len(labels))[part])
 
-    def __init__(self, classes):
-        self.config = SimpleNamespace(num_classes=classes)
-
-    def prefetch(self, batches):
-        yield from batches
-
-    def forward(self, images, train):
+    def forward(images, train):
         assert not train
-        return images[:, 0, : self.config.num_classes, 0].astype(np.float32)
+        return images
 
-    def probabilities(self, images, views):
+    def probabilities(images, views):
         assert views == 10
-        scores = np.exp(self.forward(images, False).astype(np.float64))
+        scores = np.exp(images.astype(np.float64))
         return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
 
-
-class FakeLoader:
-    def __init__(self, scores, labels, batch_size):
-        self.images = np.repeat(scores[:, None, :, None], 3, axis=3)
-        self.labels = np.array(labels)
-        self.size = batch_size
-        self.skipped = {"a.png": "torn"}
-
-    def epoch(self, epoch):
-        for start in range(0, len(self.labels), self.size):
-            part = slice(start, start + self.size)
-            yield Batch(self.images[part], self.labels[part], np.arange(len(self.labels))[part])
-
-
-def run_evaluation(scores, labels, **keywords):
-    return evaluate(FakeModel(scores.shape[1]), FakeLoader(scores, labels, 2), **keywords)
+    config = SimpleNamespace(num_classes=scores.shape[1])
+    model = SimpleNamespace(
+        config=config,
+        parameters={},
+        prefetch=lambda x: (batch for batch in x),
+        forward=forward,
+        probabilities=probabilities,
+    )
+    loader = SimpleNamespace(epoch=batches, skipped={"a.png": "torn"})
+    return evaluate(model, loader, views=views)
 
 
 @pytest.mark.parametrize("views", [1, 10])
 def test_evaluation_counts_ranks_and_averages_over_images(views):
-    scores = np.array([[9, 8, 7, 6, 5, 4, 3]] * 5, np.float64)
-    result = run_evaluation(scores, [0, 1, 4, 5, 6], views=views)
+    scores = [9, 8, 7, 6, 5, 4, 3]
+    result = run_evaluation([scores] * 5, [0, 1, 4, 5, 6], views)
     assert result.images == 5
     assert result.top1_error == pytest.approx(4 / 5)
     assert result.top5_error == pytest.approx(2 / 5)
-    log_sum = math.log(sum(math.exp(score) for score in scores[0]))
+    log_sum = math.log(sum(math.exp(score) for score in scores))
     assert result.loss == pytest.approx(log_sum - np.mean([9, 8, 5, 4, 3]), rel=1e-6)
     assert result.skipped == {"a.png": "torn"}
 
 
-def test_equal_scores_rank_by_class_number_so_a_blind_model_is_at_chance():
-    result = run_evaluation(np.zeros((10, 10)), list(range(10)))
-    assert (result.top1_error, result.top5_error) == (0.9, 0.5)
-    assert result.loss == pytest.approx(math.log(10))
-
-
-def test_top_5_of_five_classes_is_not_given():
+def test_evaluation_of_equal_scores_few_classes_and_extreme_outputs():
+    # Equal scores rank by class number, so that a blind model is at chance.
+    result = run_evaluation(np.zeros((10, 10)), range(10))
+    assert (result.top1_error, result.top5_error, result.loss) == (0.9, 0.5, pytest.approx(math.log(10)))
     assert run_evaluation(np.zeros((5, 5)), [0, 1, 2, 3, 4]).top5_error is None
     assert run_evaluation(np.zeros((5, 6)), [0, 1, 2, 3, 5]).top5_error == pytest.approx(1 / 5)
-
-
-def test_scores_of_nan_are_an_error_not_an_accuracy():
-    scores = np.zeros((4, 6))
-    scores[3, 2] = np.nan
+    assert math.isfinite(run_evaluation([[0, 300, 0, 0, 0, 0]], [0], views=10).loss)
     with pytest.raises(ValueError, match="outputs are not finite"):
-        run_evaluation(scores, [0, 0, 0, 0])
-
-
-def test_a_hopeless_probability_of_ten_views_is_a_finite_loss():
-    assert math.isfinite(run_evaluation(np.array([[0.0, 300, 0, 0, 0, 0]]), [0], views=10).loss)
+        run_evaluation([[0, 0, 0], [0, 0, math.nan]], [0, 0])
 
 
 class Broken:
-    """Not a whole file: it has no isatty and takes nothing, or only what it is told."""
+    """Not a whole file: it has no isatty and takes nothing."""
 
     def __init__(self, error):
         self.error = error
@@ -326,19 +306,9 @@ def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     given = {"epochs": 3, "schedule": "step", "milestones": (1, 2), "config": {"fc_widths": [8, 8], "lrn": False}}
     options = TrainOptions(
-        "-photos",
-        Path("a 'run'"),
-        given,
-        "../val",
-        ("cpu", "cpu"),
-        False,
-        True,
-        5,
-        2.5,
-        3,
-        checksum=True,
-        max_broken=0.25,
-    )
+        "-photos", Path("a 'run'"), given, validation="../val", devices=("cpu", "cpu"), overwrite=True,
+        checkpoint_steps=5, checkpoint_minutes=2.5, workers=3, checksum=True, max_broken=0.25,
+    )  # fmt: skip
     words = shlex.split(train_command(options))
     assert words[:5] == ["alexnet-cuda", "train", f"{tmp_path}/-photos", "--output", f"{tmp_path}/a 'run'"]
     read = []
@@ -374,7 +344,7 @@ def test_the_command_of_names_that_are_no_text_is_for_a_shell(tmp_path):
         ("..", "up"),
         ("/", "run"),
         ("digits", "digits"),
-    ],
+    ],  # fmt: skip
 )
 def test_a_run_is_called_after_its_source(tmp_path, monkeypatch, source, name):
     folder = tmp_path / "up" / "here"
@@ -383,11 +353,8 @@ def test_a_run_is_called_after_its_source(tmp_path, monkeypatch, source, name):
     assert default_output(source) == Path("runs") / name
 
 
-@pytest.mark.parametrize(
-    ("number", "noun", "text"), [(0, "image", "0 images"), (1, "image", "1 image"), (2, "image file", "2 image files")]
-)
-def test_one_thing_and_several(number, noun, text):
-    assert counted(number, noun) == text
+def test_one_thing_and_several():
+    assert [counted(number, "image file") for number in (0, 1, 2)] == ["0 image files", "1 image file", "2 image files"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
