@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from alexnet_cuda.base.files import atomic_path, check_output_folder
 from alexnet_cuda.checkpoint import join_tensors, load_checkpoint, save_checkpoint
+from tests.child import exit_code_of_child
+from tests.failing import failing
 
 SHAPES = {"conv1.weight": (4, 3, 2, 3), "conv1.bias": (4,), "fc8.weight": (5, 7)}
 
@@ -40,8 +43,6 @@ def test_round_trip_keeps_every_bit_and_the_metadata(saved):
 
 
 def test_a_stock_reader_of_safetensors_reads_it(saved):
-    from safetensors.numpy import load_file
-
     loaded = load_file(saved)
     assert set(loaded) == set(SHAPES) | {"velocity." + name for name in SHAPES}
     np.testing.assert_array_equal(loaded["velocity.fc8.weight"], tensors(1)["fc8.weight"])
@@ -54,13 +55,10 @@ def test_the_same_content_is_the_same_bytes(tmp_path, saved):
 
 
 def test_strided_and_empty_tensors_are_written_as_their_values(tmp_path):
-    base = np.arange(12, dtype=np.float64).reshape(3, 4)
-    path = tmp_path / "strided.safetensors"
-    save_checkpoint(path, {"t": base.T, "none": np.zeros((0, 3), np.float32), "end": np.float32([5])}, {})
-    loaded = load_checkpoint(path).tensors
-    np.testing.assert_array_equal(loaded["t"], base.T)
-    assert loaded["none"].shape == (0, 3)
-    np.testing.assert_array_equal(loaded["end"], [5])
+    expected = {"t": np.arange(12.0).reshape(3, 4).T, "none": np.zeros((0, 3), np.float32), "end": np.float32([5])}
+    save_checkpoint(tmp_path / "strided", expected, {})
+    for name, loaded in load_checkpoint(tmp_path / "strided").tensors.items():
+        np.testing.assert_array_equal(loaded, expected[name], strict=True)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 8, 40, -1])
@@ -71,29 +69,21 @@ def test_a_truncated_file_is_an_error_that_names_it(saved, kept):
 
 
 def test_other_files_are_errors_that_say_what_they_are(tmp_path, saved):
-    from safetensors.numpy import save_file
-
     with pytest.raises(FileNotFoundError, match="absent"):
         load_checkpoint(tmp_path / "absent.safetensors")
     with pytest.raises(IsADirectoryError, match="folder"):
         load_checkpoint(tmp_path)
-    picture = tmp_path / "picture.png"
-    picture.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
-    with pytest.raises(ValueError, match="not a safetensors file"):
-        load_checkpoint(picture)
-    foreign = tmp_path / "foreign.safetensors"
-    save_file({"conv1.weight": np.zeros(3, np.float32)}, foreign)
-    with pytest.raises(ValueError, match="not a checkpoint of alexnet_cuda"):
-        load_checkpoint(foreign)
-    raw = saved.read_bytes()
-    newer = tmp_path / "newer.safetensors"
-    newer.write_bytes(raw.replace(rb"\"format\": 1", rb"\"format\": 9"))
-    with pytest.raises(ValueError, match=r"format version 9.*newer"):
-        load_checkpoint(newer)
-    damaged = tmp_path / "damaged.safetensors"
-    damaged.write_bytes(raw.replace(rb"\"step\"", rb"\"step: "))
-    with pytest.raises(ValueError, match="damaged metadata"):
-        load_checkpoint(damaged)
+    raw, other = saved.read_bytes(), tmp_path / "other"
+    save_file({"conv1.weight": np.zeros(3, np.float32)}, other)
+    for content, message in (
+        (other.read_bytes(), "not a checkpoint of alexnet_cuda"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a safetensors file"),
+        (raw.replace(rb"\"format\": 1", rb"\"format\": 9"), r"format version 9.*newer"),
+        (raw.replace(rb"\"step\"", rb"\"step: "), "damaged metadata"),
+    ):
+        other.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            load_checkpoint(other)
 
 
 @pytest.mark.parametrize(
@@ -128,20 +118,8 @@ def test_what_cannot_be_stored_is_refused_and_the_old_file_stays(saved):
         save_checkpoint(saved, {"t": np.arange(3)}, {})
     with pytest.raises(ValueError, match="not JSON compliant"):
         save_checkpoint(saved, {}, {"best": float("nan")})
-    assert saved.read_bytes() == before
-    assert os.listdir(saved.parent) == [saved.name]
-
-
-@pytest.mark.parametrize("function", ["replace", "fsync"])
-def test_a_failure_before_the_rename_leaves_the_old_file(saved, monkeypatch, function):
-    before = saved.read_bytes()
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, function, fail)
-        with pytest.raises(OSError, match="No space"):
+    for function in ("replace", "fsync"):  # before the rename
+        with failing(os, function, OSError(28, "No space left on device")), pytest.raises(OSError, match="No space"):
             save_checkpoint(saved, tensors(5), {})
     assert saved.read_bytes() == before
     assert os.listdir(saved.parent) == [saved.name]
@@ -149,13 +127,12 @@ def test_a_failure_before_the_rename_leaves_the_old_file(saved, monkeypatch, fun
 
 def test_a_process_killed_while_writing_leaves_the_old_file(saved):
     before = saved.read_bytes()
-    child = os.fork()
-    if child == 0:
+
+    def child():
         os.replace = lambda *_: os._exit(9)
         save_checkpoint(saved, tensors(5), {})
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 9
+
+    assert exit_code_of_child(child) == 9
     assert saved.read_bytes() == before
     assert len(os.listdir(saved.parent)) == 2
     save_checkpoint(saved, tensors(6), {})
@@ -163,12 +140,15 @@ def test_a_process_killed_while_writing_leaves_the_old_file(saved):
     np.testing.assert_array_equal(load_checkpoint(saved).tensors["fc8.weight"], tensors(6)["fc8.weight"])
 
 
+def is_folder(descriptor):
+    return stat.S_ISDIR(os.fstat(descriptor).st_mode)
+
+
 def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(tmp_path, monkeypatch):
-    done = []
-    fsync, replace = os.fsync, os.replace
+    done, fsync, replace = [], os.fsync, os.replace
 
     def note_fsync(descriptor):
-        done.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        done.append("folder" if is_folder(descriptor) else "file")
         fsync(descriptor)
 
     def note_replace(source, target):
@@ -183,8 +163,17 @@ def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(tmp_path,
     assert (tmp_path / "x.json").read_text(encoding="utf-8") == '{"ä": 1}'
 
 
+CALLS = {
+    "fsync of a folder": (os, "fsync", is_folder),
+    "fsync of a file": (os, "fsync", lambda descriptor: not is_folder(descriptor)),
+    "opening a folder": (os, "open", lambda path, *_: os.path.isdir(path)),
+    "chmod": (Path, "chmod", lambda *_: True),
+    "writing": (Path, "write_text", lambda *_: True),
+}
+
+
 @pytest.mark.parametrize(
-    ("what", "codes", "lost"),
+    ("call", "codes", "lost"),
     [
         ("fsync of a folder", ("EINVAL", "ENOTSUP", "ENOSYS", "EROFS", "EBADF", "EPERM"), False),
         ("fsync of a file", ("EINVAL", "ENOTSUP"), False),
@@ -196,63 +185,33 @@ def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(tmp_path,
         ("writing", ("EIO", "ENOSPC", "EINVAL"), True),
     ],
 )
-def test_what_a_file_system_does_not_know_is_told_from_what_fails(tmp_path, monkeypatch, what, codes, lost):
-    fsync, opened = os.fsync, os.open
-    code = 0
-
-    def fail(*_):
-        raise OSError(code, os.strerror(code))
-
-    def fsync_or_fail(descriptor):
-        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        (fail if folder == (what == "fsync of a folder") else fsync)(descriptor)
-
-    def open_or_fail(path, *arguments):
-        if os.path.isdir(path):
-            fail()
-        return opened(path, *arguments)
-
-    for name in codes:
-        code = getattr(errno, name)
-        with monkeypatch.context() as patch:
-            if "fsync" in what:
-                patch.setattr(os, "fsync", fsync_or_fail)
-            elif what == "opening a folder":
-                patch.setattr(os, "open", open_or_fail)
-            elif what == "chmod":
-                patch.setattr(Path, "chmod", fail)
-
-            message = re.escape(f"{os.strerror(code)}: '{tmp_path / 'x'}'")
-            with (
-                pytest.raises(OSError, match=message) if lost else nullcontext(),
-                atomic_path(tmp_path / "x") as temporary,
-            ):
-                temporary.write_text(name)
-                if what == "writing":
-                    fail()
-            if not lost:
-                assert (tmp_path / "x").read_text() == name
-        assert [file for file in os.listdir(tmp_path) if file != "x"] == []
+def test_what_a_file_system_does_not_know_is_told_from_what_fails(tmp_path, call, codes, lost):
+    owner, name, when = CALLS[call]
+    file = tmp_path / "x"
+    for code in codes:
+        error = OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+        said = pytest.raises(OSError, match=re.escape(f"{error.strerror}: '{file}'")) if lost else nullcontext()
+        with failing(owner, name, error, when), said, atomic_path(file) as temporary:
+            temporary.write_text(code)
+        if not lost:
+            assert file.read_text() == code
+        assert set(os.listdir(tmp_path)) <= {"x"}
 
 
-def test_places_that_cannot_be_written_are_told_apart(tmp_path):
+def test_places_that_cannot_be_written_are_told_apart(tmp_path, monkeypatch):
     file = tmp_path / "file"
     file.write_text("kept")
     with pytest.raises(FileNotFoundError, match="absent does not exist"), atomic_path(tmp_path / "absent" / "x"):
         pass
     with pytest.raises(IsADirectoryError, match="it is a folder"), atomic_path(tmp_path):
         pass
-    with pytest.raises(NotADirectoryError, match="file is not a folder"):
-        check_output_folder(file)
-    with pytest.raises(NotADirectoryError, match="file is not a folder"):
-        check_output_folder(file / "runs" / "a")
+    for folder in (file, file / "runs" / "a"):
+        with pytest.raises(NotADirectoryError, match="file is not a folder"):
+            check_output_folder(folder)
     assert check_output_folder(tmp_path / "new" / "deeper") == tmp_path / "new" / "deeper"
-    assert not (tmp_path / "new").exists()
-    assert file.read_text() == "kept"
-
-
-def test_a_folder_without_permission_is_an_error(tmp_path, monkeypatch):
     # Tests may run as root, whom no permission stops: the answer of the system is put in its mouth.
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(PermissionError, match="does not permit"):
         check_output_folder(tmp_path / "new")
+    assert os.listdir(tmp_path) == ["file"]
+    assert file.read_text() == "kept"
