@@ -95,12 +95,10 @@ INTERRUPTED = {
 def ended(tmp_path_factory):
     """Give the folder that all the cases ran in, and their exit codes."""
     folder = tmp_path_factory.mktemp("output")
-    for label, name in enumerate(("ant", "bee")):
-        (folder / "photographs" / name).mkdir(parents=True)
-        for number in range(5):
-            Image.new("RGB", (30, 20), (200 * label, 9 * number, 0)).save(
-                folder / "photographs" / name / f"{number}.png"
-            )
+    for number in range(10):
+        path = folder / "photographs" / ("ant", "bee")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20), (200 * (number % 2), 9 * number, 0)).save(path)
     Image.new("RGB", (30, 20)).save(folder / "größe.png")
     model = Model(num_classes=2, image_size=67, devices="cpu", conv_widths=(8, 16, 16, 16, 16), fc_widths=(32, 32))
     model.class_names = ("ant", "bee")
@@ -110,17 +108,10 @@ def ended(tmp_path_factory):
         err = "closed" if errors == "unseen" else f"{name}.err"
         given = {"out": out, "err": err, "folder": str(folder), "interrupt": INTERRUPTED.get(name)}
         cases[name] = {**given, "arguments": arguments}
-    root = str(Path(cli.__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": root, "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        input=json.dumps(cases),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return folder, {name: int(code) for name, code in (line.split() for line in done.stdout.splitlines())}
+    environment = {"PYTHONPATH": str(Path(cli.__file__).parents[2]), "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-c", DRIVER]
+    output = subprocess.check_output(command, input=json.dumps(cases), env={**os.environ, **environment}, text=True)
+    return folder, {name: int(code) for name, code in map(str.split, output.splitlines())}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -134,9 +125,9 @@ def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(ended, name)
 
 @pytest.mark.parametrize("run", ["a", "b", "c", "übung"])
 def test_the_work_is_kept(ended, run):
-    checkpoint = load_checkpoint(ended[0] / run / "checkpoint.safetensors")
-    assert checkpoint.metadata["train"]["state"]["epoch"] == 2
-    assert (ended[0] / run / "conv1_filters.png").exists()
+    folder, _ = ended
+    assert load_checkpoint(folder / run / "checkpoint.safetensors").metadata["train"]["state"]["epoch"] == 2
+    assert (folder / run / "conv1_filters.png").exists()
 
 
 def test_what_a_terminal_cannot_show_is_escaped(ended):
