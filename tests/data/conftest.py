@@ -10,10 +10,11 @@ from PIL import Image
 
 @pytest.fixture
 def encode():
-    """Pillow image to the bytes of a file."""
+    """Pillow image, or its array, to the bytes of a file."""
 
     def encode(image, kind="PNG", **options):
         stream = io.BytesIO()
+        image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
         image.save(stream, kind, **options)
         return stream.getvalue()
 
