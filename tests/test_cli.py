@@ -358,12 +358,6 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(refused, photographs, 
     assert trained.read_bytes() == bytes_before
 
 
-def test_a_full_disk_is_one_line(command, photographs, tmp_path):
-    with failing(os, "replace", OSError(28, "No space left on device", "checkpoint.safetensors")):
-        code, _, errors = command("train", photographs, "--output", tmp_path / "run", *TINY, "--epochs", 1)
-    assert (code, errors) == (2, "alexnet-cuda: error: checkpoint.safetensors: No space left on device\n")
-
-
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [

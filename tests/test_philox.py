@@ -53,8 +53,7 @@ def test_any_slice_holds_the_same_elements(start):
 
 
 def test_many_elements_are_drawn_as_few():
-    # Blocks are computed 16384 at a time.
-    whole = philox.bits(8, 9, 10, 2, 3 * 65536)
+    whole = philox.bits(8, 9, 10, 2, 3 * 65536)  # blocks are computed 16384 at a time
     for start in (0, 65533, 65534, 131000, 3 * 65536 - 10):
         assert whole[start : start + 10].tolist() == philox.bits(8, 9, 10, 2 + start, 10).tolist()
 
@@ -67,42 +66,21 @@ def test_many_steps_are_drawn_as_each(draw):
     np.testing.assert_array_equal(together, np.concatenate(each))
 
 
-def test_purposes_never_overlap():
-    plain = [int(p) for p in philox.Purpose if p < philox.Purpose.DROPOUT]
-    dropout = [philox.Purpose.DROPOUT + layer for layer in range(1, 9)]
-    weights = [philox.Purpose.WEIGHT + 2 * layer + bias for layer in range(1, 9) for bias in (0, 1)]
-    everything = plain + dropout + weights
-    assert len(set(everything)) == len(everything)
-
-
-def test_uniform_is_the_bits_scaled_and_stays_inside():
-    key = (14, 15, 16)
-    words = philox.bits(*key, 3, 1000)
-    numbers = philox.uniform(*key, 3, 1000, -2.0, 5.0)
-    assert numbers.dtype == np.float64
-    expected = [(int(word) + 0.5) / 2**32 * 7.0 - 2.0 for word in words]
-    assert np.abs(numbers - expected).max() < 1e-14
-    assert numbers.min() > -2.0
-    assert numbers.max() < 5.0
-    single = philox.uniform(*key, 3, 1000, -2.0, 5.0, np.float32)
-    assert single.dtype == np.float32
-    assert single.tolist() == numbers.astype(np.float32).tolist()
-
-
 def inverse(word):
     return NormalDist().inv_cdf((word + 0.5) / 2**32)
 
 
-def test_normal_is_the_inverse_of_the_distribution_of_the_bits():
-    key = (17, 18, 19)
-    words = philox.bits(*key, 1, 5000)
-    numbers = philox.normal(*key, 1, 5000, 0.5)
-    expected = np.array([0.5 * inverse(int(word)) for word in words])
-    # AS 241's PPND7 promises seven digits.
-    assert np.abs(numbers / expected - 1).max() < 2e-7
-    single = philox.normal(*key, 1, 5000, 0.5, np.float32)
-    assert single.dtype == np.float32
-    assert single.tolist() == numbers.astype(np.float32).tolist()
+def test_numbers_are_the_bits_scaled_or_the_inverse_of_the_normal_distribution():
+    words = philox.bits(14, 15, 16, 3, 1000).tolist()
+    for draw, arguments, expected, bound in (
+        (philox.uniform, (-2.0, 5.0), [(word + 0.5) / 2**32 * 7.0 - 2.0 for word in words], 1e-14),
+        (philox.normal, (0.5,), [0.5 * inverse(word) for word in words], 2e-7),  # AS 241's PPND7 promises seven digits
+    ):
+        numbers = draw(14, 15, 16, 3, 1000, *arguments)
+        assert numbers.dtype == np.float64
+        np.testing.assert_allclose(numbers, expected, rtol=bound, atol=1e-14)
+        single = draw(14, 15, 16, 3, 1000, *arguments, np.float32)
+        np.testing.assert_array_equal(single, numbers.astype(np.float32), strict=True)
 
 
 def test_normal_at_the_ends_and_the_joints(monkeypatch):

@@ -46,9 +46,13 @@ def test_each_source_has_its_recipe_and_what_is_given_goes_first():
         ({"epoch": 3}, TypeError, "unknown training option 'epoch'"),
         ({"epochs": 1.5}, TypeError, r"epochs must be a whole number, got 1\.5"),
         ({"epochs": True}, TypeError, "epochs must be a whole number"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"batch_size": -1}, ValueError, "batch_size must be at least 1"),
         ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
         ({"learning_rate": 0}, ValueError, "learning_rate must be above 0, got 0"),
         ({"learning_rate": math.inf}, ValueError, "learning_rate must be above 0, got inf"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate must be above 0, got nan"),
+        ({"momentum": 1.0}, ValueError, "momentum must be at least 0 and below 1"),
         ({"weight_decay": -1}, ValueError, "weight_decay must be at least 0"),
         ({"validation_split": 1}, ValueError, "validation_split must be at least 0 and below 1, got 1"),
         ({"schedule": "warp"}, ValueError, "schedule must be one of plateau"),
@@ -110,27 +114,21 @@ def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_kno
         assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
-def test_metrics_that_find_no_room_name_their_file(tmp_path):
+def test_metrics_that_find_no_room_or_are_damaged_name_their_file_and_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
     metrics = MetricsWriter(tmp_path)
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, metrics._file.fileno())
-    os.close(full)
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), metrics._file.fileno())
     for call in (lambda: metrics.write(step=1, epoch=1), lambda: metrics.__exit__(None, None, None)):
         with pytest.raises(OSError, match="No space left") as failure:  # closing tries again what was not written
             call()
-        assert failure.value.filename == str(tmp_path / "metrics.jsonl")
-
-
-def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "epoch": 1}\nhello\n')
-    with pytest.raises(ValueError, match="line 2 is not a JSON object"):
-        MetricsWriter(tmp_path, 5)
-    assert path.read_text().endswith("hello\n")
-    for record in ('{"loss": 1}', '{"step": "1", "epoch": 1}', '{"step": 1, "epoch": 0}', "[]"):
-        path.write_text(f"{record}\n")
-        with pytest.raises(ValueError, match="line 1 is "):
+        assert failure.value.filename == str(path)
+    good = '{"step": 1, "epoch": 1}'
+    for record in ("hello", '{"loss": 1}', '{"step": "1", "epoch": 1}', '{"step": 1, "epoch": 0}', "[]"):
+        path.write_text(f"{good}\n{record}\n")
+        with pytest.raises(ValueError, match="line 2 is "):
             MetricsWriter(tmp_path, 5)
+        assert path.read_text().endswith(f"{record}\n")
 
 
 def test_filters_are_laid_out_by_tower_and_scaled_one_by_one():
