@@ -43,6 +43,7 @@ class Machine:
 )
 def test_the_users_compiler_comes_before_the_machines_and_that_before_wheels(environment, source, nvcc):
     run = Machine({A: (13, 1), B: (13, 0), "/old/bin/nvcc": (12, 4), "/new/bin/nvcc": (13, 0)})
+    assert toolkit.choose_toolkit({"CUDACXX": B}, A, run=run).nvcc == A
     choice = toolkit.choose_toolkit(environment, run=run)
     assert (choice.source, choice.nvcc) == (source, nvcc)
     assert choice.version == {A: "13.1.88", "": ""}.get(nvcc, "13.0.88")
@@ -61,10 +62,6 @@ def test_the_users_compiler_comes_before_the_machines_and_that_before_wheels(env
 def test_a_choice_that_cannot_be_is_an_error(environment, compilers, said):
     with pytest.raises(toolkit.ToolkitError, match=said):
         toolkit.choose_toolkit(environment, run=Machine(compilers))
-
-
-def test_cmakes_compiler_comes_first():
-    assert toolkit.choose_toolkit({"CUDACXX": B}, A, run=Machine({A: (13, 0), B: (13, 0)})).nvcc == A
 
 
 def test_wheels_are_pinned_to_one_release():

@@ -59,9 +59,6 @@ def test_each_tower_holds_exactly_half():
     assert held == [60_965_224 // 2] * 2
     assert plan.tower_parameter_shapes(1, 2)["conv3.weight"] == (192, 3, 3, 256)
     assert plan.tower_parameter_shapes(0, 2)["conv2.weight"] == (128, 5, 5, 48)
-
-
-def test_shares_cover_every_channel_once():
     for n in (1, 2, 7, 10, 1000):
         (a, b), (c, d) = share(n, 0, 2), share(n, 1, 2)
         assert (a, b, d) == (0, c, n)

@@ -249,8 +249,8 @@ class BrokenTerminal(Broken):
 def test_a_reporter_that_cannot_write_is_silent(monkeypatch, kind, error):
     output = kind(error)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stdout", output)
     monkeypatch.setattr("rich._console", None)  # which stays silent once its pipe is broken
+    monkeypatch.setattr(sys, "stdout", output)
     with make_reporter() as reporter:
         reporter.start(0, 10, 2)
         reporter.message("a")
@@ -259,9 +259,6 @@ def test_a_reporter_that_cannot_write_is_silent(monkeypatch, kind, error):
         reporter.epoch("b")
         assert output.writes == tries
     assert sys.stdout is output
-
-
-def test_a_missing_standard_output_is_silence(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with make_reporter() as reporter:
         reporter.message("a")
