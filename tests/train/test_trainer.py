@@ -303,11 +303,6 @@ def test_a_run_that_is_not_the_folders_is_refused(run, whole, changes, error, me
     assert whole.checkpoint.read_bytes() == before
 
 
-def test_resuming_on_other_images_is_refused(run, whole, tmp_path, write_pictures):
-    with pytest.raises(ValueError, match=r"not those the run in .* began with"):
-        run("whole", source=write_pictures(tmp_path / "other", each=10), resume=True)
-
-
 def test_a_folder_that_holds_a_run_is_overwritten_on_request(run, whole):
     run("whole", seed=5, epochs=1, overwrite=True)
     assert load_checkpoint(whole.checkpoint).metadata["config"]["seed"] == 5

@@ -88,17 +88,7 @@ def train(
     output: str | None,
     assignments: tuple[str, ...],
     dropout: float | None,
-    validation: str | None,
-    devices: str | tuple[str, ...] | None,
-    resume: bool,
-    overwrite: bool,
-    checkpoint_steps: int | None,
-    checkpoint_minutes: float,
-    workers: int,
-    checksum: bool,
-    accept_changes: bool,
-    max_broken: float,
-    **recipe: Any,
+    **options: Any,
 ) -> int:
     """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and pictures in --output.
 
@@ -115,7 +105,8 @@ def train(
     from ..train import train as run
     from ..train.setup import default_output
 
-    given = {name: value for name, value in recipe.items() if value is not None}
+    of_run = {name: options.pop(name) for name in TrainOptions.__dataclass_fields__ if name in options}
+    given = {name: value for name, value in options.items() if value is not None}
     fields = parse_fields(assignments)
     if dropout is not None:
         if "dropout" in fields:
@@ -123,22 +114,7 @@ def train(
         fields["dropout"] = dropout
     if fields:
         given["config"] = fields
-    options = TrainOptions(
-        source,
-        Path(output) if output else default_output(source),
-        given,
-        validation=validation,
-        devices=devices,
-        resume=resume,
-        overwrite=overwrite,
-        checkpoint_steps=checkpoint_steps,
-        checkpoint_minutes=checkpoint_minutes,
-        workers=workers,
-        checksum=checksum,
-        accept_changes=accept_changes,
-        max_broken=max_broken,
-    )
-    result = run(options)
+    result = run(TrainOptions(source, Path(output) if output else default_output(source), given, **of_run))
     if result.signal is not None:
         return 128 + result.signal
     end = f"done: {counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')}"
