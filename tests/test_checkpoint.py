@@ -141,17 +141,13 @@ def is_folder(descriptor):
 
 
 def test_atomic_path_syncs_the_file_then_renames_then_syncs_the_folder(tmp_path, monkeypatch):
-    done, fsync, replace = [], os.fsync, os.replace
-
-    def note_fsync(descriptor):
-        done.append("folder" if is_folder(descriptor) else "file")
-        fsync(descriptor)
+    done, replace = [], os.replace
 
     def note_replace(source, target):
         done.append("replace")
         replace(source, target)
 
-    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append("folder" if is_folder(descriptor) else "file"))
     monkeypatch.setattr(os, "replace", note_replace)
     with atomic_path(tmp_path / "x.json") as temporary:
         temporary.write_text('{"ä": 1}', encoding="utf-8")
