@@ -3,7 +3,6 @@
 import builtins
 import json
 import math
-import os
 import resource
 import shlex
 import shutil
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from PIL import Image
 from alexnet_cuda import Model, __version__, cli, data
 from alexnet_cuda.base.files import FILTERS_NAME
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
+from tests.child import python
 from tests.failing import failing
 
 # The device is named because some commands are processes of their own, which no fixture reaches.
@@ -90,26 +89,17 @@ def files(photographs):
     return [photographs / "ant" / "0.png", photographs / "fox" / "1.png"]
 
 
-def module(*arguments):
-    return [sys.executable, "-m", "alexnet_cuda", *map(str, arguments)]
+COMMAND = ("-m", "alexnet_cuda")
 
 
-@pytest.fixture
-def child(monkeypatch):
-    """Options of a process that finds this package, installed or not."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[2]), prepend=os.pathsep)
-    return {"stdout": subprocess.PIPE, "text": True}
-
-
-def test_help_and_version_start_fast(child):
+def test_help_and_version_start_fast():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    output = subprocess.run(module("--help"), check=True, **child).stdout
+    output = python(*COMMAND, "--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert all(name in output for name in ("train", "evaluate", "predict", "summary", "doctor"))
     # Processor time, since tests share their machine; half a second on a quiet one is the aim.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
-    output = subprocess.run(module("--version"), check=True, **child).stdout
-    assert output == f"alexnet-cuda, version {__version__}\n"
+    assert python(*COMMAND, "--version") == f"alexnet-cuda, version {__version__}\n"
 
 
 def test_help(succeeds):
@@ -143,12 +133,12 @@ def test_a_run_without_output_and_matplotlib_ends_well_in_the_folder_of_its_sour
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(child, photographs, tmp_path, number):
+def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photographs, tmp_path, number):
     folder = tmp_path / "a run"
     (tmp_path / "-photographs").symlink_to(photographs)
     options = ["--epochs", 2000, "--batch-size", 8, "--validation", "./-photographs", "--workers", 1]
     words = ["train", *TINY, *options, "--output", "a run", "--", "-photographs"]
-    process = subprocess.Popen(module(*words), cwd=tmp_path, **child)
+    process = python(*COMMAND, *words, start=subprocess.Popen, stdout=subprocess.PIPE, cwd=tmp_path)
     try:
         deadline = time.monotonic() + 60
         metrics = folder / "metrics.jsonl"
@@ -167,7 +157,7 @@ def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(child, pho
     words = shlex.split(line.removeprefix(start))
     assert words[words.index("--workers") + 1] == "1"
     epochs = math.ceil((step + 1) / 4)
-    output = subprocess.run(module(*words, "--epochs", epochs), cwd="/", check=True, **child).stdout
+    output = python(*COMMAND, *words, "--epochs", epochs, cwd="/")
     assert output.splitlines()[-1].startswith(f"done: {epochs} epochs, {4 * epochs} steps")
 
 
@@ -376,7 +366,8 @@ def test_errors_become_sentences_unless_the_traceback_is_wanted(refused, monkeyp
             refused("predict", trained, "x.png")
 
 
-def test_a_reader_that_goes_away_is_no_error(child):
-    process = subprocess.Popen(module("train", "--help"), stderr=subprocess.PIPE, **child)
+def test_a_reader_that_goes_away_is_no_error():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = python(*COMMAND, "train", "--help", start=subprocess.Popen, **pipes)
     process.stdout.close()
     assert process.communicate()[1] == ""

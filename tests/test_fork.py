@@ -1,12 +1,12 @@
 """After first use a forked child works, and so do the processes of multiprocessing and joblib."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import pytest
+
 import alexnet_cuda
+from tests.child import python
 
 # The forks are in processes of their own: what hangs there is ended by the alarm or the timeout, and fails.
 SCRIPT = """
@@ -91,18 +91,10 @@ for backend in ("loky", "threading"):
 """
 
 
-def run(script):
-    environment = {**os.environ, "ALEXNET_CUDA_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
-    environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
-    subprocess.run([sys.executable, "-c", SCRIPT + script], env=environment, check=True, timeout=120)
-
-
-def test_a_forked_child_works_whatever_its_parents_threads_were_at():
-    run(FORKS)
-
-
-def test_joblib():
-    run(JOBLIB)
+@pytest.mark.parametrize("script", [FORKS, JOBLIB], ids=["a fork whatever the parent's threads are at", "joblib"])
+def test_children_work(script):
+    environment = {"ALEXNET_CUDA_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    python("-c", SCRIPT + script, env=environment, timeout=120)
 
 
 def test_every_lock_is_one_that_a_fork_waits_for():

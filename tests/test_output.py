@@ -4,16 +4,13 @@ One Python loads the package and forks for each case, before anything has made t
 """
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from alexnet_cuda import Model, cli
+from alexnet_cuda import Model
 from alexnet_cuda.checkpoint import load_checkpoint
+from tests.child import python
 
 DRIVER = r"""
 import errno, io, json, os, sys
@@ -108,9 +105,8 @@ def ended(tmp_path_factory):
         err = "closed" if errors == "unseen" else f"{name}.err"
         given = {"out": out, "err": err, "folder": str(folder), "interrupt": INTERRUPTED.get(name)}
         cases[name] = {**given, "arguments": arguments}
-    environment = {"PYTHONPATH": str(Path(cli.__file__).parents[2]), "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-c", DRIVER]
-    output = subprocess.check_output(command, input=json.dumps(cases), env={**os.environ, **environment}, text=True)
+    environment = {"PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
+    output = python("-c", DRIVER, input=json.dumps(cases), env=environment)
     return folder, {name: int(code) for name, code in map(str.split, output.splitlines())}
 
 
