@@ -51,6 +51,12 @@ def finished_runs(pictures, tmp_path_factory):
     }
 
 
+@pytest.fixture(autouse=True)
+def _no_sync(monkeypatch):
+    """Leave out what only a power cut would need."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def no_curves(monkeypatch):
     """Leave out the plot of the run, most of the time of a tiny one."""

@@ -437,13 +437,13 @@ def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_fi
 
 def test_a_run_goes_on_on_another_backend(run, tmp_path, write_pictures):
     """On the kernels, then on one device more, then on NumPy again: as if it had stayed there, but for roundings."""
-    source, losses = write_pictures(tmp_path / "source", each=3), []
+    source, losses = write_pictures(tmp_path / "source", each=4), []
     for places in (("cpu",) * 4, ("cpu", "simt", ("simt", "simt"), "cpu")):
         name = f"run{len(losses)}"
         for epochs, devices in enumerate(places, start=1):
             options = {"resume": True} if epochs > 1 else {"schedule": "constant"}
             result = run(name, source=source, epochs=epochs, devices=devices, **options)
-            assert (result.epochs, result.steps) == (epochs, 2 * epochs)
+            assert (result.epochs, result.steps) == (epochs, 3 * epochs)
         losses.append(result.loss)
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
