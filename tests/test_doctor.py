@@ -160,15 +160,11 @@ def test_every_pair_of_gpus_is_asked_both_ways():
     assert "cuda:1 to cuda:0  through the host" in text
 
 
-def test_no_device_is_a_fact_and_not_an_error():
+def test_no_device_and_no_extension_are_facts_and_no_errors():
     with failing(EXTENSION, "device_count", RuntimeError("no CUDA-capable device is detected")):
         facts = query_cuda(EXTENSION)
-    assert facts["gpus"] == []
-    assert facts["gpus_error"] == "no CUDA-capable device is detected"
+    assert (facts["gpus"], facts["gpus_error"]) == ([], "no CUDA-capable device is detected")
     assert facts["driver_cuda"] == 13010
-
-
-def test_without_the_extension_nothing_is_asked():
     facts = query_cuda(None)
     assert (facts["extension"], facts["gpus"], facts["runtime_cuda"]) == (False, [], None)
     assert "GPUs" in render(machine(cuda=facts, build=None))

@@ -119,14 +119,11 @@ def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(ended, name)
         assert (folder / f"{name}.err").read_text() == errors
 
 
-@pytest.mark.parametrize("run", ["a", "b", "c", "übung"])
-def test_the_work_is_kept(ended, run):
+def test_the_work_is_kept_and_what_a_terminal_cannot_show_is_escaped(ended):
     folder, _ = ended
-    assert load_checkpoint(folder / run / "checkpoint.safetensors").metadata["train"]["state"]["epoch"] == 2
-    assert (folder / run / "conv1_filters.png").exists()
-
-
-def test_what_a_terminal_cannot_show_is_escaped(ended):
-    assert (ended[0] / "out.txt").read_text().splitlines()[-1].endswith(r"; \xfcbung/checkpoint.safetensors")
-    assert (ended[0] / "out2.txt").read_text().startswith("gr\\xf6\\xdfe.png\n")
-    assert (ended[0] / "out3.txt").read_text() == ""
+    for run in ("a", "b", "c", "übung"):
+        assert load_checkpoint(folder / run / "checkpoint.safetensors").metadata["train"]["state"]["epoch"] == 2
+        assert (folder / run / "conv1_filters.png").exists()
+    assert (folder / "out.txt").read_text().splitlines()[-1].endswith(r"; \xfcbung/checkpoint.safetensors")
+    assert (folder / "out2.txt").read_text().startswith("gr\\xf6\\xdfe.png\n")
+    assert (folder / "out3.txt").read_text() == ""
