@@ -348,7 +348,7 @@ def test_what_keeps_a_run_from_starting_is_said_before_anything_is_written(run, 
 
 @contextmanager
 def results_not_awaited(late):
-    """If so, let the trainer take the CPU for a device whose steps it need not wait for."""
+    """Where `late`, let the trainer take the CPU for a device whose steps it need not wait for."""
     with pytest.MonkeyPatch.context() as patch:
         if late:
             patch.setattr(Model, "devices", ("cuda:0",))
