@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from ..base.wording import counted
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
-from .options import Function, devices_option, emit, max_broken_option, parse_fields, part, place
+from .options import devices_option, emit, fields_option, max_broken_option, parse_fields, part, place
 
 _DEFAULTS = Recipe()
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _recipe_option(flag: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[Function], Function]:
+def _recipe_option(flag: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[_Function], _Function]:
     """Make an option that stays None unless it is given, so that a recipe knows what was asked for."""
     name = flag.removeprefix("--").replace("-", "_")
     default = getattr(_DEFAULTS, name)
@@ -66,7 +67,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @_recipe_option("--precision", str, "float32, float64 (cpu only), tf32, bfloat16 or float16 (kernels only).", "NAME")
 @click.option("--validation", type=place, metavar="SOURCE", help="Images to validate on, in place of a split.")
 @_recipe_option("--validation-split", part, "Part of SOURCE held out for validation; 0 for none.", "PART")
-@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration.")
+@fields_option
 @devices_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @click.option("--overwrite", is_flag=True, help="Start anew where --output holds a run.")
