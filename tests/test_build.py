@@ -1,30 +1,26 @@
 """The choice of toolkit and architectures, the build backend's requirements, the sdist, and the resource check."""
 
-from __future__ import annotations
-
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
+import build_backend
+import check_kernel_resources as resources
+import toolkit
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "cmake"), str(ROOT / "tools")]
-
-import build_backend  # noqa: E402
-import check_kernel_resources as resources  # noqa: E402
-import toolkit  # noqa: E402
-
+A, B = "/a/nvcc", "/b/nvcc"
 VERSION_LINE = "Cuda compilation tools, release {0}.{1}, V{0}.{1}.88\n"
 
 
 class Machine:
     """Answers commands as a machine with these compilers (path -> version) and GPUs would."""
 
-    def __init__(self, compilers: dict[str, tuple[int, int]], gpus: str | None = None, codes: str = "") -> None:
-        self.compilers, self.gpus, self.codes = compilers, gpus, codes
+    def __init__(self, compilers=None, gpus=None, codes=""):
+        self.compilers, self.gpus, self.codes = compilers or {}, gpus, codes
 
-    def __call__(self, command: list[str]) -> str | None:
+    def __call__(self, command):
         if command[0] == "nvidia-smi":
             return self.gpus
         if command[-1] == "--list-gpu-code":
@@ -33,50 +29,48 @@ class Machine:
         return None if version is None else VERSION_LINE.format(*version)
 
 
-def test_user_compiler_comes_first() -> None:
-    run = Machine({"/a/nvcc": (13, 1), "/c/bin/nvcc": (13, 0)})
-    choice = toolkit.choose_toolkit({"CUDACXX": "/a/nvcc", "CUDA_HOME": "/c"}, run=run)
-    assert (choice.source, choice.nvcc, choice.version) == ("user", "/a/nvcc", "13.1.88")
+@pytest.mark.parametrize(
+    ("environment", "source", "nvcc"),
+    [
+        ({"CUDACXX": A, "CUDA_HOME": "/new"}, "user", A),
+        ({"CUDACXX": B, "CMAKE_ARGS": f"-DCMAKE_CUDA_COMPILER={A}"}, "user", A),
+        ({"CUDACXX": B, "CMAKE_ARGS": f"-G X -D CMAKE_CUDA_COMPILER:FILEPATH={A}"}, "user", A),
+        ({"CUDA_HOME": "/old", "CUDA_PATH": "/new"}, "machine", "/new/bin/nvcc"),
+        ({"CUDA_HOME": "/old"}, "wheels", ""),
+        ({}, "wheels", ""),
+        ({"CUDACXX": A, "ALEXNET_CUDA_TOOLKIT": "wheels"}, "wheels", ""),
+    ],
+)
+def test_the_users_compiler_comes_before_the_machines_and_that_before_wheels(environment, source, nvcc):
+    run = Machine({A: (13, 1), B: (13, 0), "/old/bin/nvcc": (12, 4), "/new/bin/nvcc": (13, 0)})
+    assert toolkit.choose_toolkit({"CUDACXX": B}, A, run=run).nvcc == A
+    choice = toolkit.choose_toolkit(environment, run=run)
+    assert (choice.source, choice.nvcc) == (source, nvcc)
+    assert choice.version == {A: "13.1.88", "": ""}.get(nvcc, "13.0.88")
+    passed_over = ("/old/bin/nvcc is CUDA 12.4.88, not CUDA 13: passed over",)
+    assert choice.notes == (passed_over if environment.get("CUDA_HOME") == "/old" else ())
 
 
-@pytest.mark.parametrize("arguments", ["-DCMAKE_CUDA_COMPILER=/a/nvcc", "-G X -D CMAKE_CUDA_COMPILER:FILEPATH=/a/nvcc"])
-def test_cmake_compiler_comes_before_cudacxx(arguments: str) -> None:
-    run = Machine({"/a/nvcc": (13, 0), "/b/nvcc": (13, 0)})
-    assert toolkit.choose_toolkit({"CMAKE_ARGS": arguments, "CUDACXX": "/b/nvcc"}, run=run).nvcc == "/a/nvcc"
-    assert toolkit.choose_toolkit({"CUDACXX": "/b/nvcc"}, "/a/nvcc", run=run).nvcc == "/a/nvcc"
+@pytest.mark.parametrize(
+    ("environment", "compilers", "said"),
+    [
+        ({"CUDACXX": A}, {A: (12, 8)}, "CUDACXX names /a/nvcc, which is CUDA 12.8.88; expected CUDA 13"),
+        ({"CUDACXX": A}, {}, "CUDACXX names /a/nvcc, which does not answer as nvcc; expected CUDA 13"),
+        ({"ALEXNET_CUDA_TOOLKIT": "system"}, {}, 'ALEXNET_CUDA_TOOLKIT is "system"; expected "wheels"'),
+    ],
+)
+def test_a_choice_that_cannot_be_is_an_error(environment, compilers, said):
+    with pytest.raises(toolkit.ToolkitError, match=said):
+        toolkit.choose_toolkit(environment, run=Machine(compilers))
 
 
-@pytest.mark.parametrize(("version", "said"), [((12, 8), "is CUDA 12.8.88"), (None, "does not answer as nvcc")])
-def test_unusable_user_compiler_is_an_error(version: tuple[int, int] | None, said: str) -> None:
-    run = Machine({} if version is None else {"/a/nvcc": version})
-    with pytest.raises(toolkit.ToolkitError, match=f"CUDACXX names /a/nvcc, which {said}; expected CUDA 13"):
-        toolkit.choose_toolkit({"CUDACXX": "/a/nvcc"}, run=run)
-
-
-def test_machine_toolkit_of_another_release_is_passed_over_with_a_note() -> None:
-    run = Machine({"/old/bin/nvcc": (12, 4), "/new/bin/nvcc": (13, 0)})
-    choice = toolkit.choose_toolkit({"CUDA_HOME": "/old", "CUDA_PATH": "/new"}, run=run)
-    assert (choice.source, choice.nvcc) == ("machine", "/new/bin/nvcc")
-    assert choice.notes == ("/old/bin/nvcc is CUDA 12.4.88, not CUDA 13: passed over",)
-    alone = toolkit.choose_toolkit({"CUDA_HOME": "/old"}, run=run)
-    assert (alone.source, len(alone.notes)) == ("wheels", 1)
-
-
-def test_wheels_without_a_toolkit_or_when_forced() -> None:
-    assert toolkit.choose_toolkit({}, run=Machine({})).source == "wheels"
-    environment = {"ALEXNET_CUDA_TOOLKIT": "wheels", "CUDACXX": "/a/nvcc"}
-    assert toolkit.choose_toolkit(environment, run=Machine({"/a/nvcc": (13, 0)})).source == "wheels"
-    with pytest.raises(toolkit.ToolkitError, match='ALEXNET_CUDA_TOOLKIT is "system"; expected "wheels"'):
-        toolkit.choose_toolkit({"ALEXNET_CUDA_TOOLKIT": "system"}, run=Machine({}))
-
-
-def test_wheels_are_pinned_to_one_release() -> None:
+def test_wheels_are_pinned_to_one_release():
     pins = dict(wheel.split("==") for wheel in toolkit.WHEELS)
     assert {version.rsplit(".", 1)[0] for version in pins.values()} == {"13.0"}
     assert len({version for name, version in pins.items() if name != "nvidia-cuda-cccl"}) == 1
 
 
-def test_architectures_are_parsed() -> None:
+def test_architectures_are_parsed():
     assert toolkit.parse_architectures(" 80, sm_90a;120+PTX 80") == ["80-real", "90a-real", "120-real", "120-virtual"]
     for text in ("75", "8.0", "80,,x", "native"):
         with pytest.raises(toolkit.ToolkitError, match="expected sm_80 or newer"):
@@ -86,21 +80,18 @@ def test_architectures_are_parsed() -> None:
 @pytest.mark.parametrize(
     ("gpus", "expected"),
     [
-        (None, list(toolkit.DEFAULT_ARCHITECTURES)),
         ("9.0\n9.0\n", ["90-real", "80-virtual"]),
         ("12.0\n8.6\n", ["86-real", "120-real", "80-virtual"]),
-        ("7.5\n", list(toolkit.DEFAULT_ARCHITECTURES)),
-        ("13.0\n", list(toolkit.DEFAULT_ARCHITECTURES)),
-        ("[Insufficient Permissions]\n", list(toolkit.DEFAULT_ARCHITECTURES)),
+        *((gpus, list(toolkit.DEFAULT_ARCHITECTURES)) for gpus in (None, "7.5\n", "13.0\n", "[Insufficient rights]\n")),
     ],
 )
-def test_architectures_follow_the_gpus(gpus: str | None, expected: list[str]) -> None:
-    run = Machine({}, gpus, "sm_75\nsm_80\nsm_86\nsm_90\nsm_90a\nsm_120\n")
+def test_architectures_follow_the_gpus(gpus, expected):
+    run = Machine(gpus=gpus, codes="sm_75\nsm_80\nsm_86\nsm_90\nsm_90a\nsm_120\n")
     assert toolkit.choose_architectures({}, "nvcc", run)[0] == expected
     assert toolkit.choose_architectures({"ALEXNET_CUDA_ARCHS": "89"}, "nvcc", run)[0] == ["89-real"]
 
 
-def test_generic_code_is_made_from_one_ptx() -> None:
+def test_generic_code_is_made_from_one_ptx():
     assert toolkit.code_flags(["80-real", "80-virtual", "90a-real", "120-real", "120-virtual"]) == [
         "-gencode=arch=compute_120,code=[compute_120]",
         "-gencode=arch=compute_80,code=[sm_80,compute_80,sm_120]",
@@ -108,7 +99,7 @@ def test_generic_code_is_made_from_one_ptx() -> None:
     ]
 
 
-def test_library_folder_only_where_nvcc_would_miss_it(tmp_path: Path) -> None:
+def test_library_folder_only_where_nvcc_would_miss_it(tmp_path):
     (tmp_path / "bin").mkdir()
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "libcudart_static.a").touch()
@@ -118,7 +109,7 @@ def test_library_folder_only_where_nvcc_would_miss_it(tmp_path: Path) -> None:
     assert toolkit.library_folder(nvcc) == ""
 
 
-def test_backend_asks_for_wheels_only_where_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backend_asks_for_wheels_only_where_they_are_used(monkeypatch):
     monkeypatch.setenv("ALEXNET_CUDA_TOOLKIT", "wheels")
     monkeypatch.delenv("ALEXNET_CUDA_BUILD", raising=False)
     for hook in (build_backend.get_requires_for_build_wheel, build_backend.get_requires_for_build_editable):
@@ -127,7 +118,7 @@ def test_backend_asks_for_wheels_only_where_they_are_used(monkeypatch: pytest.Mo
     assert not any(requirement.startswith("nvidia") for requirement in build_backend.get_requires_for_build_wheel())
 
 
-def test_sdist_holds_what_the_build_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sdist_holds_what_the_build_needs(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     archive = build_backend.build_sdist(str(tmp_path))
     with tarfile.open(tmp_path / archive) as tar:
@@ -152,7 +143,7 @@ ptxas info    : Used 255 registers, used 0 barriers, 24 bytes cumulative stack s
 """
 
 
-def test_resource_report_is_read() -> None:
+def test_resource_report_is_read():
     clean, spilling = resources.parse_report(PTXAS)
     assert clean == resources.Resources("_Z1aPf", "sm_80", 40, 4096, 0, 0)
     assert clean.is_clean()
@@ -162,8 +153,8 @@ def test_resource_report_is_read() -> None:
         resources.parse_report(PTXAS.replace("Used 40", "Took 40"))
 
 
-def test_resource_check_fails_on_what_it_must(monkeypatch: pytest.MonkeyPatch) -> None:
-    def check(status: int, text: str) -> bool:
+def test_resource_check_fails_on_what_it_must(monkeypatch):
+    def check(status, text):
         monkeypatch.setattr(resources, "compile_kernels", lambda nvcc, source: (status, text))
         return resources.check_file("nvcc", Path("x.cu"), verbose=False)[1]
 
@@ -174,11 +165,9 @@ def test_resource_check_fails_on_what_it_must(monkeypatch: pytest.MonkeyPatch) -
     assert not check(1, clean)
     assert not check(0, "")
     # A product's 64 x 64 of 4 warps, of which the launch choice counts 3: more than 168 registers leave room for 2.
-    product = clean.replace("_Z1aPf", "_Z1aI9TileShapeILi64ELi64ELi2ELi2ELi4ELi3EEEvPf").replace("sm_80", "sm_90a")
-    assert check(0, product.replace("Used 40", "Used 168"))
-    assert not check(0, product.replace("Used 40", "Used 169"))
-    assert not check(0, product.replace("Li3EE", "Li2EE"))
-    # The least over the directions counts.
-    assert check(
-        0, product.replace("Li3EE", "Li2EE") + product.replace("Li3EE", "Li2EE").replace("Used 40", "Used 176")
-    )
+    name = "_Z1aI9TileShapeILi64ELi64ELi2ELi2ELi4ELi%dEEEvPf"
+    three, two = (clean.replace("_Z1aPf", name % blocks).replace("sm_80", "sm_90a") for blocks in (3, 2))
+    assert check(0, three.replace("Used 40", "Used 168"))
+    assert not check(0, three.replace("Used 40", "Used 169"))
+    assert not check(0, two)
+    assert check(0, two + two.replace("Used 40", "Used 176"))  # the least over the directions counts

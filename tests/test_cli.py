@@ -1,10 +1,8 @@
 """The command line: what it prints, its exit codes, and one sentence for each thing that is wrong."""
 
-from __future__ import annotations
-
+import builtins
 import json
 import math
-import os
 import resource
 import shlex
 import shutil
@@ -12,42 +10,61 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from alexnet_cuda import Model, __version__, cli, data
 from alexnet_cuda.base.files import FILTERS_NAME
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
+from tests.child import python
+from tests.failing import failing
 
 # The device is named because some commands are processes of their own, which no fixture reaches.
-TINY = ["--devices", "cpu", "--image-size", "67", "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
+TINY = ["--devices", "cpu", "--image-size", 67, "--set", "conv_widths=8,16,16,16,16", "--set", "fc_widths=32,32"]
 CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox")
-
-Output = tuple[int, str, str]
-Command = Callable[..., Output]
 
 
 @pytest.fixture
-def command(capfd: pytest.CaptureFixture[str]) -> Command:
-    """Run the command within this process: exit code, standard output, standard error."""
+def command(capfd):
+    """Run a command within this process: exit code, standard output, standard error."""
 
-    def run(*arguments: object) -> Output:
+    def run(*arguments):
         code = cli.main([str(argument) for argument in arguments])
-        captured = capfd.readouterr()
-        return code, captured.out, captured.err
+        return code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def succeeds(command):
+    """Run a command that ends well: its standard output."""
+
+    def run(*arguments):
+        code, output, errors = command(*arguments)
+        assert (code, errors) == (0, "")
+        return output
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Run a command that ends with one sentence, and give that."""
+
+    def run(*arguments):
+        code, output, errors = command(*arguments)
+        assert (code, output, errors.count("\n")) == (2, "", 1)
+        assert errors.startswith("alexnet-cuda: error: ")
+        return errors.removeprefix("alexnet-cuda: error: ").rstrip("\n")
 
     return run
 
 
 @pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photographs(tmp_path_factory):
     """Give a folder of six classes, each of its own brightness, five pictures a class."""
-    from PIL import Image
-
     folder = tmp_path_factory.mktemp("photographs")
     generator = np.random.default_rng(0)
     for label, name in enumerate(CLASSES):
@@ -59,56 +76,43 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(photographs, tmp_path_factory):
     """Give the checkpoint of a short run that held six of the photographs out."""
     folder = tmp_path_factory.mktemp("trained") / "run"
-    options = ["--epochs", "2", "--batch-size", "8", "--validation-split", "0.2"]
-    assert cli.main(["train", str(photographs), "--output", str(folder), *TINY, *options]) == 0
+    options = ["--epochs", 2, "--batch-size", 8, "--validation-split", 0.2]
+    assert cli.main([str(word) for word in ("train", photographs, "--output", folder, *TINY, *options)]) == 0
     return folder / "checkpoint.safetensors"
 
 
-def environment() -> dict[str, str]:
-    """Give an environment in which a child finds this package, installed or not."""
-    root = Path(cli.__file__).parents[2]
-    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {**os.environ, "PYTHONPATH": path}
+@pytest.fixture
+def files(photographs):
+    return [photographs / "ant" / "0.png", photographs / "fox" / "1.png"]
 
 
-def module(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "alexnet_cuda", *map(str, arguments)]
+COMMAND = ("-m", "alexnet_cuda")
 
 
-def test_help_and_version_start_fast() -> None:
+def test_help_and_version_start_fast():
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(module("--help"), env=environment(), capture_output=True, text=True, check=True)
+    output = python(*COMMAND, "--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert all(name in done.stdout for name in ("train", "evaluate", "predict", "summary", "doctor"))
+    assert all(name in output for name in ("train", "evaluate", "predict", "summary", "doctor"))
     # Processor time, since tests share their machine; half a second on a quiet one is the aim.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
-    done = subprocess.run(module("--version"), env=environment(), capture_output=True, text=True, check=True)
-    assert done.stdout == f"alexnet-cuda, version {__version__}\n"
+    assert python(*COMMAND, "--version") == f"alexnet-cuda, version {__version__}\n"
 
 
-def test_without_a_command_there_is_help(command: Command) -> None:
-    code, output, errors = command()
-    assert (code, errors) == (0, "")
-    assert output.startswith("Usage: alexnet-cuda ")
+def test_help(succeeds):
+    assert succeeds().startswith("Usage: alexnet-cuda ")
+    text = " ".join(succeeds("train", "--help").split())
+    for defaults in ("[default: 128; digits: 32]", "[default: 0.0005]", "[default: the preset's; digits: 67]"):
+        assert defaults in text
 
 
-def test_the_help_of_train_shows_both_sets_of_defaults(command: Command) -> None:
-    code, output, _ = command("train", "--help")
-    assert code == 0
-    text = " ".join(output.split())
-    assert "[default: 128; digits: 32]" in text
-    assert "[default: 0.0005]" in text
-    assert "[default: the preset's; digits: 67]" in text
-
-
-def test_train_leaves_a_run_and_says_where(command: Command, photographs: Path, tmp_path: Path) -> None:
+def test_train_leaves_a_run_and_says_where(succeeds, photographs, tmp_path):
     options = ["--epochs", 1, "--batch-size", 8, "--dropout", 0.25, "--set", "lrn=false", "--set", "activation=tanh"]
     more = ["--schedule", "step", "--milestones", "1,2", "--devices", "cpu,cpu", "--seed", 7]
-    code, output, errors = command("train", photographs, "--output", tmp_path / "run", *TINY, *options, *more)
-    assert (code, errors) == (0, "")
+    output = succeeds("train", photographs, "--output", tmp_path / "run", *TINY, *options, *more)
     assert output.splitlines()[-1].startswith("done: 1 epoch, 4 steps, validation accuracy ")
     metadata = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").metadata
     config, recipe = metadata["config"], metadata["train"]["recipe"]
@@ -117,33 +121,24 @@ def test_train_leaves_a_run_and_says_where(command: Command, photographs: Path, 
     assert (recipe["schedule"], recipe["milestones"]) == ("step", [1, 2])
 
 
-def test_a_run_without_output_goes_to_the_folder_of_its_source(
-    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_without_output_and_matplotlib_ends_well_in_the_folder_of_its_source(
+    succeeds, photographs, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    assert command("train", photographs, *TINY, "--epochs", 1)[0] == 0
-    assert (tmp_path / "runs" / photographs.name / "checkpoint.safetensors").exists()
-
-
-def test_without_matplotlib_the_run_ends_well_and_says_what_is_missing(
-    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    code, output, _ = command("train", photographs, "--output", tmp_path / "run", *TINY, "--epochs", 1)
-    assert code == 0
+    output = succeeds("train", photographs, *TINY, "--epochs", 1)
     assert "a picture of the run is missing: curves.png needs matplotlib: pip install" in output
-    assert (tmp_path / "run" / FILTERS_NAME).exists()
+    for name in ("checkpoint.safetensors", FILTERS_NAME):
+        assert (tmp_path / "runs" / photographs.name / name).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(
-    photographs: Path, tmp_path: Path, number: int
-) -> None:
+def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photographs, tmp_path, number):
     folder = tmp_path / "a run"
     (tmp_path / "-photographs").symlink_to(photographs)
     options = ["--epochs", 2000, "--batch-size", 8, "--validation", "./-photographs", "--workers", 1]
-    arguments = ["train", *TINY, *options, "--output", "a run", "--", "-photographs"]
-    process = subprocess.Popen(module(*arguments), env=environment(), stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    words = ["train", *TINY, *options, "--output", "a run", "--", "-photographs"]
+    process = python(*COMMAND, *words, start=subprocess.Popen, stdout=subprocess.PIPE, cwd=tmp_path)
     try:
         deadline = time.monotonic() + 60
         metrics = folder / "metrics.jsonl"
@@ -162,68 +157,44 @@ def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(
     words = shlex.split(line.removeprefix(start))
     assert words[words.index("--workers") + 1] == "1"
     epochs = math.ceil((step + 1) / 4)
-    done = subprocess.run(
-        module(*words, "--epochs", epochs), env=environment(), capture_output=True, text=True, check=True, cwd="/"
-    )
-    assert done.stdout.splitlines()[-1].startswith(f"done: {epochs} epochs, {4 * epochs} steps")
+    output = python(*COMMAND, *words, "--epochs", epochs, cwd="/")
+    assert output.splitlines()[-1].startswith(f"done: {epochs} epochs, {4 * epochs} steps")
 
 
-def test_evaluate_prints_errors_as_text_and_json(command: Command, trained: Path, photographs: Path) -> None:
-    code, output, errors = command("evaluate", trained, photographs)
-    assert (code, errors) == (0, "")
-    rows = dict(line.split("  ", 1) for line in output.splitlines())
-    code, output, _ = command("evaluate", trained, photographs, "--views", 10, "--json")
-    result = json.loads(output)
-    assert (code, result["images"], result["views"], result["skipped"]) == (0, 30, 10, {})
+def test_evaluate_prints_errors_as_text_and_json(succeeds, trained, photographs):
+    rows = dict(line.split("  ", 1) for line in succeeds("evaluate", trained, photographs).splitlines())
+    result = json.loads(succeeds("evaluate", trained, photographs, "--views", 10, "--json"))
+    assert (result["images"], result["views"], result["skipped"]) == (30, 10, {})
     assert 0 <= result["top5_error"] <= result["top1_error"] <= 1
-    result = json.loads(command("evaluate", trained, photographs, "--json", "--batch-size", 7)[1])
+    result = json.loads(succeeds("evaluate", trained, photographs, "--json", "--batch-size", 7))
     assert rows["top-1 error"].strip() == f"{result['top1_error']:.2%}"
     assert rows["top-5 error"].strip() == f"{result['top5_error']:.2%}"
 
 
-def test_evaluate_held_out_repeats_the_last_validation(command: Command, trained: Path, photographs: Path) -> None:
+def test_evaluate_held_out_repeats_the_last_validation(succeeds, trained, photographs):
     record = json.loads((trained.parent / "metrics.jsonl").read_text().splitlines()[-1])
-    result = json.loads(command("evaluate", trained, photographs, "--held-out", "--json")[1])
+    result = json.loads(succeeds("evaluate", trained, photographs, "--held-out", "--json"))
     assert result["images"] == 6
     assert 1 - result["top1_error"] == pytest.approx(record["val_accuracy"])
     assert result["loss"] == pytest.approx(record["val_loss"], rel=1e-5)
 
 
-def test_evaluate_matches_classes_by_name(command: Command, trained: Path, photographs: Path, tmp_path: Path) -> None:
-    part = tmp_path / "part"
+def test_evaluate_matches_classes_by_name(succeeds, refused, trained, photographs, tmp_path):
+    part, model, wrong = tmp_path / "part", Model.load(trained), 0
     for name in ("eel", "bee"):
-        (part / name).mkdir(parents=True)
-        for file in (photographs / name).iterdir():
-            (part / name / file.name).write_bytes(file.read_bytes())
-    code, output, _ = command("evaluate", trained, part, "--json")
-    assert code == 0
-    model = Model.load(trained)
-    from alexnet_cuda.data import read_square
-
-    squares = {
-        name: [read_square(file, model.config.resize) for file in (part / name).iterdir()] for name in ("bee", "eel")
-    }
-    wrong = sum(
-        (model.predict(np.stack(images), top=1)[0][:, 0] != CLASSES.index(name)).sum()
-        for name, images in squares.items()
-    )
-    assert json.loads(output)["top1_error"] == wrong / 10
-    (part / "unicorn").mkdir()
-    (part / "unicorn" / "1.png").write_bytes((part / "bee" / "0.png").read_bytes())
-    code, output, errors = command("evaluate", trained, part)
-    assert (code, output) == (2, "")
-    assert "'unicorn'" in errors
+        shutil.copytree(photographs / name, part / name)
+        squares = [data.read_square(file, model.config.resize) for file in (part / name).iterdir()]
+        wrong += (model.predict(np.stack(squares), top=1)[0][:, 0] != CLASSES.index(name)).sum()
+    assert json.loads(succeeds("evaluate", trained, part, "--json"))["top1_error"] == wrong / 10
+    shutil.copytree(photographs / "bee", part / "unicorn")
+    assert "'unicorn'" in refused("evaluate", trained, part)
 
 
-def test_predict_prints_classes_with_probabilities(command: Command, trained: Path, photographs: Path) -> None:
-    files = [photographs / "ant" / "0.png", photographs / "fox" / "1.png"]
-    code, output, errors = command("predict", trained, *files, "--top", 2)
-    assert (code, errors) == (0, "")
-    lines = output.splitlines()
+def test_predict_prints_classes_with_probabilities(succeeds, trained, files):
+    lines = succeeds("predict", trained, *files, "--top", 2).splitlines()
     assert [lines[0], lines[3]] == [str(file) for file in files]
     assert len(lines) == 6
-    code, output, _ = command("predict", trained, *files, "--json", "--top", 99)
-    results = json.loads(output)
+    results = json.loads(succeeds("predict", trained, *files, "--json", "--top", 99))
     for file, result, first in zip(files, results, (1, 4), strict=True):
         assert result["image"] == str(file)
         assert sorted(entry["class"] for entry in result["classes"]) == sorted(CLASSES)
@@ -234,218 +205,147 @@ def test_predict_prints_classes_with_probabilities(command: Command, trained: Pa
         assert lines[first].split() == [f"{probabilities[0]:.3%}", result["classes"][0]["class"]]
 
 
+@pytest.mark.parametrize(
+    ("weight", "message"), [(math.nan, "fc7.weight holds NaN"), (1e30, "the model's outputs are not finite")]
+)
 def test_outputs_that_are_not_finite_are_an_error_and_no_answer(
-    command: Command, trained: Path, photographs: Path, tmp_path: Path
-) -> None:
+    refused, trained, photographs, files, tmp_path, weight, message
+):
     checkpoint = load_checkpoint(trained)
-    bad = tmp_path / "bad.safetensors"
-    for weight, message in ((math.nan, "fc7.weight holds NaN"), (1e30, "the model's outputs are not finite")):
-        tensors = {name: np.array(tensor) for name, tensor in checkpoint.tensors.items()}
-        tensors["fc7.weight"][:] = tensors["fc8.weight"][:] = weight
-        save_checkpoint(bad, tensors, checkpoint.metadata)
-        for words in (["predict", bad, photographs / "ant" / "0.png"], ["evaluate", bad, photographs]):
-            for more in ([], ["--json", "--views", 10]):
-                code, output, errors = command(*words, *more)
-                assert (code, output, errors.count("\n")) == (2, "", 1)
-                assert message in errors
+    tensors = {name: np.array(tensor) for name, tensor in checkpoint.tensors.items()}
+    tensors["fc7.weight"][:] = tensors["fc8.weight"][:] = weight
+    save_checkpoint(tmp_path / "bad", tensors, checkpoint.metadata)
+    for words in (["predict", tmp_path / "bad", files[0]], ["evaluate", tmp_path / "bad", photographs]):
+        for more in ([], ["--json", "--views", 10]):
+            assert message in refused(*words, *more)
 
 
-def test_one_bad_image_does_not_keep_the_others_from_being_predicted(
-    command: Command, trained: Path, photographs: Path, tmp_path: Path
-) -> None:
-    bad = tmp_path / "bad.png"
+def test_one_bad_image_does_not_keep_the_others_from_being_predicted(command, trained, files, tmp_path):
+    bad, good = tmp_path / "bad.png", files[0]
     bad.write_bytes(b"no picture")
-    good = photographs / "ant" / "0.png"
     code, output, errors = command("predict", trained, bad, tmp_path / "absent.png", good)
     assert code == 1
     assert output.startswith(f"{good}\n")
     assert len(output.splitlines()) == 6
-    lines = errors.splitlines()
-    assert len(lines) == 2
-    assert "bad.png cannot be decoded" in lines[0]
-    assert "absent.png" in lines[1]
+    first, second = errors.splitlines()
+    assert "bad.png cannot be decoded" in first
+    assert "absent.png" in second
     code, output, _ = command("predict", trained, bad, good, "--json")
     assert code == 1
     assert ["error" in result for result in json.loads(output)] == [True, False]
 
 
 def test_what_cannot_be_read_and_what_is_broken_end_an_evaluation(
-    command: Command, trained: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    command, succeeds, refused, trained, photographs, tmp_path
+):
     source = tmp_path / "source"
     shutil.copytree(photographs, source)
     (source / "ant" / "0.png").write_bytes(b"no picture")
     (source / "bee" / "0.jpg").symlink_to("nothing")
     for share in (0.03, "3%"):
-        code, _, errors = command("evaluate", trained, source, "--max-broken", share)
-        assert code == 2
-        assert "more than the part of 0.03 that" in errors
-    assert "1 of the 30 images" in errors
-    assert "--max-broken" in errors
-    code, output, errors = command("evaluate", trained, source)
-    assert (code, errors) == (0, "")
+        errors = refused("evaluate", trained, source, "--max-broken", share)
+        assert "1 of the 30 images" in errors
+        assert "more than the part of 0.03 that max_broken (--max-broken)" in errors
+    output = succeeds("evaluate", trained, source)
     assert "ignored      links to nothing: bee/0.jpg" in output.splitlines()
     assert "  ant/0.png: it is not an image" in output
-    result = json.loads(command("evaluate", trained, source, "--json")[1])
+    result = json.loads(succeeds("evaluate", trained, source, "--json"))
     assert (result["images"], result["ignored"]) == (29, ["links to nothing: bee/0.jpg"])
-    original = open
-
-    def fail(file: Any, *arguments: Any, **keywords: Any) -> Any:
-        if str(file).endswith("fox/1.png"):
-            raise OSError(5, "Input/output error", str(file))
-        return original(file, *arguments, **keywords)
-
-    monkeypatch.setattr("builtins.open", fail)
-    code, output, errors = command("evaluate", trained, source)
-    assert (code, output) == (2, "")
-    assert errors == f"alexnet-cuda: error: {source}/fox/1.png: cannot be read: Input/output error\n"
-    code, _, errors = command("predict", trained, source / "fox" / "1.png", source / "fox" / "2.png")
-    assert (code, errors) == (1, f"alexnet-cuda: error: {source}/fox/1.png: Input/output error\n")
+    lost = source / "fox" / "1.png"
+    error = OSError(5, "Input/output error", str(lost))
+    with failing(builtins, "open", error, lambda file, *_, **__: str(file).endswith("fox/1.png")):
+        assert refused("evaluate", trained, source) == f"{lost}: cannot be read: Input/output error"
+        code, _, errors = command("predict", trained, lost, source / "fox" / "2.png")
+        assert (code, errors) == (1, f"alexnet-cuda: error: {lost}: Input/output error\n")
 
 
-def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(
-    command: Command, trained: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = [photographs / "ant" / "0.png", photographs / "fox" / "1.png"]
+def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(command, refused, trained, photographs, files):
+    def memory_for(most):
+        error = MemoryError("needs more")
+        return failing(Model, "probabilities", error, lambda _, images, *__, **___: len(images) > most)
+
     expected = command("predict", trained, *files)
-    original, fits = Model.probabilities, [1]
-
-    def probabilities(self: Model, images: np.ndarray, views: int) -> np.ndarray:
-        if len(images) > fits[0]:
-            raise MemoryError("needs more")
-        return original(self, images, views)
-
-    monkeypatch.setattr(Model, "probabilities", probabilities)
-    assert command("predict", trained, *files) == expected
-    fits[0] = 0
-    for arguments, advice in (
-        (["predict", trained, files[0]], "other --devices"),
-        (["evaluate", trained, photographs, "--views", 10], "a smaller --batch-size or other --devices"),
-    ):
-        code, output, errors = command(*arguments)
-        assert (code, output, errors) == (2, "", f"alexnet-cuda: error: out of memory (needs more): try {advice}\n")
-    fits[0] = 1
-    read = data.read_square
-
-    def too_large(file: str, side: int) -> np.ndarray:
-        if file.endswith("1.png"):
-            raise MemoryError
-        return read(file, side)
-
-    monkeypatch.setattr(data, "read_square", too_large)
-    code, output, errors = command("predict", trained, *files)
+    with memory_for(1):
+        assert command("predict", trained, *files) == expected
+        with failing(data, "read_square", MemoryError(), lambda file, _: file.endswith("1.png")):
+            code, output, errors = command("predict", trained, *files)
     assert (code, errors) == (1, f"alexnet-cuda: error: {files[1]}: out of memory to decode it\n")
     assert output.startswith(f"{files[0]}\n")
+    with memory_for(0):
+        for arguments, advice in (
+            (["predict", trained, files[0]], "other --devices"),
+            (["evaluate", trained, photographs, "--views", 10], "a smaller --batch-size or other --devices"),
+        ):
+            assert refused(*arguments) == f"out of memory (needs more): try {advice}"
 
 
-def test_a_folder_called_digits_is_named_where_the_digits_do_not_fit(
-    command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_called_digits_is_named_where_the_digits_do_not_fit(refused, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     for more in ([], ["--held-out"]):
-        code, output, errors = command("evaluate", trained, "digits", *more)
-        assert (code, output, errors.count("\n")) == (2, "", 1)
-        assert "digits (scikit-learn's, not ./digits)" in errors
+        assert "digits (scikit-learn's, not ./digits)" in refused("evaluate", trained, "digits", *more)
 
 
-def test_summary_prints_the_numbers_of_the_paper(command: Command) -> None:
-    code, output, _ = command("summary")
-    assert code == 0
-    assert "60,965,224" in output
-    code, output, _ = command("summary", "--preset", "caffe", "--set", "num_classes=10", "--json")
-    assert code == 0
-    assert isinstance(json.loads(output), dict)
+def test_summary_and_doctor_print_text_and_json(succeeds):
+    assert "60,965,224" in succeeds("summary")
+    assert succeeds("doctor").strip()
+    for words in (["summary", "--preset", "caffe", "--set", "num_classes=10"], ["doctor"]):
+        assert isinstance(json.loads(succeeds(*words, "--json")), dict)
 
 
-def test_doctor_reports(command: Command) -> None:
-    assert command("doctor")[1].strip()
-    assert isinstance(json.loads(command("doctor", "--json")[1]), dict)
+TO_RUN = "train {photographs} --output {tmp}/run"
+BAD = [
+    ("tarin", "No such command 'tarin'"),
+    ("train digits --lr 1", "No such option"),
+    ("train", "Missing argument 'SOURCE'"),
+    ("train {tmp}/absent --output {tmp}/run", "absent does not exist"),
+    ("train {tmp}/empty --output {tmp}/run", "empty"),
+    ("train digits --epochs many", "'many' is not a valid integer"),
+    ("train digits --milestones 1;2", "expected epochs such as 30,60,80, got '1;2'"),
+    ("train digits --set lrn", "--set takes FIELD=VALUE, got 'lrn'"),
+    ("train digits --set lrn=true --set lrn=false", "--set lrn is given twice"),
+    ("train digits --validation-split some%", "0.02, or 2%, got 'some%'"),
+    (TO_RUN + " --set lnr=1", "'lnr'"),
+    (TO_RUN + " --preset x", "unknown preset 'x'"),
+    (TO_RUN + " --devices x", "unknown device 'x'"),
+    (TO_RUN + " --resume", "to resume from"),
+    (TO_RUN + " --validation ''", "'--validation': expected"),
+    ("train {photographs} --output {tmp}/file", "file is not a folder"),
+    ("train {photographs} --output {tmp}/file/run", "file is not a folder"),
+    ("train {photographs} --output {run}", "already holds a run"),
+    ("train {photographs} --output ''", "'--output': expected a path, got an empty text"),
+    ("train '' --output {tmp}/run", "'SOURCE': expected a path, got an empty text"),
+    ("evaluate {tmp}/absent {photographs}", "absent does not exist"),
+    ("evaluate {tmp}/cut.safetensors {photographs}", "truncated or damaged"),
+    ("evaluate {trained} ''", "'SOURCE': expected a path, got an empty text"),
+    ("evaluate '' {photographs}", "'CHECKPOINT': expected a path, got an empty text"),
+    ("evaluate {trained} x --max-broken 200%", "0.02, or 2%, got '200%'"),
+    ("evaluate {trained} x --max-broken 2", "0.02, or 2%, got '2'"),
+    ("evaluate {trained} {photographs} --views 11", "'11' is not one of '1', '10'"),
+    ("evaluate {trained} {other} --held-out", "does not hold the images"),
+    ("predict {tmp}/file x.png", "not a safetensors file"),
+    ("predict '' x.png", "'CHECKPOINT': expected a path, got an empty text"),
+    ("predict {trained} x.png ''", "'IMAGE...': expected a path, got an empty text"),
+    ("predict {trained}", "Missing argument 'IMAGE...'"),
+    ("predict {trained} x.png --top 0", "0 is not in the range x>=1"),
+    ("summary --preset x", "unknown preset 'x'"),
+    ("summary --image-size 20", "image_size must be at least"),
+]
 
 
-BAD = {
-    "unknown command": (["tarin"], "No such command 'tarin'"),
-    "unknown option": (["train", "digits", "--lr", "1"], "No such option"),
-    "no source": (["train"], "Missing argument 'SOURCE'"),
-    "absent source": (["train", "{tmp}/absent", "--output", "{tmp}/run"], "absent does not exist"),
-    "empty source": (["train", "{tmp}/empty", "--output", "{tmp}/run"], "empty"),
-    "no number": (["train", "digits", "--epochs", "many"], "'many' is not a valid integer"),
-    "bad milestones": (["train", "digits", "--milestones", "1;2"], "expected epochs such as 30,60,80, got '1;2'"),
-    "bad field": (["train", "digits", "--set", "lrn"], "--set takes FIELD=VALUE, got 'lrn'"),
-    "twice a field": (["train", "digits", "--set", "lrn=true", "--set", "lrn=false"], "--set lrn is given twice"),
-    "unknown field": (["train", "{photographs}", "--output", "{tmp}/run", "--set", "lnr=1"], "'lnr'"),
-    "unknown preset": (["train", "{photographs}", "--output", "{tmp}/run", "--preset", "x"], "unknown preset 'x'"),
-    "unknown device": (["train", "{photographs}", "--output", "{tmp}/run", "--devices", "x"], "unknown device 'x'"),
-    "output is a file": (["train", "{photographs}", "--output", "{tmp}/file"], "file is not a folder"),
-    "output in a file": (["train", "{photographs}", "--output", "{tmp}/file/run"], "file is not a folder"),
-    "nothing to resume": (["train", "{photographs}", "--output", "{tmp}/run", "--resume"], "to resume from"),
-    "a run is there": (["train", "{photographs}", "--output", "{run}"], "already holds a run"),
-    "absent checkpoint": (["evaluate", "{tmp}/absent", "{photographs}"], "absent does not exist"),
-    "truncated checkpoint": (["evaluate", "{tmp}/cut.safetensors", "{photographs}"], "truncated or damaged"),
-    "other file": (["predict", "{tmp}/file", "x.png"], "not a safetensors file"),
-    "no output": (["train", "{photographs}", "--output", ""], "'--output': expected a path, got an empty text"),
-    "no training source": (["train", "", "--output", "{tmp}/run"], "'SOURCE': expected a path, got an empty text"),
-    "no validation": (
-        ["train", "{photographs}", "--validation", "", "--output", "{tmp}/run"],
-        "'--validation': expected",
-    ),
-    "no source to evaluate": (["evaluate", "{trained}", ""], "'SOURCE': expected a path, got an empty text"),
-    "no checkpoint": (["evaluate", "", "{photographs}"], "'CHECKPOINT': expected a path, got an empty text"),
-    "no checkpoint to ask": (["predict", "", "x.png"], "'CHECKPOINT': expected a path, got an empty text"),
-    "an image without a name": (
-        ["predict", "{trained}", "x.png", ""],
-        "'IMAGE...': expected a path, got an empty text",
-    ),
-    "too much in percent": (["evaluate", "{trained}", "x", "--max-broken", "200%"], "0.02, or 2%, got '200%'"),
-    "too great a part": (
-        ["evaluate", "{trained}", "x", "--max-broken", "2"],
-        "0.02, or 2%, got '2'",
-    ),
-    "no part": (["train", "digits", "--validation-split", "some%"], "0.02, or 2%, got 'some%'"),
-    "eleven views": (["evaluate", "{trained}", "{photographs}", "--views", "11"], "'11' is not one of '1', '10'"),
-    "no image": (["predict", "{trained}"], "Missing argument 'IMAGE...'"),
-    "top of none": (["predict", "{trained}", "x.png", "--top", "0"], "0 is not in the range x>=1"),
-    "other images held out": (["evaluate", "{trained}", "{other}", "--held-out"], "does not hold the images"),
-    "summary of nothing": (["summary", "--preset", "x"], "unknown preset 'x'"),
-    "summary too small": (["summary", "--image-size", "20"], "image_size must be at least"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_what_is_wrong_is_one_line_and_nothing_is_written(
-    command: Command, photographs: Path, trained: Path, tmp_path: Path, case: str
-) -> None:
+@pytest.mark.parametrize(("line", "message"), BAD)
+def test_what_is_wrong_is_one_line_and_nothing_is_written(refused, photographs, trained, tmp_path, line, message):
     (tmp_path / "file").write_text("mine, and long enough to be something")
     (tmp_path / "empty").mkdir()
     (tmp_path / "cut.safetensors").write_bytes(trained.read_bytes()[:-100])
-    other = tmp_path / "other"
     for name in ("ant", "bee"):
-        (other / name).mkdir(parents=True)
-        for number in range(3):
-            (other / name / f"{number}.png").write_bytes((photographs / name / "0.png").read_bytes())
-    before = sorted(path for path in tmp_path.rglob("*"))
-    bytes_before = trained.read_bytes()
-    arguments, message = BAD[case]
-    places = {"tmp": tmp_path, "photographs": photographs, "trained": trained, "run": trained.parent, "other": other}
-    code, output, errors = command(*(argument.format(**places) for argument in arguments))
-    assert code == 2
-    assert output == ""
-    assert errors.startswith("alexnet-cuda: error: ")
-    assert errors.count("\n") == 1
-    assert message in errors
-    assert sorted(path for path in tmp_path.rglob("*")) == before
+        shutil.copytree(photographs / name, tmp_path / "other" / name)
+    before, bytes_before = sorted(tmp_path.rglob("*")), trained.read_bytes()
+    places = {"tmp": tmp_path, "photographs": photographs, "trained": trained, "run": trained.parent}
+    words = shlex.split(line.format(**places, other=tmp_path / "other"))
+    assert message in refused(*words)
+    assert sorted(tmp_path.rglob("*")) == before
     assert trained.read_bytes() == bytes_before
-
-
-def test_a_full_disk_is_one_line(
-    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device", "checkpoint.safetensors")
-
-    monkeypatch.setattr(os, "replace", full)
-    code, _, errors = command("train", photographs, "--output", tmp_path / "run", *TINY, "--epochs", 1)
-    assert (code, errors) == (2, "alexnet-cuda: error: checkpoint.safetensors: No space left on device\n")
 
 
 @pytest.mark.parametrize(
@@ -458,21 +358,16 @@ def test_a_full_disk_is_one_line(
         (ValueError(), "ValueError"),
     ],
 )
-def test_errors_become_sentences_unless_the_traceback_is_wanted(
-    command: Command, monkeypatch: pytest.MonkeyPatch, trained: Path, error: Exception, sentence: str
-) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(Model, "load", fail)
-    code, _, errors = command("predict", trained, "x.png")
-    assert (code, errors) == (2, f"alexnet-cuda: error: {sentence}\n")
-    monkeypatch.setenv("ALEXNET_CUDA_TRACEBACK", "1")
-    with pytest.raises(type(error)):
-        command("predict", trained, "x.png")
+def test_errors_become_sentences_unless_the_traceback_is_wanted(refused, monkeypatch, trained, error, sentence):
+    with failing(Model, "load", error):
+        assert refused("predict", trained, "x.png") == sentence
+        monkeypatch.setenv("ALEXNET_CUDA_TRACEBACK", "1")
+        with pytest.raises(type(error)):
+            refused("predict", trained, "x.png")
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
-    line = f"{shlex.join(module('train', '--help'))} | true"
-    done = subprocess.run(["bash", "-c", line], env=environment(), capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+def test_a_reader_that_goes_away_is_no_error():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = python(*COMMAND, "train", "--help", start=subprocess.Popen, **pipes)
+    process.stdout.close()
+    assert process.communicate()[1] == ""

@@ -1,9 +1,6 @@
 """Configurations: presets, overrides, and what is refused."""
 
-from __future__ import annotations
-
 import json
-from typing import Any
 
 import pytest
 
@@ -12,12 +9,17 @@ from alexnet_cuda.network.plan import build_plan
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_json_round_trip_keeps_every_field(preset: str) -> None:
+def test_every_preset_goes_through_json_and_has_a_smallest_image(preset):
     config = config_from_preset(preset, num_classes=7, seed=2**63, dropout=0.25)
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    smallest = smallest_image_size(config)
+    pool5 = next(s for s in build_plan(config_from_preset(preset, smallest)).steps if s.name == "pool5")
+    assert pool5.output[:2] == (1, 1)
+    with pytest.raises(ValueError, match=f"at least {smallest}"):
+        config_from_preset(preset, smallest - 1)
 
 
-def test_presets_differ_where_the_published_networks_do() -> None:
+def test_presets_differ_where_the_published_networks_do():
     paper, caffe, caffenet, torchvision = map(config_from_preset, ("paper", "caffe", "caffenet", "torchvision"))
     assert (paper.lrn_k, paper.lrn_alpha_over_size, paper.lrn_window, paper.channel_order) == (2, False, "tower", "RGB")
     assert (caffe.lrn_k, caffe.lrn_alpha_over_size, caffe.lrn_window, caffe.channel_order) == (1, True, "across", "BGR")
@@ -29,18 +31,14 @@ def test_presets_differ_where_the_published_networks_do() -> None:
     assert not any(name.startswith("lrn") for name in names)
 
 
-@pytest.mark.parametrize(
-    ("preset", "size", "resize"), [("paper", 227, 256), ("paper", 67, 76), ("torchvision", 224, 256)]
-)
-def test_resize_keeps_the_presets_proportion(preset: str, size: int, resize: int) -> None:
-    assert config_from_preset(preset, size).resize == resize
+def test_resize_keeps_the_presets_proportion():
+    for preset, size, resize in (("paper", 227, 256), ("paper", 67, 76), ("torchvision", 224, 256)):
+        assert config_from_preset(preset, size).resize == resize
 
 
-def test_every_field_can_be_overridden() -> None:
-    config = config_from_preset(
-        "paper", 131, activation="tanh", lrn=False, pool_size=2, pool_stride=2, dropout=0.0, groups=1,
-        conv_widths=[8, 16, 16, 16, 8], fc_widths=(32, 16),
-    )  # fmt: skip
+def test_every_field_can_be_overridden():
+    layers = {"activation": "tanh", "lrn": False, "pool_size": 2, "pool_stride": 2, "dropout": 0.0, "groups": 1}
+    config = config_from_preset("paper", 131, conv_widths=[8, 16, 16, 16, 8], fc_widths=(32, 16), **layers)
     steps = build_plan(config).steps
     assert config.conv_widths == (8, 16, 16, 16, 8)
     assert {s.activation for s in steps if s.weight_shape} == {"tanh", "none"}
@@ -76,17 +74,6 @@ def test_every_field_can_be_overridden() -> None:
         ({"pool_size": 16}, ValueError, "pool_size must be at most 15"),
     ],
 )
-def test_a_wrong_value_is_named_with_what_was_expected(
-    overrides: dict[str, Any], error: type[Exception], words: str
-) -> None:
+def test_a_wrong_value_is_named_with_what_was_expected(overrides, error, words):
     with pytest.raises(error, match=words.replace("(", r"\(")):
         config_from_preset(**overrides)
-
-
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_the_smallest_image_leaves_one_position_and_one_less_is_refused(preset: str) -> None:
-    smallest = smallest_image_size(config_from_preset(preset))
-    pool5 = next(s for s in build_plan(config_from_preset(preset, smallest)).steps if s.name == "pool5")
-    assert pool5.output[:2] == (1, 1)
-    with pytest.raises(ValueError, match=f"at least {smallest}"):
-        config_from_preset(preset, smallest - 1)

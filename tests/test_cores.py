@@ -1,9 +1,5 @@
 """How many cores there are for this process, in containers too, and the variables that say otherwise."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import pytest
 
 from alexnet_cuda import _simt
@@ -32,9 +28,7 @@ MAX, TWO, PART = "max 100000\n", "200000 100000\n", "50000 100000\n"
         (None, {}, 8),
     ],
 )
-def test_quotas(
-    membership: str | None, files: dict[str, str], expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_quotas(membership, files, expected, tmp_path, monkeypatch):
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     process, groups = tmp_path / "self", tmp_path / "cgroup"
     process.mkdir()
@@ -46,45 +40,38 @@ def test_quotas(
     assert cores.available_cores(process, groups) == expected
 
 
-NO_NUMBERS = ["0", "-1", "two", "1.5", "²", ",2"]
+@pytest.fixture
+def threads(monkeypatch):
+    """Ask for the number of threads under the values of the two variables, on six cores."""
+
+    def ask(ours, openmp):
+        monkeypatch.setenv("ALEXNET_CUDA_NUM_THREADS", ours)
+        monkeypatch.setenv("OMP_NUM_THREADS", openmp)
+        monkeypatch.setattr(parallel, "available_cores", lambda: 6)
+        return parallel.num_threads.__wrapped__()
+
+    return ask
 
 
 @pytest.mark.parametrize(
     ("ours", "openmp", "expected"), [("", "3", 3), ("", " 5,2 ", 5), ("2", "3", 2), ("2", "many", 2), ("", "", 6)]
 )
-def test_the_variables_come_first(
-    ours: str, openmp: str, expected: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("ALEXNET_CUDA_NUM_THREADS", ours)
-    monkeypatch.setenv("OMP_NUM_THREADS", openmp)
-    monkeypatch.setattr(parallel, "available_cores", lambda: 6)
-    assert parallel.num_threads.__wrapped__() == expected
+def test_the_variables_come_first(ours, openmp, expected, threads, caplog):
+    assert threads(ours, openmp) == expected
     assert not caplog.messages
 
 
-@pytest.mark.parametrize("text", NO_NUMBERS)
-def test_a_number_of_threads_that_is_none_is_named(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALEXNET_CUDA_NUM_THREADS", text)
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "²", ",2"])
+def test_what_is_no_number_is_an_error_in_our_variable_and_said_once_of_others(text, threads, caplog):
     with pytest.raises(ValueError, match=f"ALEXNET_CUDA_NUM_THREADS must be a positive integer, got '{text}'"):
-        parallel.num_threads.__wrapped__()
-
-
-@pytest.mark.parametrize("text", NO_NUMBERS)
-def test_what_others_variable_holds_is_no_error(
-    text: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.delenv("ALEXNET_CUDA_NUM_THREADS", raising=False)
-    monkeypatch.setenv("OMP_NUM_THREADS", text)
-    monkeypatch.setattr(parallel, "available_cores", lambda: 6)
-    assert [parallel.num_threads.__wrapped__() for _ in range(2)] == [6, 6]
+        threads(text, "")
+    assert [threads("", text) for _ in range(2)] == [6, 6]
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(f"OMP_NUM_THREADS is {text!r}, no positive integer")
 
 
 @pytest.mark.parametrize(("variable", "threads", "expected"), [("", 3, 3), ("", 40, 16), ("7", 3, 5)])
-def test_the_executor_takes_as_many_unless_told(
-    variable: str, threads: int, expected: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_executor_takes_as_many_unless_told(variable, threads, expected, monkeypatch):
     before = _simt.thread_count()
     monkeypatch.setenv("ALEXNET_CUDA_SIMT_THREADS", variable)
     monkeypatch.setattr(memory, "num_threads", lambda: threads)

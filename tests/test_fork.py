@@ -1,14 +1,12 @@
 """After first use a forked child works, and so do the processes of multiprocessing and joblib."""
 
-from __future__ import annotations
-
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
+import pytest
+
 import alexnet_cuda
+from tests.child import python
 
 # The forks are in processes of their own: what hangs there is ended by the alarm or the timeout, and fails.
 SCRIPT = """
@@ -118,21 +116,13 @@ for backend in ("loky", "threading"):
 """
 
 
-def run(script: str) -> None:
-    environment = {**os.environ, "ALEXNET_CUDA_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
-    environment["PYTHONPATH"] = os.pathsep.join(p for p in sys.path if p)
-    subprocess.run([sys.executable, "-c", SCRIPT + script], env=environment, check=True, timeout=120)
+@pytest.mark.parametrize("script", [FORKS, JOBLIB], ids=["a fork whatever the parent's threads are at", "joblib"])
+def test_children_work(script):
+    environment = {"ALEXNET_CUDA_NUM_THREADS": "2", "PYTHONWARNINGS": "ignore::DeprecationWarning"}
+    python("-c", SCRIPT + script, env=environment, timeout=120)
 
 
-def test_a_forked_child_works_whatever_its_parents_threads_were_at() -> None:
-    run(FORKS)
-
-
-def test_joblib() -> None:
-    run(JOBLIB)
-
-
-def test_every_lock_is_one_that_a_fork_waits_for() -> None:
+def test_every_lock_is_one_that_a_fork_waits_for():
     package = Path(alexnet_cuda.__file__).parent
     made = re.compile(r"\b(R?Lock|Condition|Semaphore)\(\)")
     assert [path.name for path in package.rglob("*.py") if made.search(path.read_text())] == ["locks.py"]

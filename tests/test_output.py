@@ -3,20 +3,14 @@
 One Python loads the package and forks for each case, before anything has made threads.
 """
 
-from __future__ import annotations
-
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
-from alexnet_cuda import Model, cli
+from alexnet_cuda import Model
 from alexnet_cuda.checkpoint import load_checkpoint
+from tests.child import python
 
 DRIVER = r"""
 import errno, io, json, os, sys
@@ -68,7 +62,7 @@ FULL = "alexnet-cuda: error: standard output: No space left on device\n"
 CLOSED = "alexnet-cuda: error: standard output: Bad file descriptor\n"
 
 # Standard output, arguments, exit code, standard error.
-CASES: dict[str, tuple[str, list[str], int, str]] = {
+CASES = {
     "train-closed": ("closed", [*RUN, "a"], 0, ""),
     "train-full": ("full", [*RUN, "b"], 0, ""),
     "train-unread": ("unread", [*RUN, "c"], 0, ""),
@@ -95,41 +89,29 @@ INTERRUPTED = {
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, int]]:
+def ended(tmp_path_factory):
     """Give the folder that all the cases ran in, and their exit codes."""
     folder = tmp_path_factory.mktemp("output")
-    for label, name in enumerate(("ant", "bee")):
-        (folder / "photographs" / name).mkdir(parents=True)
-        for number in range(5):
-            Image.new("RGB", (30, 20), (200 * label, 9 * number, 0)).save(
-                folder / "photographs" / name / f"{number}.png"
-            )
+    for number in range(10):
+        path = folder / "photographs" / ("ant", "bee")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20), (200 * (number % 2), 9 * number, 0)).save(path)
     Image.new("RGB", (30, 20)).save(folder / "größe.png")
     model = Model(num_classes=2, image_size=67, devices="cpu", conv_widths=(8, 16, 16, 16, 16), fc_widths=(32, 32))
     model.class_names = ("ant", "bee")
     model.save(folder / "m.safetensors")
-    cases: dict[str, Any] = {}
+    cases = {}
     for name, (out, arguments, _, errors) in CASES.items():
         err = "closed" if errors == "unseen" else f"{name}.err"
         given = {"out": out, "err": err, "folder": str(folder), "interrupt": INTERRUPTED.get(name)}
         cases[name] = {**given, "arguments": arguments}
-    root = str(Path(cli.__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": root, "PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        input=json.dumps(cases),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return folder, {name: int(code) for name, code in (line.split() for line in done.stdout.splitlines())}
+    environment = {"PYTHONUTF8": "1", "CUDA_VISIBLE_DEVICES": ""}
+    output = python("-c", DRIVER, input=json.dumps(cases), env=environment)
+    return folder, {name: int(code) for name, code in map(str.split, output.splitlines())}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(
-    ended: tuple[Path, dict[str, int]], name: str
-) -> None:
+def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(ended, name):
     folder, codes = ended
     _, _, code, errors = CASES[name]
     assert codes[name] == code
@@ -137,14 +119,11 @@ def test_output_that_fails_is_a_sentence_and_never_the_end_of_a_run(
         assert (folder / f"{name}.err").read_text() == errors
 
 
-@pytest.mark.parametrize("run", ["a", "b", "c", "übung"])
-def test_the_work_is_kept(ended: tuple[Path, dict[str, int]], run: str) -> None:
-    checkpoint = load_checkpoint(ended[0] / run / "checkpoint.safetensors")
-    assert checkpoint.metadata["train"]["state"]["epoch"] == 2
-    assert (ended[0] / run / "conv1_filters.png").exists()
-
-
-def test_what_a_terminal_cannot_show_is_escaped(ended: tuple[Path, dict[str, int]]) -> None:
-    assert (ended[0] / "out.txt").read_text().splitlines()[-1].endswith(r"; \xfcbung/checkpoint.safetensors")
-    assert (ended[0] / "out2.txt").read_text().startswith("gr\\xf6\\xdfe.png\n")
-    assert (ended[0] / "out3.txt").read_text() == ""
+def test_the_work_is_kept_and_what_a_terminal_cannot_show_is_escaped(ended):
+    folder, _ = ended
+    for run in ("a", "b", "c", "übung"):
+        assert load_checkpoint(folder / run / "checkpoint.safetensors").metadata["train"]["state"]["epoch"] == 2
+        assert (folder / run / "conv1_filters.png").exists()
+    assert (folder / "out.txt").read_text().splitlines()[-1].endswith(r"; \xfcbung/checkpoint.safetensors")
+    assert (folder / "out2.txt").read_text().startswith("gr\\xf6\\xdfe.png\n")
+    assert (folder / "out3.txt").read_text() == ""

@@ -1,19 +1,11 @@
 """Philox: the published vectors, the numbering of elements, the distributions, and values that must never change."""
 
-from __future__ import annotations
-
-import math
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from alexnet_cuda.base import philox
-
-Array = npt.NDArray[Any]
-COUNT = 1 << 16
 
 # Random123's kat_vectors for philox4x32-10: counter, key, result.
 PUBLISHED = [
@@ -27,14 +19,14 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize(("counter", "key", "result"), PUBLISHED)
-def test_published_vectors(counter: list[int], key: tuple[int, int], result: list[int]) -> None:
-    words = philox.philox4x32(counter, key)
-    assert words.dtype == np.uint32
-    assert words.tolist() == result
+def test_published_vectors():
+    for counter, key, result in PUBLISHED:
+        words = philox.philox4x32(counter, key)
+        assert words.dtype == np.uint32
+        assert words.tolist() == result
 
 
-def test_counters_are_independent_of_their_neighbours() -> None:
+def test_counters_are_independent_of_their_neighbours():
     counters = np.arange(2 * 3 * 4).reshape(2, 3, 4) * 0x0A0B0C0D
     together = philox.philox4x32(counters, (1, 2))
     assert together.shape == (2, 3, 4)
@@ -43,98 +35,55 @@ def test_counters_are_independent_of_their_neighbours() -> None:
     assert philox.philox4x32(np.zeros((0, 4)), (1, 2)).shape == (0, 4)
 
 
-def test_bits_are_the_words_of_the_blocks_that_the_contract_names() -> None:
+def test_bits_are_the_words_of_the_blocks_that_the_contract_names():
     seed, purpose, step = 0xFEDCBA98_76543210, 0x105, 0x11_00000022
     blocks = philox.philox4x32([[block, purpose, 0x22, 0x11] for block in range(5)], (0x76543210, 0xFEDCBA98))
     assert philox.bits(seed, purpose, step, 0, 20).tolist() == blocks.reshape(-1).tolist()
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3, 4, 65533, 2**34 - 300])
-@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 5, 9, 300])
-def test_any_slice_holds_the_same_elements(start: int, count: int) -> None:
+def test_any_slice_holds_the_same_elements(start):
     first = start // 4 * 4
     whole = philox.bits(5, 6, 7, first, min(304, 2**34 - first))
-    part = philox.bits(5, 6, 7, start, count)
-    assert part.shape == (count,)
-    assert part.dtype == np.uint32
-    assert part.tolist() == whole[start - first : start - first + count].tolist()
+    for count in (0, 1, 2, 3, 4, 5, 9, 300):
+        part = philox.bits(5, 6, 7, start, count)
+        assert part.shape == (count,)
+        assert part.dtype == np.uint32
+        assert part.tolist() == whole[start - first : start - first + count].tolist()
 
 
-def test_many_elements_are_drawn_as_few() -> None:
-    # Blocks are computed 16384 at a time.
-    whole = philox.bits(8, 9, 10, 2, 3 * 65536)
+def test_many_elements_are_drawn_as_few():
+    whole = philox.bits(8, 9, 10, 2, 3 * 65536)  # blocks are computed 16384 at a time
     for start in (0, 65533, 65534, 131000, 3 * 65536 - 10):
         assert whole[start : start + 10].tolist() == philox.bits(8, 9, 10, 2 + start, 10).tolist()
 
 
 @pytest.mark.parametrize("draw", [philox.bits, philox.normal])
-def test_many_steps_are_drawn_as_each(draw: Any) -> None:
+def test_many_steps_are_drawn_as_each(draw):
     first = 2**32 - 2  # the third step has another high word
     together = draw(8, 9, first, 3, 22000, steps=4)
     each = [draw(8, 9, first + i, 3, 22000) for i in range(4)]
     np.testing.assert_array_equal(together, np.concatenate(each))
 
 
-def test_every_part_of_the_key_changes_all_elements() -> None:
-    base = (1, 2, 3)
-    streams = [
-        philox.bits(*key, 0, 4096)
-        for key in (base, (2, 2, 3), (1 + 2**32, 2, 3), (1, 3, 3), (1, 2, 4), (1, 2, 3 + 2**32))
-    ]
-    for i, one in enumerate(streams):
-        for other in streams[i + 1 :]:
-            assert np.count_nonzero(one == other) <= 1  # expected 1e-6
-
-
-def test_purposes_never_overlap() -> None:
-    plain = [int(p) for p in philox.Purpose if p < philox.Purpose.DROPOUT]
-    dropout = [philox.Purpose.DROPOUT + layer for layer in range(1, 9)]
-    weights = [philox.Purpose.WEIGHT + 2 * layer + bias for layer in range(1, 9) for bias in (0, 1)]
-    everything = plain + dropout + weights
-    assert len(set(everything)) == len(everything)
-
-
-def test_bits_are_uniform() -> None:
-    words = philox.bits(11, 12, 13, 0, COUNT)
-    # Each of 32 bits is set in half of the words, within five standard deviations; so are pairs of neighbours alike.
-    ones = (words[:, None] >> np.arange(32, dtype=np.uint32)) & 1
-    deviation = 0.5 / math.sqrt(COUNT)
-    assert np.abs(ones.mean(axis=0) - 0.5).max() < 5 * deviation
-    assert np.abs((ones[1:] == ones[:-1]).mean(axis=0) - 0.5).max() < 5 * deviation
-    assert len(np.unique(words)) > COUNT - 10
-
-
-def test_uniform_is_the_bits_scaled_and_stays_inside() -> None:
-    key = (14, 15, 16)
-    words = philox.bits(*key, 3, 1000)
-    numbers = philox.uniform(*key, 3, 1000, -2.0, 5.0)
-    assert numbers.dtype == np.float64
-    expected = [(int(word) + 0.5) / 2**32 * 7.0 - 2.0 for word in words]
-    assert np.abs(numbers - expected).max() < 1e-14
-    assert numbers.min() > -2.0
-    assert numbers.max() < 5.0
-    single = philox.uniform(*key, 3, 1000, -2.0, 5.0, np.float32)
-    assert single.dtype == np.float32
-    assert single.tolist() == numbers.astype(np.float32).tolist()
-
-
-def inverse(word: int) -> float:
+def inverse(word):
     return NormalDist().inv_cdf((word + 0.5) / 2**32)
 
 
-def test_normal_is_the_inverse_of_the_distribution_of_the_bits() -> None:
-    key = (17, 18, 19)
-    words = philox.bits(*key, 1, 5000)
-    numbers = philox.normal(*key, 1, 5000, 0.5)
-    expected = np.array([0.5 * inverse(int(word)) for word in words])
-    # AS 241's PPND7 promises seven digits.
-    assert np.abs(numbers / expected - 1).max() < 2e-7
-    single = philox.normal(*key, 1, 5000, 0.5, np.float32)
-    assert single.dtype == np.float32
-    assert single.tolist() == numbers.astype(np.float32).tolist()
+def test_numbers_are_the_bits_scaled_or_the_inverse_of_the_normal_distribution():
+    words = philox.bits(14, 15, 16, 3, 1000).tolist()
+    for draw, arguments, expected, bound in (
+        (philox.uniform, (-2.0, 5.0), [(word + 0.5) / 2**32 * 7.0 - 2.0 for word in words], 1e-14),
+        (philox.normal, (0.5,), [0.5 * inverse(word) for word in words], 2e-7),  # AS 241's PPND7 promises seven digits
+    ):
+        numbers = draw(14, 15, 16, 3, 1000, *arguments)
+        assert numbers.dtype == np.float64
+        np.testing.assert_allclose(numbers, expected, rtol=bound, atol=1e-14)
+        single = draw(14, 15, 16, 3, 1000, *arguments, np.float32)
+        np.testing.assert_array_equal(single, numbers.astype(np.float32), strict=True)
 
 
-def test_normal_at_the_ends_and_the_joints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_normal_at_the_ends_and_the_joints(monkeypatch):
     joint = round(0.075 * 2**32)  # the polynomials change at a distance of 0.425 from one half
     words = [0, 1, 2, 255, joint - 1, joint, joint + 1, 2**31 - 1, 2**31, 2**32 - joint, 2**32 - 2, 2**32 - 1]
     monkeypatch.setattr(philox, "bits", lambda *_: np.array(words, np.uint32))
@@ -145,37 +94,15 @@ def test_normal_at_the_ends_and_the_joints(monkeypatch: pytest.MonkeyPatch) -> N
     assert numbers[7] == -numbers[8]
 
 
-def test_normal_has_the_moments_of_a_normal_distribution() -> None:
-    numbers = philox.normal(20, 21, 22, 0, COUNT)
-    # Standard deviations of the mean of z^k: sqrt(1), sqrt(2), sqrt(15), sqrt(96) over the root of the count.
-    for power, moment, deviation in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
-        assert abs((numbers**power).mean() - moment) < 5 * math.sqrt(deviation / COUNT)
-    assert abs((numbers[1:] * numbers[:-1]).mean()) < 5 / math.sqrt(COUNT)
-
-
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 50000])
-def test_permutation_holds_each_number_once(n: int) -> None:
+def test_permutation_is_the_order_of_64_bit_keys(n):
+    words = philox.bits(23, 24, 25, 0, 2 * n).tolist()
     order = philox.permutation(23, 24, 25, n)
     assert order.dtype == np.int64
-    assert sorted(order.tolist()) == list(range(n))
-    if n > 2:
-        assert order.tolist() != philox.permutation(23, 24, 26, n).tolist()
-        assert order.tolist() != list(range(n))
+    assert order.tolist() == sorted(range(n), key=lambda i: (words[2 * i], words[2 * i + 1]))
 
 
-def test_permutation_keeps_no_order() -> None:
-    rises = np.diff(philox.permutation(23, 24, 25, COUNT)) > 0
-    assert abs(rises.mean() - 0.5) < 5 * math.sqrt(1 / 12 / COUNT)  # the variance of the number of rises is n / 12
-
-
-def test_permutations_are_equally_likely() -> None:
-    orders = [tuple(philox.permutation(27, 28, step, 3).tolist()) for step in range(3000)]
-    counts = [orders.count(order) for order in set(orders)]
-    assert len(counts) == 6
-    assert max(abs(count - 500) for count in counts) < 5 * math.sqrt(3000 * 5 / 36)
-
-
-def test_values_that_every_seed_of_every_user_depends_on() -> None:
+def test_values_that_every_seed_of_every_user_depends_on():
     """A change here changes everyone's weights, masks, crops and order: it needs a new major version."""
     assert [int(purpose) for purpose in philox.Purpose] == [1, 2, 3, 4, 5, 0x100, 0x200]
     assert philox.bits(0, 1, 0, 0, 4).tolist() == [0x6AD0C5EC, 0xEA236249, 0x73A459F5, 0x074944B3]
@@ -211,14 +138,14 @@ def test_values_that_every_seed_of_every_user_depends_on() -> None:
         ((0, 0, 0, 2**34, 1), f"got start {2**34} and count 1"),
     ],
 )
-def test_bad_keys_are_named(arguments: tuple[int, int, int, int, int], words: str) -> None:
+def test_bad_keys_are_named(arguments, words):
     for function in (philox.bits, philox.uniform, philox.normal):
         with pytest.raises(ValueError, match="must") as caught:
             function(*arguments)
         assert words in str(caught.value)
 
 
-def test_bad_counters_are_named() -> None:
+def test_bad_counters_are_named():
     with pytest.raises(ValueError, match=r"counter must have shape \[..., 4\], got \[3\]"):
         philox.philox4x32([1, 2, 3], (0, 0))
     for counter, key in (([0, 1 << 32, 0, 0], (0, 0)), ([0] * 4, (0, 1 << 32)), ([0] * 4, (-1, 0))):

@@ -1,7 +1,5 @@
 """The plan of the network against the published figures, to the digit, and what crosses between two towers."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -23,13 +21,11 @@ PAPER = {
 }
 
 
-def test_paper_equals_the_published_figures_to_the_digit() -> None:
+def test_paper_equals_the_published_figures_to_the_digit():
     steps = {s.name: s for s in build_plan(config_from_preset("paper")).steps}
     figures = {n: (s.output, s.weight_shape, s.parameters, s.multiply_adds) for n, s in steps.items() if s.weight_shape}
     assert figures == PAPER
-    assert {n: steps[n].output for n in ("pool1", "pool2", "pool5")} == {
-        "pool1": (27, 27, 96), "pool2": (13, 13, 256), "pool5": (6, 6, 256),
-    }  # fmt: skip
+    assert [steps[f"pool{n}"].output for n in (1, 2, 5)] == [(27, 27, 96), (13, 13, 256), (6, 6, 256)]
 
 
 @pytest.mark.parametrize(
@@ -42,40 +38,34 @@ def test_paper_equals_the_published_figures_to_the_digit() -> None:
         ("torchvision", {}, 61_100_840, 714_188_480),
     ],
 )
-def test_totals(preset: str, overrides: dict[str, int], parameters: int, multiply_adds: int) -> None:
-    summary = summarize(config_from_preset(preset, **overrides))  # type: ignore[arg-type]
+def test_totals(preset, overrides, parameters, multiply_adds):
+    summary = summarize(config_from_preset(preset, **overrides))
     assert (summary["parameters"], summary["multiply_adds"]) == (parameters, multiply_adds)
 
 
-def test_two_towers_cross_where_the_paper_does() -> None:
-    plan = build_plan(config_from_preset("paper"))
-    crossings = {e.before: e.floats for e in plan.exchanges}
-    assert crossings == {"conv3": 21_632, "fc6": 4_608, "fc7": 2_048, "fc8": 2_048, "logits": 500}
+def test_two_towers_cross_where_the_paper_does_and_where_layers_see_both():
+    paper, caffe, ungrouped = (
+        {exchange.before: exchange.floats for exchange in build_plan(config_from_preset(preset, **overrides)).exchanges}
+        for preset, overrides in (("paper", {}), ("caffe", {}), ("paper", {"groups": 1, "lrn": False}))
+    )
+    assert paper == {"conv3": 21_632, "fc6": 4_608, "fc7": 2_048, "fc8": 2_048, "logits": 500}
+    assert list(caffe) == ["lrn1", "lrn2", "conv3", "fc6", "fc7", "fc8", "logits"]
+    assert list(ungrouped) == ["conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "logits"]
 
 
-def test_a_window_across_all_channels_and_ungrouped_layers_cross_too() -> None:
-    caffe = [e.before for e in build_plan(config_from_preset("caffe")).exchanges]
-    ungrouped = [e.before for e in build_plan(config_from_preset("paper", groups=1, lrn=False)).exchanges]
-    assert caffe == ["lrn1", "lrn2", "conv3", "fc6", "fc7", "fc8", "logits"]
-    assert ungrouped == ["conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "logits"]
-
-
-def test_each_tower_holds_exactly_half() -> None:
+def test_each_tower_holds_exactly_half():
     plan = build_plan(config_from_preset("paper"))
     held = [sum(map(math.prod, plan.tower_parameter_shapes(t, 2).values())) for t in (0, 1)]
     assert held == [60_965_224 // 2] * 2
     assert plan.tower_parameter_shapes(1, 2)["conv3.weight"] == (192, 3, 3, 256)
     assert plan.tower_parameter_shapes(0, 2)["conv2.weight"] == (128, 5, 5, 48)
+    for n in (1, 2, 7, 10, 1000):
+        (a, b), (c, d) = share(n, 0, 2), share(n, 1, 2)
+        assert (a, b, d) == (0, c, n)
+        assert 0 <= (b - a) - (d - c) <= 1
 
 
-@pytest.mark.parametrize("n", [1, 2, 7, 10, 1000])
-def test_shares_cover_every_channel_once(n: int) -> None:
-    (a, b), (c, d) = share(n, 0, 2), share(n, 1, 2)
-    assert (a, b, d) == (0, c, n)
-    assert 0 <= (b - a) - (d - c) <= 1
-
-
-def test_the_rendered_summary_shows_every_layer_and_total() -> None:
+def test_the_rendered_summary_shows_every_layer_and_total():
     text = render(summarize(config_from_preset("paper")))
     for needed in ("60,965,224", "724,406,816", "34,944", "21,632 cross", "500 logits cross", "dropout7"):
         assert needed in text

@@ -1,13 +1,11 @@
 """tools/simt.py: a person's own CUDA program in the executor; the faults of examples/missing_barrier are named."""
 
-from __future__ import annotations
-
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+import simt as tool
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES, LADDER = ROOT / "examples" / "missing_barrier", ROOT / "examples" / "ladder"
@@ -54,17 +52,7 @@ int main(int, char** argv) {
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("simt_tool", ROOT / "tools" / "simt.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def programs(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def programs(tmp_path_factory):
     """Every program, compiled, by name."""
     folder = tmp_path_factory.mktemp("programs")
     (folder / "other.cu").write_text(OTHER)
@@ -74,23 +62,15 @@ def programs(tool: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict
     return {s.stem: tool.link([own, *objects[len(sources) :]], folder / s.stem) for s, own in pairs}
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_faults_are_named(
-    name: str, tool: ModuleType, programs: dict[str, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.cu")))
+def test_faults_are_named(name, programs, capfd):
     assert tool.run(programs[name], [], 2) == 1
     assert re.search(FAULTS[name], capfd.readouterr().err)
     assert tool.run(programs[name], ["fixed"], 3) == 0
     assert capfd.readouterr() == (RIGHT[name], "the same under 3 orders of the threads\n")
 
 
-def test_every_example_is_tested() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.cu")} == set(FAULTS)
-
-
-def test_a_program_of_several_kinds(
-    tool: ModuleType, programs: dict[str, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_program_of_several_kinds(programs, capfd):
     assert tool.run(programs["other"], ["1"], 2) == 0
     assert capfd.readouterr().out == "a<<<b>>>(c) 38 1\n"
     assert tool.run(programs["other"], ["0"], 8) == 1
@@ -100,9 +80,7 @@ def test_a_program_of_several_kinds(
 
 
 @pytest.mark.parametrize("size", [["1", "3", "5"], ["3", "7", "7"]], ids=["less than a tile", "more than a tile"])
-def test_every_rung_of_the_ladder_is_right(
-    size: list[str], tool: ModuleType, programs: dict[str, Path], capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_every_rung_of_the_ladder_is_right(size, programs, capfd):
     """15 and 147 rows, neither a multiple of any tile; races in shared memory would be errors."""
     assert tool.run(programs["ladder"], size, 1) == 0
     names = [path.stem.replace("_", " ") for path in sorted(LADDER.glob("[1-8]_*.cuh"))]
@@ -110,27 +88,22 @@ def test_every_rung_of_the_ladder_is_right(
     assert [line.replace("-K", " k").split() for line in lines] == [[*name.split(), "right"] for name in names]
 
 
-def test_lines_stay_where_they_are(tool: ModuleType) -> None:
+def test_lines_stay_where_they_are():
     text = tool.rewritten(OTHER, "other.cu")
     assert text.startswith('#line 1 "other.cu"\n')
     assert text.count("\n") == OTHER.count("\n") + 1
-    assert (
-        text.splitlines().index("__global__ void nothing_kernel() {}")
-        == OTHER.splitlines().index("__global__ void nothing_kernel() {}") + 1
-    )
+    before, after = (lines.splitlines().index("__global__ void nothing_kernel() {}") for lines in (OTHER, text))
+    assert after == before + 1
     with pytest.raises(ValueError, match="cannot read the declaration __shared__ 3;"):
         tool.rewritten("__shared__ 3;", "x.cu")
 
 
-def test_what_is_no_program_is_said(tool: ModuleType, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_program_is_said(tmp_path, monkeypatch, capfd):
     for arguments, message in ((["none.cu"], "there is no file none.cu"), (["x", "--seeds", "0"], "--seeds is 0")):
         with pytest.raises(SystemExit):
             tool.main(arguments)
         assert message in capfd.readouterr().err
     (tmp_path / "broken.cu").write_text("int main() { return }")
-    tool.EXECUTOR, executor = [], tool.EXECUTOR
-    try:
-        assert tool.main([str(tmp_path / "broken.cu")]) == 1
-    finally:
-        tool.EXECUTOR = executor
+    monkeypatch.setattr(tool, "EXECUTOR", [])
+    assert tool.main([str(tmp_path / "broken.cu")]) == 1
     assert "broken.cu:1" in capfd.readouterr().err

@@ -1,73 +1,75 @@
 """Images and sources that the data tests make for themselves."""
 
-from __future__ import annotations
-
 import io
 import tarfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-Encode = Callable[..., bytes]
-MakeTree = Callable[[Path], Path]
-MakeTar = Callable[..., Path]
 
+@pytest.fixture
+def encode():
+    """Pillow image, or its array, to the bytes of a file."""
 
-def _encode(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
+    def encode(image, kind="PNG", **options):
+        stream = io.BytesIO()
+        image = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        image.save(stream, kind, **options)
+        return stream.getvalue()
 
-
-@pytest.fixture(name="encode")
-def encode_fixture() -> Encode:
-    """Pillow image to the bytes of a file."""
-    return _encode
+    return encode
 
 
 @pytest.fixture
-def picture() -> np.ndarray:
+def picture():
     """A smooth coloured picture, higher than wide, no two corners alike."""
     y, x = np.mgrid[0:24, 0:17]
     return np.stack([40 + 8 * y, 30 + 11 * x, 220 - 5 * y - 4 * x], axis=-1).astype(np.uint8)
 
 
 @pytest.fixture
-def make_tree() -> MakeTree:
-    """Fill a folder with three classes of four small PNGs, and with files that do not count."""
+def tree(tmp_path):
+    """A folder of three classes of four small PNGs, and of files that do not count."""
+    root = tmp_path / "outer" / "set"
+    for label, name in enumerate(("zebra", "ant", "mole")):
+        (root / name).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (6 + i, 5), (80 * label, 50 * i, 200)).save(root / name / f"{i}.png")
+        (root / name / "._0.png").write_bytes(b"resource fork")
+        (root / name / "notes.txt").write_text("not an image")
+    (root / "empty").mkdir()
+    (root / ".hidden").mkdir()
+    Image.new("RGB", (4, 4)).save(root / ".hidden" / "0.png")
+    return root
 
-    def make(root: Path) -> Path:
-        for label, name in enumerate(("zebra", "ant", "mole")):
-            (root / name).mkdir(parents=True)
-            for i in range(4):
-                image = Image.new("RGB", (6 + i, 5), (80 * label, 50 * i, 200))
-                (root / name / f"{i}.png").write_bytes(_encode(image))
-            (root / name / "._0.png").write_bytes(b"resource fork")
-            (root / name / "notes.txt").write_text("not an image")
-        (root / "empty").mkdir()
-        (root / ".hidden").mkdir()
-        (root / ".hidden" / "0.png").write_bytes(_encode(Image.new("RGB", (4, 4))))
-        return root
+
+@pytest.fixture
+def make_tar(tmp_path):
+    """Write an archive of (name, contents) members; a TarInfo in place of the name is taken as it is."""
+
+    def make(*members, mode="w", name="a.tar"):
+        with tarfile.open(tmp_path / name, mode) as archive:
+            for member, data in members:
+                info = member
+                if isinstance(member, str):
+                    info = tarfile.TarInfo(member)
+                    info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        return tmp_path / name
 
     return make
 
 
 @pytest.fixture
-def make_tar(tmp_path: Path) -> MakeTar:
-    """Write an archive of (name, contents) members; a TarInfo in place of the name is taken as it is."""
+def assert_same():
+    """Compare two sources, of whose names the folders around the classes do not count."""
 
-    def make(*members: tuple[str | tarfile.TarInfo, bytes], mode: str = "w", name: str = "a.tar") -> Path:
-        path = tmp_path / name
-        with tarfile.open(path, mode) as archive:
-            for member, data in members:
-                info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
-                if not isinstance(member, tarfile.TarInfo):
-                    info.size = len(data)
-                archive.addfile(info, io.BytesIO(data))
-        return path
+    def compare(one, other):
+        assert one.classes == other.classes
+        np.testing.assert_array_equal(one.labels, other.labels)
+        assert [name.split("/")[-2:] for name in one.names] == [name.split("/")[-2:] for name in other.names]
+        for i in range(len(other)):
+            np.testing.assert_array_equal(one.read(i), other.read(i))
 
-    return make
+    return compare

@@ -1,16 +1,13 @@
 """Batches: their order, what is skipped, what is cached, and that the threads end."""
 
-from __future__ import annotations
-
 import inspect
-import os
-import signal
 import threading
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.child import exit_code_of_child
 
 from alexnet_cuda.base.philox import Purpose, permutation
 from alexnet_cuda.data import BrokenImages, DecodeError, ImageSource, Loader, TooManyBroken, estimate_colour
@@ -51,26 +48,31 @@ def _expected(n, batch_size, seed, epoch, bad=()):
     return [filled[i : i + batch_size] for i in range(0, n, batch_size)]
 
 
+@pytest.fixture(autouse=True)
+def _no_thread_stays():
+    yield
+    assert not _threads()
+
+
 def _check(batches, expected):
     batches = list(batches)
     assert [batch.indices.tolist() for batch in batches] == expected
-    for batch in batches:
-        assert batch.images.dtype == np.uint8
-        assert batch.images.flags.c_contiguous
-        assert batch.images.shape == (len(batch.indices), SIDE, SIDE, 3)
-        assert batch.labels.dtype == batch.indices.dtype == np.int64
-        np.testing.assert_array_equal(batch.labels, batch.indices % 3)
-        colours = np.stack([batch.indices, 255 - batch.indices, np.full_like(batch.indices, 9)], axis=-1)
-        np.testing.assert_array_equal(batch.images, np.broadcast_to(colours[:, None, None], batch.images.shape))
+    for images, labels, indices in batches:
+        assert images.dtype == np.uint8
+        assert images.flags.c_contiguous
+        assert images.shape == (len(indices), SIDE, SIDE, 3)
+        assert labels.dtype == indices.dtype == np.int64
+        np.testing.assert_array_equal(labels, indices % 3)
+        colours = np.stack([indices, 255 - indices, np.full_like(indices, 9)], axis=-1)
+        np.testing.assert_array_equal(images, np.broadcast_to(colours[:, None, None], images.shape))
 
 
 @pytest.mark.parametrize("bad", [(), (0, 7, 8, 9, 22)])
 @pytest.mark.parametrize("cache_squares", [0, 10, 23])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_order_depends_on_nothing_else(workers, cache_squares, bad):
-    loader = Loader(
-        Numbered(23, bad), SIDE, 5, seed=11, shuffle=True, workers=workers, cache_bytes=cache_squares * SIDE * SIDE * 3
-    )
+    cache = cache_squares * SIDE * SIDE * 3
+    loader = Loader(Numbered(23, bad), SIDE, 5, seed=11, shuffle=True, workers=workers, cache_bytes=cache)
     assert len(loader) == 5
     expected = {epoch: _expected(23, 5, 11, epoch, bad) for epoch in (0, 1)}
     assert expected[0] != expected[1]
@@ -78,16 +80,14 @@ def test_the_order_depends_on_nothing_else(workers, cache_squares, bad):
     for epoch in (0, 1, 0):
         _check(loader.epoch(epoch), expected[epoch])
     assert list(loader.epoch(0, start_batch=5)) == []
-    assert loader.skipped == {f"{i}.png": f"broken {i}" for i in bad}
-    assert list(loader.skipped) == [f"{i}.png" for i in bad]
+    assert list(loader.skipped.items()) == [(f"{i}.png", f"broken {i}") for i in bad]
     assert not _threads()
 
 
 def test_a_batch_of_nothing_but_bad_files_is_replaced_in_training_and_left_out_in_evaluation():
-    bad = range(4, 9)
-    in_order = Loader(Numbered(10, bad), SIDE, 2, shuffle=False)
-    _check(in_order.epoch(0), [[0, 1], [2, 3], [9]])
-    _check(in_order.epoch(1), [[0, 1], [2, 3], [9]])
+    in_order = Loader(Numbered(10, range(4, 9)), SIDE, 2, shuffle=False)
+    for epoch in (0, 1):
+        _check(in_order.epoch(epoch), [[0, 1], [2, 3], [9]])
     one_left = Loader(Numbered(7, range(6)), SIDE, 2, shuffle=True)
     _check(one_left.epoch(0), [[6, 6], [6, 6], [6, 6], [6]])
 
@@ -95,24 +95,23 @@ def test_a_batch_of_nothing_but_bad_files_is_replaced_in_training_and_left_out_i
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_more_broken_images_than_allowed_end_the_epoch(shuffle, workers):
-    for bad, share in ((range(3), 0.3), (range(10), 1.0), ((), 0.0)):
-        loader = Loader(Numbered(10, bad), SIDE, 4, shuffle=shuffle, workers=workers, max_broken=share)
-        if len(bad) < 10:
-            list(loader.epoch(0))
-        assert loader.broken.most == share
+    def loader(bad, share):
+        return Loader(Numbered(10, bad), SIDE, 4, shuffle=shuffle, workers=workers, max_broken=share)
+
+    for bad, share in ((range(3), 0.3), (range(9), 1.0), ((), 0.0)):
+        assert list(loader(bad, share).epoch(0))
     for bad, share in ((range(4), 0.3), ((7,), 0.0), (range(10), 0.5)):
-        loader = Loader(Numbered(10, bad), SIDE, 4, shuffle=shuffle, workers=workers, max_broken=share)
-        message = (
-            rf"of the 10 images of numbered (is|are) broken so far, more than the part of {share:g} that max_broken"
-        )
-        with pytest.raises(TooManyBroken, match=message + r" \(--max-broken\) allows: .*; \d\.png: broken \d"):
-            list(loader.epoch(0))
+        start = rf"of the 10 images of numbered (is|are) broken so far, more than the part of {share:g} that max_broken"
+        with pytest.raises(TooManyBroken, match=start + r" \(--max-broken\) allows: .*; \d\.png: broken \d"):
+            list(loader(bad, share).epoch(0))
         assert not _threads()
+    with pytest.raises(TooManyBroken, match=r"none of the 10 images of numbered can be decoded; .*, 0\.png: broken"):
+        list(loader(range(10), 1.0).epoch(0))
     with pytest.raises(TooManyBroken):
         estimate_colour(Numbered(10, (7,)), SIDE, max_broken=0.0)
     for share in (-0.1, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"max_broken must lie in 0\.\.1"):
-            Loader(Numbered(10), SIDE, 4, shuffle=shuffle, max_broken=share)
+            loader((), share)
 
 
 def test_the_share_of_broken_images_is_of_all_that_are_counted_together():
@@ -141,17 +140,14 @@ def test_colour_statistics_close_the_epoch_that_they_leave(monkeypatch):
     monkeypatch.setattr(Loader, "epoch", epoch)
     estimate_colour(Numbered(9), SIDE, limit=3)
     assert inspect.getgeneratorstate(epochs[0]) == inspect.GEN_CLOSED
-    assert not _threads()
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_a_class_without_an_image_left_is_named_at_once_and_once(shuffle, caplog):
     loader = Loader(Numbered(12, range(1, 12, 3)), SIDE, 2, shuffle=shuffle, workers=3)
-    batches = loader.epoch(0)
-    list(batches)
+    list(loader.epoch(0))
     assert len(caplog.messages) == 1
-    start = "numbered: no image of class b can be decoded, not one of 4; "
-    assert caplog.messages[0].startswith(start)
+    assert caplog.messages[0].startswith("numbered: no image of class b can be decoded, not one of 4; ")
     list(Loader(Numbered(12, range(1, 9, 3)), SIDE, 2, shuffle=shuffle).epoch(0))  # one of the class is left
     assert len(caplog.messages) == 1
 
@@ -173,26 +169,16 @@ def test_a_broken_image_that_two_threads_meet_counts_once(caplog):
     assert not caplog.messages
 
 
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_nothing_can_be_decoded(shuffle):
-    loader = Loader(Numbered(6, range(6)), SIDE, 4, shuffle=shuffle)
-    with pytest.raises(TooManyBroken, match=r"none of the 6 images of numbered can be decoded; .*, 0\.png: broken"):
-        list(loader.epoch(0))
-    assert not _threads()
-
-
 def test_later_epochs_decode_nothing_that_fits_the_cache():
     source = Numbered(20, bad=(3,))
     loader = Loader(source, SIDE, 4, shuffle=False)
-    list(loader.epoch(0))
-    assert source.loads == 20
-    list(loader.epoch(1))
-    assert source.loads == 20
-    source.loads = 0
+    for epoch in (0, 1):
+        list(loader.epoch(epoch))
+        assert source.loads == 20
     half = Loader(source, SIDE, 4, shuffle=False, cache_bytes=10 * SIDE * SIDE * 3 + 5)
-    list(half.epoch(0))
-    list(half.epoch(1))
-    assert source.loads == 20 + 10
+    for epoch in (0, 1):
+        list(half.epoch(epoch))
+    assert source.loads == 20 + 20 + 10
 
 
 def test_batches_are_the_readers_own():
@@ -213,7 +199,6 @@ def test_decoding_runs_ahead_by_a_bounded_number_of_batches():
             break
     assert 2 <= source.loads <= 2 * (1 + 3)
     batches.close()
-    assert not _threads()
 
 
 def test_leaving_an_epoch_does_not_wait_for_the_batch_under_way():
@@ -258,14 +243,13 @@ def test_an_epoch_cannot_go_on_in_a_forked_child_but_begin_there():
     loader = Loader(Numbered(20), SIDE, 2, shuffle=False)
     batches = loader.epoch(0)
     next(batches)
-    if (child := os.fork()) == 0:
-        signal.alarm(60)
-        try:
+
+    def child():
+        with pytest.raises(RuntimeError, match="begin it anew here"):
             list(batches)
-        except RuntimeError as error:
-            os._exit(len(list(loader.epoch(0))) if "begin it anew here" in str(error) else 1)
-        os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10
+        return len(list(loader.epoch(0)))
+
+    assert exit_code_of_child(child) == 10
     assert len(list(batches)) == 9
 
 
@@ -278,32 +262,21 @@ def test_a_fork_waits_until_a_broken_image_is_noted():
             taken.set()
             time.sleep(0.2)  # a fork that does not wait is made by then
 
+    def child():
+        with loader.broken.lock:
+            return 0
+
     thread = threading.Thread(target=hold)
     thread.start()
     taken.wait(60)
-    if (child := os.fork()) == 0:
-        signal.alarm(20)
-        with loader.broken.lock:
-            os._exit(0)
+    assert exit_code_of_child(child) == 0
     thread.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"side": 0}, "side"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"workers": 0}, "workers"),
-        ({"cache_bytes": -1}, "cache_bytes"),
-    ],
-)
-def test_numbers_out_of_range(options, message):
-    with pytest.raises(ValueError, match=message):
-        Loader(Numbered(4), **{"side": 4, "batch_size": 2, "shuffle": True, **options})
-
-
-def test_epochs_out_of_range_and_empty_sources():
+def test_numbers_out_of_range_and_empty_sources():
+    for name, value in (("side", 0), ("batch_size", 0), ("workers", 0), ("cache_bytes", -1)):
+        with pytest.raises(ValueError, match=name):
+            Loader(Numbered(4), **{"side": 4, "batch_size": 2, "shuffle": True, name: value})
     loader = Loader(Numbered(4), SIDE, 3, shuffle=True)
     for epoch, start in ((-1, 0), (0, -1), (0, 3)):
         with pytest.raises(ValueError, match="must"):

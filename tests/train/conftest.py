@@ -1,17 +1,11 @@
 """A tiny network and tiny pictures, on which a run takes a fraction of a second."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
+from PIL import Image
 
-from alexnet_cuda.train import TrainOptions, TrainResult, plots, train
+from alexnet_cuda.train import TrainOptions, plots, train
 
-TINY = {"conv_widths": [8, 16, 16, 16, 16], "fc_widths": [32, 32]}
 RECIPE = {
     "image_size": 67,
     "epochs": 3,
@@ -19,37 +13,34 @@ RECIPE = {
     "learning_rate": 0.01,
     "patience": 1,
     "validation_split": 0.25,
-    "config": TINY,
+    "config": {"conv_widths": [8, 16, 16, 16, 16], "fc_widths": [32, 32]},
 }
 
 
-def _write_pictures(folder: Path, classes: tuple[str, ...] = ("blue", "green", "red"), each: int = 9) -> Path:
-    """Write noisy pictures, every class of one colour."""
-    from PIL import Image
+@pytest.fixture(scope="session")
+def write_pictures():
+    """Write noisy pictures into a new folder, every class of one colour."""
 
-    generator = np.random.default_rng(0)
-    for label, name in enumerate(classes):
-        (folder / name).mkdir(parents=True)
-        for number in range(each):
-            pixels = generator.integers(0, 60, (20, 24, 3), dtype=np.uint8)
-            pixels[..., label % 3] += 160
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-    return folder
+    def write(folder, classes=("blue", "green", "red"), each=9):
+        generator = np.random.default_rng(0)
+        for label, name in enumerate(classes):
+            (folder / name).mkdir(parents=True)
+            for number in range(each):
+                pixels = generator.integers(0, 60, (20, 24, 3), dtype=np.uint8)
+                pixels[..., label % 3] += 160
+                Image.fromarray(pixels).save(folder / name / f"{number}.png")
+        return folder
+
+    return write
 
 
 @pytest.fixture(scope="session")
-def write_pictures() -> Callable[..., Path]:
-    """Give the function that writes pictures into a new folder."""
-    return _write_pictures
+def pictures(write_pictures, tmp_path_factory):
+    return write_pictures(tmp_path_factory.mktemp("pictures"))
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _write_pictures(tmp_path_factory.mktemp("pictures"))
-
-
-@pytest.fixture(scope="session")
-def finished_runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, TrainResult]:
+def finished_runs(pictures, tmp_path_factory):
     """Give the runs of `RECIPE` under two schedules, done once for all tests; they must not touch their folders."""
 
     # Done here and not when first asked for, which would be within a test that may have patched something.
@@ -60,23 +51,27 @@ def finished_runs(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> d
     }
 
 
+@pytest.fixture(autouse=True)
+def _no_sync(monkeypatch):
+    """Leave out what only a power cut would need."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+
+
 @pytest.fixture
-def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_curves(monkeypatch):
     """Leave out the plot of the run, most of the time of a tiny one."""
     monkeypatch.setattr(plots, "plot_curves", lambda folder: folder)
 
 
 @pytest.fixture
-def make_options(pictures: Path, tmp_path: Path) -> Callable[..., TrainOptions]:
-    """Give options of a run on `pictures` in `tmp_path`; keywords go to the recipe or the options, as they fit."""
+def run(pictures, tmp_path):
+    """Train on `pictures`, in `tmp_path`; keywords go to the recipe or the options, as they fit."""
 
-    def make(name: str = "run", source: Path = pictures, **changes: Any) -> TrainOptions:
-        names = set(TrainOptions.__dataclass_fields__)
-        options = {key: value for key, value in changes.items() if key in names}
-        recipe = {key: value for key, value in changes.items() if key not in names}
-        given = {} if options.get("resume") else RECIPE
+    def run(name="run", source=pictures, **changes):
+        options = {key: changes.pop(key) for key in TrainOptions.__dataclass_fields__ if key in changes}
+        recipe = {} if options.get("resume") else dict(RECIPE)
         if "validation" in options:
-            given = {key: value for key, value in given.items() if key != "validation_split"}
-        return TrainOptions(str(source), tmp_path / name, {**given, **recipe}, **options)
+            recipe.pop("validation_split", None)
+        return train(TrainOptions(str(source), tmp_path / name, {**recipe, **changes}, **options))
 
-    return make
+    return run

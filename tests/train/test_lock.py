@@ -1,81 +1,49 @@
 """One run at a time in a folder."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os
-import signal
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
+from tests.failing import failing
 
-from alexnet_cuda.train import TrainOptions, lock, train
+from alexnet_cuda.train import lock
 from alexnet_cuda.train.lock import FolderInUse, locked_folder
 
 
-def holder_elsewhere(folder: Path) -> int:
-    """Start a process that holds the folder until it is killed."""
-    ready, done = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with locked_folder(folder):
-            os.write(done, b"x")
-            signal.pause()
-    assert os.read(ready, 1) == b"x"
-    return child
+def failing_lock(number):
+    return failing(fcntl, "flock", OSError(number, os.strerror(number)))
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EWOULDBLOCK, errno.EIO, errno.ESTALE])
-def test_only_where_there_are_no_locks_a_run_goes_on_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_only_where_there_are_no_locks_a_run_goes_on_without(tmp_path, monkeypatch, number):
     """A network mount may answer EACCES where another one holds the file."""
-
-    def answer(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", answer)
     monkeypatch.setattr(lock.time, "sleep", lambda seconds: None)
     held = number in (errno.EACCES, errno.EWOULDBLOCK)
     kind, message = (FolderInUse, r"in use by a run \(another process\)") if held else (OSError, r"run\.lock")
-    with pytest.raises(kind, match=message), locked_folder(tmp_path):
+    with failing_lock(number), pytest.raises(kind, match=message), locked_folder(tmp_path):
         raise AssertionError("it went on")
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(
-    make_options: Callable[..., TrainOptions], tmp_path: Path, resume: bool
-) -> None:
+def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(run, tmp_path, resume):
     folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "checkpoint.safetensors").write_bytes(b"precious")
-    child = holder_elsewhere(folder)
-    try:
+    with locked_folder(folder):
+        (folder / "checkpoint.safetensors").write_bytes(b"precious")
         before = sorted(folder.iterdir())
-        with pytest.raises(FolderInUse, match=rf"in use by a run \(process {child} on .*since 20.*--output"):
-            train(make_options(resume=resume, overwrite=not resume))
+        with pytest.raises(FolderInUse, match=rf"in use by a run \(process {os.getpid()} on .*since 20.*--output"):
+            run(resume=resume, overwrite=not resume)
         assert sorted(folder.iterdir()) == before
         assert (folder / "checkpoint.safetensors").read_bytes() == b"precious"
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    assert (folder / "run.lock").exists()  # left by the dead process, without harm
-    with locked_folder(folder), pytest.raises(FolderInUse, match=f"process {os.getpid()} on"), locked_folder(folder):
-        pass
-    assert not (folder / "run.lock").exists()
+    assert os.listdir(folder) == ["checkpoint.safetensors"]
 
 
-def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flock, pending = fcntl.flock, [1]
+def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(tmp_path, monkeypatch):
+    flock = fcntl.flock
 
-    def after_the_holder_left(descriptor: int, operation: int) -> None:
-        if pending:
-            pending.pop()
-            (tmp_path / "run.lock").unlink()
+    def after_the_holder_left(descriptor, operation):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        (tmp_path / "run.lock").unlink()
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", after_the_holder_left)
@@ -84,31 +52,24 @@ def test_a_lock_that_its_holder_removes_meanwhile_is_taken_anew(
 
 
 @pytest.mark.parametrize("left", [b"", b"process 1 on elsewhere, dead"])
-def test_a_holder_that_has_not_written_its_name_yet_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes
-) -> None:
+def test_a_holder_that_has_not_written_its_name_yet_is_waited_for(tmp_path, monkeypatch, left):
     """Whoever is refused is told the name of the run that holds the folder, not of one that was killed there."""
-    path, looks = tmp_path / "run.lock", [1, 2, 3]
+    path, looks = tmp_path / "run.lock", iter(range(2))
     path.write_bytes(left)
-    descriptor = os.open(path, os.O_RDWR)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
-    def holder_goes_on(_: float) -> None:
-        looks.pop()
-        if not looks:
-            raise AssertionError("it is not refused")
-        os.pwrite(descriptor, b"process 7 on here", 0)
-        os.ftruncate(descriptor, 17)
+    def holder_goes_on(_):
+        next(looks)  # it is refused before a third look
+        path.write_bytes(b"process 7 on here")
 
     monkeypatch.setattr(lock.time, "sleep", holder_goes_on)
-    with pytest.raises(FolderInUse, match=r"in use by a run \(process 7 on here\)"), locked_folder(tmp_path):
-        pass
-    os.close(descriptor)
+    refused = pytest.raises(FolderInUse, match=r"in use by a run \(process 7 on here\)")
+    with open(path, "rb+") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with refused, locked_folder(tmp_path):
+            pass
 
 
-def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(tmp_path):
     path = tmp_path / "run.lock"
     path.write_bytes(b"process 1 on elsewhere, dead")
     before = path.stat().st_ino
@@ -119,14 +80,8 @@ def test_what_a_killed_run_has_left_is_read_by_nobody_while_another_begins(
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_file_system_without_locks_is_said_and_no_obstacle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def none_here(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", none_here)
-    with locked_folder(tmp_path / "new"):
+def test_a_file_system_without_locks_is_said_and_no_obstacle(tmp_path, caplog):
+    with failing_lock(errno.ENOLCK), locked_folder(tmp_path / "new"):
         assert (tmp_path / "new").is_dir()
     assert "without locks (No locks available)" in caplog.text
     assert not (tmp_path / "new").exists()

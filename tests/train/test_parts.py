@@ -1,7 +1,5 @@
 """The parts of a run, each alone: recipe, schedules, metrics, pictures, evaluation, progress."""
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json
@@ -12,13 +10,12 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from alexnet_cuda import cli
 from alexnet_cuda.base.wording import counted
@@ -34,26 +31,28 @@ from alexnet_cuda.train.schedule import make_schedule, state_of
 from alexnet_cuda.train.setup import TrainOptions, default_output
 
 
-def test_each_source_has_its_recipe_and_what_is_given_goes_first() -> None:
-    assert recipe_for("some/folder", {}) == Recipe()
-    assert (Recipe().batch_size, Recipe().learning_rate, Recipe().momentum, Recipe().weight_decay) == (
-        128, 0.01, 0.9, 5e-4
-    )  # fmt: skip
+def test_each_source_has_its_recipe_and_what_is_given_goes_first():
+    paper = recipe_for("some/folder", {})
+    assert paper == Recipe()
+    assert (paper.batch_size, paper.learning_rate, paper.momentum, paper.weight_decay) == (128, 0.01, 0.9, 5e-4)
     digits = recipe_for("digits", {"epochs": 3, "config": {"lrn": False}})
     assert (digits.epochs, digits.image_size, digits.config["lrn"], digits.config["mirror"]) == (3, 67, False, False)
     assert Recipe(**json.loads(json.dumps(digits.to_dict()))) == digits
-    with pytest.raises(TypeError, match="unknown training option 'epoch'"):
-        recipe_for("digits", {"epoch": 3})
 
 
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
+        ({"epoch": 3}, TypeError, "unknown training option 'epoch'"),
         ({"epochs": 1.5}, TypeError, r"epochs must be a whole number, got 1\.5"),
         ({"epochs": True}, TypeError, "epochs must be a whole number"),
+        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+        ({"batch_size": -1}, ValueError, "batch_size must be at least 1"),
         ({"learning_rate": "fast"}, TypeError, "learning_rate must be a number, got 'fast'"),
         ({"learning_rate": 0}, ValueError, "learning_rate must be above 0, got 0"),
         ({"learning_rate": math.inf}, ValueError, "learning_rate must be above 0, got inf"),
+        ({"learning_rate": math.nan}, ValueError, "learning_rate must be above 0, got nan"),
+        ({"momentum": 1.0}, ValueError, "momentum must be at least 0 and below 1"),
         ({"weight_decay": -1}, ValueError, "weight_decay must be at least 0"),
         ({"validation_split": 1}, ValueError, "validation_split must be at least 0 and below 1, got 1"),
         ({"schedule": "warp"}, ValueError, "schedule must be one of plateau"),
@@ -61,14 +60,12 @@ def test_each_source_has_its_recipe_and_what_is_given_goes_first() -> None:
         ({"milestones": (3,)}, ValueError, "go together"),
     ],
 )
-def test_values_that_a_recipe_cannot_have_are_named(
-    given: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_values_that_a_recipe_cannot_have_are_named(given, error, message):
     with pytest.raises(error, match=message):
         recipe_for("x", given)
 
 
-def test_constant_step_and_cosine_rates() -> None:
+def test_constant_step_and_cosine_rates():
     constant = make_schedule(Recipe(schedule="constant", learning_rate=0.5), 10)
     assert {constant.rate(step) for step in (0, 7, 10_000)} == {0.5}
     step = make_schedule(Recipe(schedule="step", milestones=(2, 3), learning_rate=0.5), 10)
@@ -80,7 +77,7 @@ def test_constant_step_and_cosine_rates() -> None:
     assert all(cosine.rate(n) > cosine.rate(n + 1) for n in range(40))
 
 
-def test_plateau_divides_when_patience_ends_and_a_restored_one_goes_on_alike() -> None:
+def test_plateau_divides_when_patience_ends_and_a_restored_one_goes_on_alike():
     recipe = Recipe(schedule="plateau", patience=2, learning_rate=1.0)
     errors = [0.5, 0.4, 0.4, 0.45, 0.41, 0.39, 0.39, 0.5, 0.6, 0.7]
     schedule = make_schedule(recipe, 10)
@@ -97,7 +94,7 @@ def test_plateau_divides_when_patience_ends_and_a_restored_one_goes_on_alike() -
         schedule.end_epoch(None)
 
 
-def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
+def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_knows(tmp_path):
     with MetricsWriter(tmp_path) as metrics:
         for step in range(1, 7):
             metrics.write(step=step, epoch=(step + 2) // 3, loss=math.nan if step == 2 else step / 7)
@@ -110,38 +107,31 @@ def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_kno
     with MetricsWriter(tmp_path, keep_steps=6, keep_epochs=1) as metrics:
         metrics.write(step=7, epoch=3, loss=0.5)
     records = list(read_metrics(tmp_path / "metrics.jsonl"))
-    assert [(record["step"], "val_loss" in record) for record in records] == [
-        (1, False), (2, False), (3, False), (3, True), (4, False), (5, False), (6, False), (7, False)
-    ]  # fmt: skip
+    assert [record["step"] for record in records] == [1, 2, 3, 3, 4, 5, 6, 7]
+    assert [number for number, record in enumerate(records) if "val_loss" in record] == [3]
     assert records[5]["loss"] == 5 / 7
     with MetricsWriter(tmp_path):
         assert (tmp_path / "metrics.jsonl").read_bytes() == b""
 
 
-def test_metrics_that_find_no_room_name_their_file(tmp_path: Path) -> None:
+def test_metrics_that_find_no_room_or_are_damaged_name_their_file_and_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
     metrics = MetricsWriter(tmp_path)
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, metrics._file.fileno())
-    os.close(full)
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), metrics._file.fileno())
     for call in (lambda: metrics.write(step=1, epoch=1), lambda: metrics.__exit__(None, None, None)):
         with pytest.raises(OSError, match="No space left") as failure:  # closing tries again what was not written
             call()
-        assert failure.value.filename == str(tmp_path / "metrics.jsonl")
-
-
-def test_damaged_metrics_are_an_error_that_names_the_line(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1, "epoch": 1}\nhello\n')
-    with pytest.raises(ValueError, match="line 2 is not a JSON object"):
-        MetricsWriter(tmp_path, 5)
-    assert path.read_text().endswith("hello\n")
-    for record in ('{"loss": 1}', '{"step": "1", "epoch": 1}', '{"step": 1, "epoch": 0}', "[]"):
-        path.write_text(f"{record}\n")
-        with pytest.raises(ValueError, match="line 1 is "):
+        assert failure.value.filename == str(path)
+    good = '{"step": 1, "epoch": 1}'
+    for record in ("hello", '{"loss": 1}', '{"step": "1", "epoch": 1}', '{"step": 1, "epoch": 0}', "[]"):
+        path.write_text(f"{good}\n{record}\n")
+        with pytest.raises(ValueError, match="line 2 is "):
             MetricsWriter(tmp_path, 5)
+        assert path.read_text().endswith(f"{record}\n")
 
 
-def test_filters_are_laid_out_by_tower_and_scaled_one_by_one() -> None:
+def test_filters_are_laid_out_by_tower_and_scaled_one_by_one():
     weight = np.zeros((96, 11, 11, 3), np.float32)
     weight[0, 0, 0] = (1, 0.5, 0)  # first of the first tower
     weight[48, :, :, 2] = 1e-6  # first of the second tower
@@ -158,141 +148,109 @@ def test_filters_are_laid_out_by_tower_and_scaled_one_by_one() -> None:
     np.testing.assert_array_equal(filter_grid(weight[..., ::-1], 2, "BGR"), grid)
 
 
-def test_pictures_are_whole_pngs(tmp_path: Path) -> None:
-    from PIL import Image
-
-    with MetricsWriter(tmp_path) as metrics:
-        for step in range(1, 1300):
-            metrics.write(step=step, epoch=1 + step // 650, loss=math.nan if step == 5 else 2 / step)
-            if step % 650 == 0:
-                metrics.write(epoch=step // 650, step=step, loss=1.0, accuracy=0.5, val_loss=None, val_accuracy=None)
-    for path in (
-        plot_curves(tmp_path),
-        plot_filters(tmp_path, np.random.default_rng(0).random((64, 11, 11, 3)), 1, "RGB"),
-    ):
+def test_pictures_are_whole_pngs_from_the_beginning_of_a_run_on(tmp_path):
+    def assert_whole(path):
         with Image.open(path) as image:
             image.load()
             assert image.format == "PNG"
             assert min(image.size) > 150
 
-
-def test_curves_of_a_run_that_has_hardly_begun(tmp_path: Path) -> None:
+    assert_whole(plot_filters(tmp_path, np.random.default_rng(0).random((64, 11, 11, 3)), 1, "RGB"))
     with MetricsWriter(tmp_path) as metrics:
-        assert plot_curves(tmp_path).stat().st_size > 0
+        assert_whole(plot_curves(tmp_path))
         metrics.write(step=1, epoch=1, loss=2.0)
-    assert plot_curves(tmp_path).stat().st_size > 0
+        assert_whole(plot_curves(tmp_path))
+        for step in range(2, 1300):
+            metrics.write(step=step, epoch=1 + step // 650, loss=math.nan if step == 5 else 2 / step)
+            if step % 650 == 0:
+                metrics.write(epoch=step // 650, step=step, loss=1.0, accuracy=0.5, val_loss=None, val_accuracy=None)
+    assert_whole(plot_curves(tmp_path))
 
 
-def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"curves\.png needs matplotlib: pip install 'alexnet-cuda\[demo\]'"):
         plot_curves(tmp_path)
 
 
-class FakeModel:
-    """Gives the scores that its images carry: pixel c of the first row is the logit of class c."""
+def run_evaluation(scores, labels, views=1):
+    """Evaluate a model whose outputs are its images, and they the scores given, in batches of two."""
+    scores, labels = np.array(scores, np.float32), np.array(labels)
 
-    parameters: ClassVar[dict[str, np.ndarray]] = {}
+    def batches(epoch):
+        for start in range(0, len(labels), 2):
+            part = slice(start, start + 2)
+            yield Batch(scores[part], labels[part], np.arange(len(labels))[part])
 
-    def __init__(self, classes: int) -> None:
-        self.config = SimpleNamespace(num_classes=classes)
-
-    def prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        yield from batches
-
-    def forward(self, images: np.ndarray, train: bool) -> np.ndarray:
+    def forward(images, train):
         assert not train
-        return images[:, 0, : self.config.num_classes, 0].astype(np.float32)
+        return images
 
-    def probabilities(self, images: np.ndarray, views: int) -> np.ndarray:
+    def probabilities(images, views):
         assert views == 10
-        scores = np.exp(self.forward(images, False).astype(np.float64))
+        scores = np.exp(images.astype(np.float64))
         return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
 
-
-class FakeLoader:
-    def __init__(self, scores: np.ndarray, labels: list[int], batch_size: int) -> None:
-        self.images = np.repeat(scores[:, None, :, None], 3, axis=3)
-        self.labels = np.array(labels)
-        self.size = batch_size
-        self.skipped = {"a.png": "torn"}
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        for start in range(0, len(self.labels), self.size):
-            part = slice(start, start + self.size)
-            yield Batch(self.images[part], self.labels[part], np.arange(len(self.labels))[part])
-
-
-def run_evaluation(scores: np.ndarray, labels: list[int], **keywords: Any) -> Any:
-    return evaluate(FakeModel(scores.shape[1]), FakeLoader(scores, labels, 2), **keywords)  # type: ignore[arg-type]
+    model = SimpleNamespace(forward=forward, probabilities=probabilities, parameters={})
+    model.config = SimpleNamespace(num_classes=scores.shape[1])
+    model.prefetch = lambda ready: (batch for batch in ready)
+    loader = SimpleNamespace(epoch=batches, skipped={"a.png": "torn"})
+    return evaluate(model, loader, views=views)
 
 
 @pytest.mark.parametrize("views", [1, 10])
-def test_evaluation_counts_ranks_and_averages_over_images(views: int) -> None:
-    scores = np.array([[9, 8, 7, 6, 5, 4, 3]] * 5, np.float64)
-    result = run_evaluation(scores, [0, 1, 4, 5, 6], views=views)
+def test_evaluation_counts_ranks_and_averages_over_images(views):
+    scores = [9, 8, 7, 6, 5, 4, 3]
+    result = run_evaluation([scores] * 5, [0, 1, 4, 5, 6], views)
     assert result.images == 5
     assert result.top1_error == pytest.approx(4 / 5)
     assert result.top5_error == pytest.approx(2 / 5)
-    log_sum = math.log(sum(math.exp(score) for score in scores[0]))
+    log_sum = math.log(sum(math.exp(score) for score in scores))
     assert result.loss == pytest.approx(log_sum - np.mean([9, 8, 5, 4, 3]), rel=1e-6)
     assert result.skipped == {"a.png": "torn"}
 
 
-def test_equal_scores_rank_by_class_number_so_a_blind_model_is_at_chance() -> None:
-    result = run_evaluation(np.zeros((10, 10)), list(range(10)))
-    assert (result.top1_error, result.top5_error) == (0.9, 0.5)
-    assert result.loss == pytest.approx(math.log(10))
-
-
-def test_top_5_of_five_classes_is_not_given() -> None:
+def test_evaluation_of_equal_scores_few_classes_and_extreme_outputs():
+    # Equal scores rank by class number, so that a blind model is at chance.
+    result = run_evaluation(np.zeros((10, 10)), range(10))
+    assert (result.top1_error, result.top5_error, result.loss) == (0.9, 0.5, pytest.approx(math.log(10)))
     assert run_evaluation(np.zeros((5, 5)), [0, 1, 2, 3, 4]).top5_error is None
     assert run_evaluation(np.zeros((5, 6)), [0, 1, 2, 3, 5]).top5_error == pytest.approx(1 / 5)
-
-
-def test_scores_of_nan_are_an_error_not_an_accuracy() -> None:
-    scores = np.zeros((4, 6))
-    scores[3, 2] = np.nan
+    assert math.isfinite(run_evaluation([[0, 300, 0, 0, 0, 0]], [0], views=10).loss)
     with pytest.raises(ValueError, match="outputs are not finite"):
-        run_evaluation(scores, [0, 0, 0, 0])
-
-
-def test_a_hopeless_probability_of_ten_views_is_a_finite_loss() -> None:
-    assert math.isfinite(run_evaluation(np.array([[0.0, 300, 0, 0, 0, 0]]), [0], views=10).loss)
+        run_evaluation([[0, 0, 0], [0, 0, math.nan]], [0, 0])
 
 
 class Broken:
-    """Not a whole file: it has no isatty and takes nothing, or only what it is told."""
+    """Not a whole file: it has no isatty and takes nothing."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error):
         self.error = error
         self.writes = 0
 
-    def write(self, text: str) -> None:
+    def write(self, text):
         self.writes += 1
         raise self.error
 
-    def flush(self) -> None:
+    def flush(self):
         raise self.error
 
 
 class BrokenTerminal(Broken):
-    def isatty(self) -> bool:
+    def isatty(self):
         return True
 
-    def fileno(self) -> int:
+    def fileno(self):
         return os.open(os.devnull, os.O_WRONLY)  # Rich has another file take its place
 
 
 @pytest.mark.parametrize("kind", [Broken, BrokenTerminal])
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError(), KeyError("odd"), BrokenPipeError()])
-def test_a_reporter_that_cannot_write_is_silent(
-    monkeypatch: pytest.MonkeyPatch, kind: type[Broken], error: Exception
-) -> None:
+def test_a_reporter_that_cannot_write_is_silent(monkeypatch, kind, error):
     output = kind(error)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(sys, "stdout", output)
     monkeypatch.setattr("rich._console", None)  # which stays silent once its pipe is broken
+    monkeypatch.setattr(sys, "stdout", output)
     with make_reporter() as reporter:
         reporter.start(0, 10, 2)
         reporter.message("a")
@@ -301,17 +259,14 @@ def test_a_reporter_that_cannot_write_is_silent(
         reporter.epoch("b")
         assert output.writes == tries
     assert sys.stdout is output
-
-
-def test_a_missing_standard_output_is_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     with make_reporter() as reporter:
         reporter.message("a")
 
 
-def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch):
     output = io.StringIO()
-    monkeypatch.setattr(output, "isatty", lambda: True, raising=False)
+    output.isatty = lambda: True
     monkeypatch.setattr(sys, "stdout", output)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
@@ -329,79 +284,49 @@ def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch: pytest.Monkey
     assert "…" not in "".join(frames)
 
 
-def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {"epochs": 3, "schedule": "step", "milestones": (1, 2), "config": {"fc_widths": [8, 8], "lrn": False}}
-    options = TrainOptions(
-        "-photos",
-        Path("a 'run'"),
-        given,
-        "../val",
-        ("cpu", "cpu"),
-        False,
-        True,
-        5,
-        2.5,
-        3,
-        checksum=True,
-        max_broken=0.25,
-    )
+    numbers = {"checkpoint_steps": 5, "checkpoint_minutes": 2.5, "workers": 3, "checksum": True, "max_broken": 0.25}
+    options = TrainOptions("-photos", Path("a 'run'"), given, "../val", ("cpu", "cpu"), overwrite=True, **numbers)
     words = shlex.split(train_command(options))
     assert words[:5] == ["alexnet-cuda", "train", f"{tmp_path}/-photos", "--output", f"{tmp_path}/a 'run'"]
-    read: list[TrainOptions] = []
+    read = []
     monkeypatch.setattr("alexnet_cuda.train.train", lambda options: read.append(options) or SimpleNamespace(signal=1))
     cli.main(words[1:])
     absolute = {"source": f"{tmp_path}/-photos", "output": tmp_path / "a 'run'", "validation": f"{tmp_path.parent}/val"}
     assert dataclasses.replace(read[0], given={}) == dataclasses.replace(options, **absolute, given={})
     assert recipe_for("", read[0].given) == recipe_for("", given)
     assert shlex.split(train_command(TrainOptions("digits", Path("x"), {})))[2] == "digits"
-
-
-def test_the_command_of_names_that_are_no_text_is_for_a_shell(tmp_path: Path) -> None:
-    name = os.fsdecode(b"/a\xff'\n b")
+    name = os.fsdecode(b"/a\xff'\n b")  # no text
     line = train_command(TrainOptions(name, tmp_path, {}))
     assert line.isprintable()
     shell = ["bash", "-c", f"alexnet-cuda() {{ printf '%s' \"$2\"; }}; {line}"]
-    assert subprocess.run(shell, capture_output=True, check=True).stdout == os.fsencode(name)
+    assert subprocess.check_output(shell) == os.fsencode(name)
 
 
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("photos.v1", "photos.v1"),
-        ("a/photos.v1/", "photos.v1"),
-        ("photos.v1.tar", "photos.v1"),
-        ("photos.TAR.GZ", "photos"),
-        ("photos.tgz", "photos"),
-        ("photos.tar.xz", "photos"),
-        ("photos.tbz2", "photos"),
-        (".photos", ".photos"),
-        ("made.tar", "made.tar"),
-        (".", "here"),
-        ("..", "up"),
-        ("/", "run"),
-        ("digits", "digits"),
-    ],
-)
-def test_a_run_is_called_after_its_source(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, name: str
-) -> None:
+def test_a_run_is_called_after_its_source(tmp_path, monkeypatch):
     folder = tmp_path / "up" / "here"
     (folder / "made.tar").mkdir(parents=True)
     monkeypatch.chdir(folder)
-    assert default_output(source) == Path("runs") / name
+    for name, sources in {
+        "photos.v1": ("photos.v1", "a/photos.v1/", "photos.v1.tar"),
+        "photos": ("photos.TAR.GZ", "photos.tgz", "photos.tar.xz", "photos.tbz2"),
+        "here": (".",),
+        "up": ("..",),
+        "run": ("/",),
+        **{name: (name,) for name in (".photos", "made.tar", "digits")},
+    }.items():
+        assert {default_output(source) for source in sources} == {Path("runs") / name}
 
 
-@pytest.mark.parametrize(
-    ("number", "noun", "text"), [(0, "image", "0 images"), (1, "image", "1 image"), (2, "image file", "2 image files")]
-)
-def test_one_thing_and_several(number: int, noun: str, text: str) -> None:
-    assert counted(number, noun) == text
+def test_one_thing_and_several():
+    assert [counted(number, "image file") for number in (0, 1, 2)] == ["0 image files", "1 image file", "2 image files"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(number: signal.Signals) -> None:
-    def handler(*_: object) -> None:
+def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(number):
+    def handler(*_):
         raise AssertionError("as before")
 
     kept = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -423,9 +348,7 @@ def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(nu
             signal.signal(kind, before)
 
 
-def test_plain_lines_come_every_ten_seconds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_plain_lines_come_every_ten_seconds(monkeypatch, capsys):
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     reporter = PlainReporter()

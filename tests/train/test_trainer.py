@@ -1,7 +1,5 @@
 """Whole runs: what they leave, how they stop, and that a resumed one ends with the bits of an uninterrupted one."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -9,86 +7,93 @@ import os
 import shlex
 import shutil
 import signal
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from tests.failing import failing
 
 from alexnet_cuda import Model, StepResult, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.data import ReadError, TooManyBroken, open_source, split
-from alexnet_cuda.train import TrainingDiverged, TrainOptions, TrainResult, plots, train, trainer
+from alexnet_cuda.train import TrainingDiverged, plots, trainer
 
 pytestmark = pytest.mark.usefixtures("no_curves")
-
-MakeOptions = Callable[..., TrainOptions]
-WritePictures = Callable[..., Path]
 
 STEPS_PER_EPOCH = 5  # 27 pictures, 7 held out, batches of 4
 STEPS = 3 * STEPS_PER_EPOCH
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    def refuse(word: str) -> None:
+def read(folder):
+    def refuse(word):
         raise AssertionError(f"{word} is not JSON")
 
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line, parse_constant=refuse) for line in lines]
 
 
-def without_speed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in record.items() if key != "images_per_second"} for record in records]
+def assert_same_run(one, other):
+    """The same but for the speed."""
+    assert one.checkpoint.read_bytes() == other.checkpoint.read_bytes()
+    records, expected = read(one.checkpoint.parent), read(other.checkpoint.parent)
+    for record in records + expected:
+        record.pop("images_per_second", None)
+    assert records == expected
 
 
-def before_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], Any]) -> None:
-    """Act when the model is about to do step number `step`, counted from 1."""
+@contextmanager
+def each_step(before=lambda model, **_: None, after=lambda model, result: result):
+    """Call `before` with the numbers of each training step; `after` gives what comes out of the step."""
     original = Model.train_step
 
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
-        if self.step + 1 == step:
-            act()
-        return original(self, *arguments, **keywords)
+    def train_step(self, *arguments, **keywords):
+        before(self, **keywords)
+        return after(self, original(self, *arguments, **keywords))
 
-    monkeypatch.setattr(Model, "train_step", train_step)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "train_step", train_step)
+        yield
 
 
-def interrupt() -> None:
+def before_step(step, act):
+    """Act when the model is about to do step number `step`, counted from 1."""
+    return each_step(lambda model, **_: act() if model.step + 1 == step else None)
+
+
+def interrupt():
     # Not os.kill: the system may hand the signal to another thread, and Python then sees it later.
     signal.raise_signal(signal.SIGINT)
 
 
+def stored_step(folder):
+    return load_checkpoint(folder / "checkpoint.safetensors").metadata["step"]
+
+
 @pytest.fixture
-def whole(finished_runs: dict[str, TrainResult], tmp_path: Path) -> TrainResult:
+def whole(finished_runs, tmp_path):
     """An uninterrupted run, in a copy that the test may change."""
     result = finished_runs["plateau"]
     shutil.copytree(result.checkpoint.parent, tmp_path / "whole")
     return dataclasses.replace(result, checkpoint=tmp_path / "whole" / "checkpoint.safetensors")
 
 
-def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole: TrainResult, pictures: Path) -> None:
+def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     folder = whole.checkpoint.parent
     assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", "conv1_filters.png", "curves.png", "metrics.jsonl"]
     assert (whole.epochs, whole.steps, whole.signal, whole.skipped) == (3, STEPS, None, {})
     records = read(folder)
     steps = [record for record in records if "val_loss" not in record]
     epochs = [record for record in records if "val_loss" in record]
-    assert [record["step"] for record in steps] == list(range(1, STEPS + 1))
-    assert [record["epoch"] for record in steps] == [1] * 5 + [2] * 5 + [3] * 5
-    assert all(set(record) == {
-        "step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second"
-    } for record in steps)  # fmt: skip
+    assert [(record["step"], record["epoch"]) for record in steps] == [(n + 1, n // 5 + 1) for n in range(STEPS)]
     assert [record["epoch"] for record in epochs] == [1, 2, 3]
-    assert all(set(record) == {
-        "epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy"
-    } for record in epochs)  # fmt: skip
-    # The batches of an epoch are of equal size here, so its figures are the means of its steps'.
+    for record in steps:
+        assert set(record) == {"step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second"}
     for number, record in enumerate(epochs):
-        own = steps[5 * number : 5 * number + 5]
-        assert record["loss"] == pytest.approx(np.mean([step["loss"] for step in own]), rel=1e-12)
-        assert record["accuracy"] == pytest.approx(np.mean([step["accuracy"] for step in own]), rel=1e-12)
-    assert whole.val_loss is not None
+        assert set(record) == {"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy"}
+        # The batches of an epoch are of equal size here, so its figures are the means of its steps'.
+        for key in ("loss", "accuracy"):
+            own = [step[key] for step in steps[5 * number : 5 * number + 5]]
+            assert record[key] == pytest.approx(np.mean(own), rel=1e-12)
     assert whole.val_loss < math.log(3)
     model = Model.load(whole.checkpoint)
     assert model.class_names == ("blue", "green", "red")
@@ -102,215 +107,168 @@ def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole: TrainRes
     assert (model.config.std < np.hypot(least, 60 / math.sqrt(12))).all()
 
 
-def test_the_published_initial_weights_keep_the_published_scale_of_inputs(make_options: MakeOptions) -> None:
-    result = train(make_options(init="paper", epochs=1))
-    assert Model.load(result.checkpoint).config.std == (1.0, 1.0, 1.0)
-
-
-def test_every_step_gets_the_numbers_of_the_recipe(make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[dict[str, float]] = []
-    original = Model.train_step
-
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
-        given.append(keywords)
-        return original(self, *arguments, **keywords)
-
-    monkeypatch.setattr(Model, "train_step", train_step)
+def test_every_step_gets_the_numbers_of_the_recipe(run):
+    given = []
     changes = {"schedule": "step", "milestones": (1,), "learning_rate": 0.02, "momentum": 0.8, "weight_decay": 0.003}
-    train(make_options(epochs=2, **changes))
+    with each_step(lambda _, **keywords: given.append(keywords)):
+        run(epochs=2, **changes)
     fixed = {"momentum": 0.8, "weight_decay": 0.003}
     assert given == [{"learning_rate": 0.02, **fixed}] * 5 + [{"learning_rate": 0.002, **fixed}] * 5
 
 
-def test_two_runs_are_equal_to_the_bit_and_another_seed_is_another_run(
-    make_options: MakeOptions, whole: TrainResult
-) -> None:
-    again = train(make_options("again"))
-    assert again.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
-    other = train(make_options("other", seed=1))
-    assert other.checkpoint.read_bytes() != whole.checkpoint.read_bytes()
+def test_two_runs_are_equal_to_the_bit_and_another_seed_is_another_run(run, whole, capsys):
+    assert_same_run(run("again"), whole)
+    assert "hint" not in capsys.readouterr().out  # the loss falls
+    assert run("other", seed=1).checkpoint.read_bytes() != whole.checkpoint.read_bytes()
 
 
 @pytest.mark.parametrize(
     ("schedule", "stops"),
     [("plateau", (1,)), ("plateau", (STEPS_PER_EPOCH,)), ("plateau", (6, 7)), ("cosine", (3, 12))],
 )
-def test_a_run_that_was_interrupted_and_resumed_ends_with_the_same_bits(
-    make_options: MakeOptions,
-    finished_runs: dict[str, TrainResult],
-    monkeypatch: pytest.MonkeyPatch,
-    stops: tuple[int, ...],
-    schedule: str,
-) -> None:
-    expected = finished_runs[schedule]
-    for number, stop in enumerate(stops):
-        with monkeypatch.context() as patch:
-            before_step(patch, stop, interrupt)
-            part = train(make_options(**({"resume": True} if number else {"schedule": schedule})))
-        assert (part.steps, part.signal) == (stop, signal.SIGINT)
-        assert load_checkpoint(part.checkpoint).metadata["step"] == stop
-    result = train(make_options(resume=True))
+def test_a_run_that_was_interrupted_and_resumed_ends_with_the_same_bits(run, finished_runs, stops, schedule):
+    options = {"schedule": schedule}
+    for stop in stops:
+        with before_step(stop, interrupt):
+            part = run(**options)
+        assert (part.steps, part.signal, stored_step(part.checkpoint.parent)) == (stop, signal.SIGINT, stop)
+        options = {"resume": True}
+    result = run(resume=True)
     assert result.signal is None
-    assert result.checkpoint.read_bytes() == expected.checkpoint.read_bytes()
-    assert without_speed(read(result.checkpoint.parent)) == without_speed(read(expected.checkpoint.parent))
+    assert_same_run(result, finished_runs[schedule])
 
 
-def test_an_interrupt_during_validation_is_resumed_with_the_validation(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
-) -> None:
+def test_an_interrupt_during_validation_is_resumed_with_the_validation(run, monkeypatch, whole):
     original = Model.forward
-    pending = [interrupt]
 
-    def forward(self: Model, images: np.ndarray, train: bool = False) -> np.ndarray:
-        if not train and self.step == 2 * STEPS_PER_EPOCH and pending:
-            pending.pop()()
+    def forward(self, images, train=False):
+        if not train and self.step == 2 * STEPS_PER_EPOCH:
+            patch.undo()
+            interrupt()
         return original(self, images, train)
 
     with monkeypatch.context() as patch:
         patch.setattr(Model, "forward", forward)
-        part = train(make_options())
+        part = run()
     assert (part.epochs, part.steps, part.signal) == (1, 2 * STEPS_PER_EPOCH, signal.SIGINT)
-    result = train(make_options(resume=True))
-    assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
-    assert without_speed(read(result.checkpoint.parent)) == without_speed(read(whole.checkpoint.parent))
+    assert_same_run(run(resume=True), whole)
 
 
-def test_a_crash_is_resumed_from_the_last_checkpoint_to_the_same_bits(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
-) -> None:
-    def crash() -> None:
-        raise OSError("the machine is gone")
-
-    options = make_options(checkpoint_steps=3)
-    with monkeypatch.context() as patch:
-        before_step(patch, 9, crash)
-        with pytest.raises(OSError, match="gone"):
-            train(options)
-    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == 6
-    assert read(options.output)[-1]["step"] == 8
+def test_a_crash_is_resumed_from_the_last_checkpoint_to_the_same_bits(run, tmp_path, whole):
+    crash = failing(Model, "train_step", OSError("gone"), lambda model, *_, **__: model.step == 8)
+    with crash, pytest.raises(OSError, match="gone"):
+        run(checkpoint_steps=3)
+    assert stored_step(tmp_path / "run") == 6
+    assert read(tmp_path / "run")[-1]["step"] == 8
     # A line cut short by the crash.
-    with open(options.output / "metrics.jsonl", "a") as file:
+    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
         file.write('{"step": 9, "los')
-    result = train(make_options(resume=True))
-    assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
-    assert without_speed(read(options.output)) == without_speed(read(whole.checkpoint.parent))
+    assert_same_run(run(resume=True), whole)
 
 
 def test_images_that_cannot_be_read_any_more_stop_the_run_and_it_goes_on_to_the_same_bits(
-    make_options: MakeOptions,
-    monkeypatch: pytest.MonkeyPatch,
-    whole: TrainResult,
-    pictures: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+    run, whole, pictures, tmp_path, capsys
+):
     """A disk or a mount that goes away: in the first epoch, for later ones the images may be in memory."""
     source = tmp_path / "source"
     shutil.copytree(pictures, source)
-    options = make_options(source=source, workers=1)
-    with monkeypatch.context() as patch:
-        before_step(patch, 2, lambda: source.rename(tmp_path / "away"))
-        with pytest.raises(ReadError, match=r"cannot be read: No such file or directory: '.*source/.*png'"):
-            train(options)
-    step = load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"]
+    with (
+        before_step(2, lambda: source.rename(tmp_path / "away")),
+        pytest.raises(ReadError, match=r"cannot be read: No such file or directory: '.*source/.*png'"),
+    ):
+        run(source=source, workers=1)
+    step = stored_step(tmp_path / "run")
     assert 2 <= step <= 5
     assert f"stopped at step {step}; to go on: alexnet-cuda train {source} " in capsys.readouterr().out
     (tmp_path / "away").rename(source)
-    result = train(make_options(source=source, resume=True))
+    result = run(source=source, resume=True)
     assert result.skipped == {}
     assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
 
 
-def test_too_many_broken_images_stop_the_run(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_broken_images_stop_the_run(run, tmp_path, write_pictures):
     source = write_pictures(tmp_path / "source")
     (source / "red" / "0.png").write_bytes(b"no picture")
     with pytest.raises(TooManyBroken, match=r"1 of the 27 images of .* that max_broken"):
-        train(make_options(source=source, max_broken=0.01, validation_split=0.0, schedule="constant"))
+        run(source=source, max_broken=0.01, validation_split=0.0, schedule="constant")
     assert not (tmp_path / "run").exists()  # the colour statistics have met it
     # A file that breaks under way: training has begun, and what is done stays.
     (source / "red" / "0.png").write_bytes((source / "red" / "1.png").read_bytes())
-    options = make_options(source=source, max_broken=0.0, validation_split=0.25)
-    before_step(monkeypatch, 1, lambda: [file.write_bytes(b"") for file in source.rglob("*.png")])
-    with pytest.raises(TooManyBroken, match="the file is empty"):
-        train(options)
-    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] >= 1
+    with (
+        before_step(1, lambda: [file.write_bytes(b"") for file in source.rglob("*.png")]),
+        pytest.raises(TooManyBroken, match="the file is empty"),
+    ):
+        run(source=source, max_broken=0.0)
+    assert stored_step(tmp_path / "run") >= 1
 
 
-def test_broken_images_count_over_training_and_validation_together(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures
-) -> None:
+def test_broken_images_count_over_training_and_validation_together(run, tmp_path, write_pictures, capsys):
     """One of 7 held out is one of 27: less than 5 %; and it is the same one for an evaluation of what was held out."""
     source = write_pictures(tmp_path / "source")
     held = split(open_source(source), 0.25, 0)[1].names[0]
     (source / held).write_bytes(b"no picture")
-    result = train(make_options(source=source, epochs=1))
+    result = run(source=source, epochs=1)
     assert list(result.skipped) == [held]
     assert cli.main(["evaluate", str(result.checkpoint), str(source), "--held-out"]) == 0
     other = write_pictures(tmp_path / "other", each=1)
-    (other / "red" / "0.png").write_bytes(b"no picture")
+    (other / "red" / "0.png").write_bytes(b"")
     options = {"source": source, "validation": str(other), "epochs": 1}
     with pytest.raises(TooManyBroken, match=r"2 of the 30 images of .*source and .*other are broken so far"):
-        train(make_options("two", **options))
-    assert len(train(make_options("three", **options, max_broken=0.07)).skipped) == 2
+        run("two", **options)
+    assert sorted(run("three", **options, max_broken=0.07).skipped) == sorted([held, "red/0.png"])
+    output = capsys.readouterr().out
+    assert "2 image files could not be decoded and were skipped:" in output
+    assert f"{held}: it is not an image" in output
 
 
 @pytest.mark.parametrize("picture", ["plot_filters", "plot_curves"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError(), ValueError("a\nb")], ids=repr)
-def test_a_picture_never_stops_a_run(
-    make_options: MakeOptions,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    picture: str,
-    error: Exception,
-) -> None:
-    def fail(*_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(plots, picture, fail)
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
+        (MemoryError(), "MemoryError"),
+        (ValueError("a\nb"), "a b"),
+    ],
+)
+def test_a_picture_never_stops_a_run(run, monkeypatch, capsys, picture, error, reason):
     monkeypatch.setattr(trainer, "_PLOT_SECONDS", 0.0)  # also under way
-    result = train(make_options(epochs=2))
-    assert (result.epochs, load_checkpoint(result.checkpoint).metadata["step"]) == (2, 2 * STEPS_PER_EPOCH)
+    with failing(plots, picture, error):
+        result = run(epochs=2)
+    assert (result.epochs, stored_step(result.checkpoint.parent)) == (2, 2 * STEPS_PER_EPOCH)
     output = capsys.readouterr().out
-    reason = {OSError: "[Errno 28] No space left on device", MemoryError: "MemoryError"}.get(type(error), "a b")
     assert output.count("a picture of the run is missing") == 1
     assert f"a picture of the run is missing: {reason}\n" in output
 
 
-def test_a_run_within_its_source_is_no_part_of_it(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_within_its_source_is_no_part_of_it(run, tmp_path, write_pictures, capsys):
     source = write_pictures(tmp_path / "source")
     for name in ("source/runs/one", "source", "source/red"):  # as --output can be, down to a class folder
-        first = train(make_options(name, source=source, epochs=1))
-        again = train(make_options(name, source=source, resume=True, epochs=2))
+        first = run(name, source=source, epochs=1)
+        again = run(name, source=source, resume=True, epochs=2)
         assert (first.steps, again.steps) == (STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH)
     ignored = "red/conv1_filters.png, runs/one/conv1_filters.png"
     assert f"ignored in {source}: pictures of a training run: conv1_filters.png, {ignored}\n" in capsys.readouterr().out
 
 
-def test_a_run_begins_with_what_it_has_found(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_begins_with_what_it_has_found(run, tmp_path, write_pictures, capsys):
     source = write_pictures(tmp_path / "source")
     (source / "@eaDir").mkdir()
-    train(make_options(source=source, epochs=1))
+    run(source=source, epochs=1)
     lines = capsys.readouterr().out.splitlines()
     held = "20 images of 3 classes to train on, 7 held out to validate on"
     assert lines[0] == f"{source}: {held}; on cpu; output in {tmp_path / 'run'}"
     assert lines[1] == f"ignored in {source}: left by a system or program: @eaDir"
     other = write_pictures(tmp_path / "other", ("green",), each=2)
     (other / "red").mkdir()
-    train(make_options("two", source=source, validation=str(other), epochs=1, devices=("cpu", "cpu")))
+    run("two", source=source, validation=str(other), epochs=1, devices=("cpu", "cpu"))
     lines = capsys.readouterr().out.splitlines()
     both = f"27 images of 3 classes to train on, 2 of {other} to validate on"
     assert lines[0] == f"{source}: {both}; on cpu, cpu; output in {tmp_path / 'two'}"
     assert lines[2] == f"ignored in {other}: folders without images: red"
 
 
-def test_a_run_goes_on_for_more_epochs_and_at_another_rate(make_options: MakeOptions, whole: TrainResult) -> None:
-    result = train(make_options("whole", resume=True, epochs=4, learning_rate=0.001, schedule="constant"))
+def test_a_run_goes_on_for_more_epochs_and_at_another_rate(run, whole):
+    result = run("whole", resume=True, epochs=4, learning_rate=0.001, schedule="constant")
     assert (result.epochs, result.steps) == (4, STEPS + STEPS_PER_EPOCH)
     steps = [record for record in read(result.checkpoint.parent) if "learning_rate" in record]
     assert {record["learning_rate"] for record in steps if record["epoch"] == 4} == {0.001}
@@ -318,86 +276,58 @@ def test_a_run_goes_on_for_more_epochs_and_at_another_rate(make_options: MakeOpt
     assert (recipe["epochs"], recipe["schedule"]) == (4, "constant")
 
 
-def test_resuming_a_finished_runs_changes_nothing_and_says_so(
-    make_options: MakeOptions, whole: TrainResult, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = whole.checkpoint.read_bytes()
-    metrics = (whole.checkpoint.parent / "metrics.jsonl").read_bytes()
-    train(make_options("whole", resume=True))
-    assert whole.checkpoint.read_bytes() == before
-    assert (whole.checkpoint.parent / "metrics.jsonl").read_bytes() == metrics
-    assert "nothing to train: the run has done 3 epochs, --epochs is 3; give --epochs 4 or" in capsys.readouterr().out
-    result = train(make_options("whole", resume=True, epochs=2))
+@pytest.mark.parametrize("epochs", [{}, {"epochs": 2}])
+def test_resuming_a_finished_run_changes_nothing_and_says_so(run, whole, finished_runs, capsys, epochs):
+    result = run("whole", resume=True, **epochs)
     assert (result.epochs, result.steps) == (3, STEPS)
-    assert whole.checkpoint.read_bytes() == before
-    assert (whole.checkpoint.parent / "metrics.jsonl").read_bytes() == metrics
-    assert "nothing to train: the run has done 3 epochs, --epochs is 2; give --epochs 4 or" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"batch_size": 8}, "batch_size is 4 in the run to resume and was given as 8"),
-        ({"seed": 3}, "seed is 0"),
-        ({"config": {"dropout": 0.1}}, "config is"),
-    ],
-)
-def test_resuming_with_another_recipe_is_refused(
-    make_options: MakeOptions, whole: TrainResult, changes: dict[str, Any], message: str
-) -> None:
-    before = whole.checkpoint.read_bytes()
-    with pytest.raises(ValueError, match=message):
-        train(make_options("whole", resume=True, **changes))
-    assert whole.checkpoint.read_bytes() == before
-
-
-def test_resuming_on_other_images_is_refused(
-    make_options: MakeOptions, whole: TrainResult, tmp_path: Path, write_pictures: WritePictures
-) -> None:
-    other = write_pictures(tmp_path / "other", each=10)
-    with pytest.raises(ValueError, match=r"not those the run in .* began with"):
-        train(make_options("whole", source=other, resume=True))
-
-
-def test_resuming_without_a_run_to_resume_is_refused(make_options: MakeOptions, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"no .*checkpoint\.safetensors to resume from"):
-        train(make_options(resume=True))
-    assert not (tmp_path / "run").exists()
-    (tmp_path / "run").mkdir()
-    save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", {}, {"config": {}})
-    with pytest.raises(ValueError, match="no training run to resume"):
-        train(make_options(resume=True))
-    foreign = {"recipe": {"warp": 9}, "state": {}}
-    save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", {}, {"config": {}, "train": foreign})
-    with pytest.raises(ValueError, match=r"cannot resume \(.*'warp'"):
-        train(make_options(resume=True))
-
-
-def test_a_folder_that_holds_a_run_is_only_overwritten_on_request(
-    make_options: MakeOptions, whole: TrainResult
-) -> None:
-    before = whole.checkpoint.read_bytes()
-    with pytest.raises(FileExistsError, match=r"already holds a run: give --resume .*--overwrite"):
-        train(make_options("whole", seed=5))
-    assert whole.checkpoint.read_bytes() == before
-    train(make_options("whole", seed=5, epochs=1, overwrite=True))
-    assert load_checkpoint(whole.checkpoint).metadata["config"]["seed"] == 5
-    assert read(whole.checkpoint.parent)[-1]["epoch"] == 1
+    before = finished_runs["plateau"].checkpoint.parent
+    for name in ("checkpoint.safetensors", "metrics.jsonl"):
+        assert (whole.checkpoint.parent / name).read_bytes() == (before / name).read_bytes()
+    said = f"nothing to train: the run has done 3 epochs, --epochs is {epochs.get('epochs', 3)}; give --epochs 4 or"
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"source": Path("absent")}, FileNotFoundError, "absent does not exist"),
+        ({"resume": True, "batch_size": 8}, ValueError, "batch_size is 4 in the run to resume and was given as 8"),
+        ({"resume": True, "seed": 3}, ValueError, "seed is 0"),
+        ({"resume": True, "config": {"dropout": 0.1}}, ValueError, "config is"),
+        ({"seed": 5}, FileExistsError, r"already holds a run: give --resume .*--overwrite"),
+    ],
+)
+def test_a_run_that_is_not_the_folders_is_refused(run, whole, changes, error, message):
+    before = whole.checkpoint.read_bytes()
+    with pytest.raises(error, match=message):
+        run("whole", **changes)
+    assert whole.checkpoint.read_bytes() == before
+
+
+def test_a_folder_that_holds_a_run_is_overwritten_on_request(run, whole):
+    run("whole", seed=5, epochs=1, overwrite=True)
+    assert load_checkpoint(whole.checkpoint).metadata["config"]["seed"] == 5
+    assert read(whole.checkpoint.parent)[-1]["epoch"] == 1
+
+
+def test_resuming_without_a_run_to_resume_is_refused(run, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no .*checkpoint\.safetensors to resume from"):
+        run(resume=True)
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    for metadata, message in (
+        ({}, "no training run to resume"),
+        ({"train": {"recipe": {"warp": 9}, "state": {}}}, r"cannot resume \(.*'warp'"),
+    ):
+        save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", {}, {"config": {}, **metadata})
+        with pytest.raises(ValueError, match=message):
+            run(resume=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
         ({"validation": "absent"}, FileNotFoundError, "absent does not exist"),
-        ({"preset": "lenet"}, ValueError, "unknown preset 'lenet'"),
-        ({"devices": "abacus"}, ValueError, "unknown device 'abacus'"),
         ({"image_size": 50}, ValueError, "image_size must be at least"),
-        ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
-        ({"batch_size": -1}, ValueError, "batch_size must be at least 1"),
-        ({"learning_rate": math.nan}, ValueError, "learning_rate must be above 0, got nan"),
-        ({"momentum": 1.0}, ValueError, "momentum must be at least 0 and below 1"),
-        ({"precision": "float8"}, ValueError, "precision must be one of"),
         ({"config": {"num_classes": 5}}, ValueError, "num_classes comes from the source"),
         ({"config": {"seed": 5}}, ValueError, "seed has an option of its own"),
         ({"config": {"fc_width": 5}}, ValueError, "unknown configuration field 'fc_width'"),
@@ -410,225 +340,140 @@ def test_a_folder_that_holds_a_run_is_only_overwritten_on_request(
         ({"resume": True, "overwrite": True}, ValueError, "exclude each other"),
     ],
 )
-def test_what_keeps_a_run_from_starting_is_said_before_anything_is_written(
-    make_options: MakeOptions, tmp_path: Path, changes: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_what_keeps_a_run_from_starting_is_said_before_anything_is_written(run, tmp_path, changes, error, message):
     with pytest.raises(error, match=message):
-        train(make_options(**changes))
+        run(**changes)
     assert os.listdir(tmp_path) == []
 
 
-def test_an_output_that_is_a_file_is_refused_and_kept(make_options: MakeOptions, tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("mine")
-    with pytest.raises(NotADirectoryError, match="run is not a folder"):
-        train(make_options())
-    assert (tmp_path / "run").read_text() == "mine"
+@contextmanager
+def results_not_awaited(late):
+    """Where `late`, let the trainer take the CPU for a device whose steps it need not wait for."""
+    with pytest.MonkeyPatch.context() as patch:
+        if late:
+            patch.setattr(Model, "devices", ("cuda:0",))
+        yield
 
 
-def works_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the trainer take the CPU for a device whose steps it need not wait for."""
-    monkeypatch.setattr(Model, "devices", ("cuda:0",))
+def test_a_loss_is_looked_at_when_the_next_step_is_queued_and_nothing_else_changes(run, whole):
+    order = []
 
-
-def test_a_loss_is_looked_at_when_the_next_step_is_queued_and_nothing_else_changes(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, whole: TrainResult
-) -> None:
-    original, order = Model.train_step, []
-
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
-        number, result = self.step + 1, original(self, *arguments, **keywords)
+    def look_later(model, result):
+        values, number = [np.full(4, result.loss), np.arange(4) < result.correct], model.step
         order.append(f"step {number}")
-        values = [np.full(4, result.loss), np.arange(4) < result.correct]
-        return StepResult(lambda: order.append(f"look {number}") or values)  # type: ignore[func-returns-value]
+        return StepResult(lambda: order.append(f"look {number}") or values)
 
-    monkeypatch.setattr(Model, "train_step", train_step)
-    works_by_itself(monkeypatch)
-    result = train(make_options("late", checkpoint_steps=3))
+    with each_step(after=look_later), results_not_awaited(True):
+        result = run("late", checkpoint_steps=3)
     first = "step 1, step 2, look 1, step 3, look 2, look 3, step 4, step 5, look 4, look 5, step 6, look 6, step 7"
     assert ", ".join(order).startswith(first), "all are looked at before a checkpoint, and at an epoch's end"
-    assert result.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
-    assert without_speed(read(result.checkpoint.parent)) == without_speed(read(whole.checkpoint.parent))
+    assert_same_run(result, whole)
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_loss_of_nan_stops_the_run_and_keeps_the_last_checkpoint(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, late: bool
-) -> None:
-    if late:
-        works_by_itself(monkeypatch)
-    original = Model.train_step
-
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
-        result = original(self, *arguments, **keywords)
-        return StepResult(lambda: [np.full(2, np.nan), np.zeros(2, bool)]) if self.step == 8 else result
-
-    monkeypatch.setattr(Model, "train_step", train_step)
-    options = make_options(checkpoint_steps=8)
-    with pytest.raises(
-        TrainingDiverged, match=r"exploded to nan at step 8 \(epoch 2\).*last good.*learning rate too high"
-    ):
-        train(options)
-    checkpoint = load_checkpoint(options.output / "checkpoint.safetensors")
-    assert checkpoint.metadata["step"] == STEPS_PER_EPOCH
-    assert read(options.output)[-1]["loss"] is None
-
-
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("losses", "checkpoint_steps", "said"), [({8: math.nan}, 8, "nan"), ({7: 1098.0, 8: 1099.0}, None, "1099")]
+)
 def test_a_loss_that_has_exploded_stops_the_run_at_once_and_the_advice_works(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, late: bool
-) -> None:
-    """Finite all the time, and without --checkpoint-steps: the rule is that of checkpoints, 1000 ln 3."""
-    original, losses = Model.train_step, {7: 1098.0, 8: 1099.0}
+    run, tmp_path, late, losses, checkpoint_steps, said
+):
+    """Of finite ones the rule is that of checkpoints, 1000 ln 3."""
 
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
-        result, loss = original(self, *arguments, **keywords), losses.get(self.step)
+    def explode(model, result):
+        loss = losses.get(model.step)
         return result if loss is None else StepResult(lambda: [np.full(4, loss), np.zeros(4, bool)])
 
-    options = make_options(epochs=2)
-    with monkeypatch.context() as patch:
-        if late:
-            works_by_itself(patch)
-        patch.setattr(Model, "train_step", train_step)
-        with pytest.raises(
-            TrainingDiverged, match=r"exploded to 1099 at step 8 \(epoch 2\); the last good checkpoint is .*; likely"
-        ) as caught:
-            train(options)
-    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == STEPS_PER_EPOCH
-    assert [record["step"] for record in read(options.output)] == [1, 2, 3, 4, 5, 5, 6, 7, 8]
-    words = shlex.split(str(caught.value).partition("at a lower rate: ")[2])
-    assert words[words.index("--learning-rate") + 1] == "0.001"
+    message = rf"exploded to {said} at step 8 \(epoch 2\); the last good .*; likely causes: a learning rate too high"
+    diverged = pytest.raises(TrainingDiverged, match=message)
+    with each_step(after=explode), results_not_awaited(late), diverged as caught:
+        run(epochs=2, checkpoint_steps=checkpoint_steps)
+    assert stored_step(tmp_path / "run") == STEPS_PER_EPOCH
+    assert [record["step"] for record in read(tmp_path / "run")] == [1, 2, 3, 4, 5, 5, 6, 7, 8]
+    follow_advice(caught.value, "0.001")
+
+
+def follow_advice(diverged, rate):
+    """Train as the sentence says, at the lower rate that it names."""
+    words = shlex.split(str(diverged).partition("at a lower rate: ")[2])
+    assert words[words.index("--learning-rate") + 1] == rate
     assert cli.main(words[1:]) == 0
-
-
-def test_weights_that_overflow_are_never_saved(make_options: MakeOptions) -> None:
-    options = make_options(learning_rate=1e30)
-    with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 0\.01 "):
-        train(options)
-    assert not (options.output / "checkpoint.safetensors").exists()
 
 
 @pytest.mark.parametrize("checkpoint_steps", [1, None])
 def test_exploded_weights_are_no_good_checkpoint_and_the_advice_works(
-    make_options: MakeOptions, whole: TrainResult, checkpoint_steps: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    run, whole, tmp_path, checkpoint_steps, monkeypatch
+):
     before = whole.checkpoint.read_bytes()
-    given = {"epochs": 4, "learning_rate": 1e9, "schedule": "constant"}
-    with pytest.raises(
-        TrainingDiverged, match=r"step 1[67] \(epoch 4\); the last good checkpoint is .*; likely"
-    ) as caught:
-        train(make_options("whole", resume=True, checkpoint_steps=checkpoint_steps, **given))
+    given = {"epochs": 4, "learning_rate": 1e9, "schedule": "constant", "checkpoint_steps": checkpoint_steps}
+    message = r"step 1[67] \(epoch 4\); the last good checkpoint is .*; likely"
+    with pytest.raises(TrainingDiverged, match=message) as caught:
+        run("whole", resume=True, **given)
     assert whole.checkpoint.read_bytes() == before
-    _, _, advice = str(caught.value).partition("at a lower rate: ")
-    words = shlex.split(advice)
-    assert words[words.index("--learning-rate") + 1] == "0.01"
     monkeypatch.chdir("/")
-    assert cli.main(words[1:]) == 0
+    follow_advice(caught.value, "0.01")
     assert load_checkpoint(whole.checkpoint).metadata["train"]["state"]["epoch"] == 4
+    with pytest.raises(TrainingDiverged, match=r"no checkpoint yet; .*--learning-rate 0\.01 "):
+        run(learning_rate=1e30)
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
 
 
 @pytest.mark.parametrize(("validation_split", "last_good"), [(0.25, 5), (0.0, 7)])
 def test_bad_weights_are_noticed_before_they_are_saved_even_while_the_loss_is_finite(
-    make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch, validation_split: float, last_good: int
-) -> None:
-    original = Model.train_step
-
-    def train_step(self: Model, *arguments: Any, **keywords: Any) -> StepResult:
-        result = original(self, *arguments, **keywords)
-        if self.step == 10:
-            weights = {name: np.array(value) for name, value in self.parameters.items()}
+    run, tmp_path, validation_split, last_good
+):
+    def spoil(model, result):
+        if model.step == 10:
+            weights = {name: np.array(value) for name, value in model.parameters.items()}
             weights["fc7.weight"][3, 1] = np.inf
-            self.set_parameters(weights)
+            model.set_parameters(weights)
         return result
 
-    monkeypatch.setattr(Model, "train_step", train_step)
-    options = make_options(validation_split=validation_split, schedule="constant", checkpoint_steps=5)
-    with pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10 \(epoch 2\)"):
-        train(options)
-    assert load_checkpoint(options.output / "checkpoint.safetensors").metadata["step"] == last_good
+    bad = pytest.raises(TrainingDiverged, match=r"fc7\.weight holds NaN or infinity after step 10 \(epoch 2\)")
+    with each_step(after=spoil), bad:
+        run(validation_split=validation_split, schedule="constant", checkpoint_steps=5)
+    assert stored_step(tmp_path / "run") == last_good
 
 
-def test_a_run_goes_on_on_another_backend(make_options: MakeOptions) -> None:
+def test_a_run_goes_on_on_another_backend(run, tmp_path, write_pictures):
     """On the kernels, then on one device more, then on NumPy again: as if it had stayed there, but for roundings."""
-    losses = []
-    for places in (("cpu",) * 4, ("cpu", "simt", ("simt", "simt"), "cpu")):
-        name = f"run{len(losses)}"
-        for epochs, devices in enumerate(places, start=1):
-            options = {"resume": True} if epochs > 1 else {"schedule": "constant"}
-            result = train(make_options(name, epochs=epochs, devices=devices, **options))
-            assert (result.epochs, result.steps) == (epochs, 5 * epochs)
-        losses.append(result.loss)
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    source = write_pictures(tmp_path / "source", each=4)
+    expected = run("cpu", source=source, epochs=4, schedule="constant").loss
+    options = {"schedule": "constant"}
+    for epochs, devices in enumerate(("cpu", "simt", ("simt", "simt"), "cpu"), start=1):
+        result = run(source=source, epochs=epochs, devices=devices, **options)
+        assert (result.epochs, result.steps) == (epochs, 3 * epochs)
+        options = {"resume": True}
+    assert result.loss == pytest.approx(expected, rel=1e-3)
 
 
-def test_a_source_of_its_own_validates(
-    make_options: MakeOptions, tmp_path: Path, write_pictures: WritePictures
-) -> None:
+def test_a_source_of_its_own_validates_or_none(run, tmp_path, write_pictures):
     other = write_pictures(tmp_path / "other", ("green", "blue"), each=2)
-    result = train(make_options(validation=str(other), epochs=1))
+    result = run(validation=str(other), epochs=1)
     assert result.val_accuracy in (0, 0.25, 0.5, 0.75, 1)
     assert result.steps == 7  # all 27 pictures are for training
-    again = train(make_options(resume=True, epochs=2))
-    assert again.steps == 14
+    assert run(resume=True, epochs=2).steps == 14
     strange = write_pictures(tmp_path / "strange", ("blue", "violet"), each=2)
     with pytest.raises(ValueError, match="'violet'"):
-        train(make_options("new", validation=str(strange)))
+        run("new", validation=str(strange))
     assert not (tmp_path / "new").exists()
+    without = run("without", validation_split=0.0, schedule="constant", epochs=1)
+    record = read(tmp_path / "without")[-1]
+    assert (record["val_loss"], record["val_accuracy"], without.val_accuracy) == (None, None, None)
 
 
-def test_without_validation_the_figures_are_null(make_options: MakeOptions) -> None:
-    result = train(make_options(validation_split=0.0, schedule="constant", epochs=1))
-    record = read(result.checkpoint.parent)[-1]
-    assert record["val_loss"] is None
-    assert record["val_accuracy"] is None
-    assert result.val_accuracy is None
+def test_the_published_initial_weights_keep_the_scale_of_inputs_and_get_a_hint_where_they_learn_nothing(run, capsys):
+    result = run(init="paper", learning_rate=1e-9)
+    assert Model.load(result.checkpoint).config.std == (1.0, 1.0, 1.0)
+    hint = "hint: the loss stays at ln(classes) = 1.099, the network guesses: start anew with --init he"
+    assert capsys.readouterr().out.count(hint) == 1
 
 
-def test_files_that_cannot_be_decoded_are_named_at_the_end(
-    make_options: MakeOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str], write_pictures: WritePictures
-) -> None:
-    source = write_pictures(tmp_path / "source")
-    (source / "red" / "broken.png").write_bytes(b"no picture")
-    (source / "blue" / "empty.jpg").write_bytes(b"")
-    result = train(make_options(source=source, epochs=1, max_broken=0.1))
-    assert sorted(result.skipped) == ["blue/empty.jpg", "red/broken.png"]
-    output = capsys.readouterr().out
-    assert "2 image files could not be decoded and were skipped:" in output
-    assert "red/broken.png: it is not an image" in output
-
-
-def test_a_loss_that_stays_at_chance_gets_a_hint_once(
-    make_options: MakeOptions, capsys: pytest.CaptureFixture[str]
-) -> None:
-    train(make_options(init="paper", learning_rate=1e-9))
-    output = capsys.readouterr().out
-    assert (
-        output.count("hint: the loss stays at ln(classes) = 1.099, the network guesses: start anew with --init he") == 1
-    )
-
-
-def test_a_loss_that_falls_gets_no_hint(make_options: MakeOptions, capsys: pytest.CaptureFixture[str]) -> None:
-    train(make_options("falls"))
-    assert "hint" not in capsys.readouterr().out
-
-
-def test_a_second_ctrl_c_does_not_wait(make_options: MakeOptions, monkeypatch: pytest.MonkeyPatch) -> None:
-    def twice() -> None:
-        interrupt()
-        interrupt()
-
-    before_step(monkeypatch, 3, twice)
+def test_a_second_ctrl_c_does_not_wait(run):
     # A test run in the background starts with SIGINT ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            train(make_options())
+        with before_step(3, lambda: (interrupt(), interrupt())), pytest.raises(KeyboardInterrupt):
+            run()
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_two_towers_train_and_go_on_from_one_device(make_options: MakeOptions) -> None:
-    first = train(make_options(epochs=1))
-    result = train(make_options(resume=True, epochs=2, devices=("cpu", "cpu")))
-    assert result.steps == 2 * STEPS_PER_EPOCH
-    assert first.checkpoint == result.checkpoint

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -137,126 +138,78 @@ def find_problems(facts: Facts) -> list[dict[str, str]]:
     return [{"problem": problem, "fix": fix} for problem, fix in found]
 
 
-Pairs = list[tuple[str, str]]
+Pairs = Iterator[tuple[str, str]]
 
 
 def _build_problems(facts: Facts) -> Pairs:
     build, cuda = facts["build"], facts["cuda"]
     if build is None:
-        return [
-            ("The package has not been built: it is imported from its source folder.", "Run: python -m pip install ."),
-        ]
-    if build["build"] == "cpu":
+        yield "The package has not been built: it is imported from its source folder.", "Run: python -m pip install ."
+    elif build["build"] == "cpu":
         gpu = "this machine's" if cuda["driver"] else "any"
-        return [
-            (
-                f"The package was built without CUDA kernels (ALEXNET_CUDA_BUILD=cpu), so {gpu} GPU stays unused.",
-                f"Unset ALEXNET_CUDA_BUILD and run: {REINSTALL}",
-            )
-        ]
-    if not cuda["extension"]:
-        return [(f"The CUDA extension does not load: {cuda['extension_error']}.", f"Run: {REINSTALL}")]
-    return []
+        problem = f"The package was built without CUDA kernels (ALEXNET_CUDA_BUILD=cpu), so {gpu} GPU stays unused."
+        yield problem, f"Unset ALEXNET_CUDA_BUILD and run: {REINSTALL}"
+    elif not cuda["extension"]:
+        yield f"The CUDA extension does not load: {cuda['extension_error']}.", f"Run: {REINSTALL}"
 
 
 def _driver_problems(cuda: dict[str, Any]) -> Pairs:
-    driver = cuda["driver_cuda"]
+    driver, visible = cuda["driver_cuda"], cuda["visible_devices"]
     install = f"install the NVIDIA driver {DRIVER_NEEDED} or newer"
+    in_container = "in a container pass the GPUs through (--gpus all)."
     if not driver:
-        return [
-            (
-                "No NVIDIA driver: everything runs on the CPU.",
-                f"On a machine with an NVIDIA GPU {install}; in a container pass the GPUs through (--gpus all).",
-            )
-        ]
-    if driver < CUDA_NEEDED:
+        fix = f"On a machine with an NVIDIA GPU {install}; {in_container}"
+        yield "No NVIDIA driver: everything runs on the CPU.", fix
+    elif driver < CUDA_NEEDED:
         version = f" {cuda['driver']}" if cuda["driver"] else ""
-        return [
-            (
-                f"The NVIDIA driver{version} supports CUDA {_cuda_name(driver)}, the kernels need CUDA 13.0.",
-                f"{install.capitalize()}.",
-            )
-        ]
-    if cuda["gpus"]:
-        return []
-    if cuda["visible_devices"] is not None:
-        return [
-            (
-                f'CUDA_VISIBLE_DEVICES is "{cuda["visible_devices"]}", which leaves no GPU.',
-                "Unset CUDA_VISIBLE_DEVICES or give it the number of a GPU that nvidia-smi lists.",
-            )
-        ]
-    reason = f": {cuda['gpus_error']}" if cuda["gpus_error"] else ""
-    return [
-        (
-            f"The driver is there but shows no GPU{reason}.",
-            "See whether nvidia-smi lists one; in a container pass the GPUs through (--gpus all).",
-        )
-    ]
+        needed = f"supports CUDA {_cuda_name(driver)}, the kernels need CUDA 13.0."
+        yield f"The NVIDIA driver{version} {needed}", f"{install.capitalize()}."
+    elif not cuda["gpus"] and visible is not None:
+        fix = "Unset CUDA_VISIBLE_DEVICES or give it the number of a GPU that nvidia-smi lists."
+        yield f'CUDA_VISIBLE_DEVICES is "{visible}", which leaves no GPU.', fix
+    elif not cuda["gpus"]:
+        reason = f": {cuda['gpus_error']}" if cuda["gpus_error"] else ""
+        yield f"The driver is there but shows no GPU{reason}.", f"See whether nvidia-smi lists one; {in_container}"
 
 
 def _gpu_problems(facts: Facts) -> Pairs:
     architectures = ((facts["build"] or {}).get("cuda") or {}).get("architectures", [])
-    found = []
     for gpu in facts["cuda"]["gpus"]:
         major, minor = gpu["capability"]
-        name, own = f"{gpu['device']} ({gpu['name']}, sm_{major}{minor})", f"{major}{minor}"
+        name = f"{gpu['device']} ({gpu['name']}, sm_{major}{minor})"
+        rebuild = f"Run: ALEXNET_CUDA_ARCHS={major}{minor} {REINSTALL}"
         how = runs_as((major, minor), architectures)
         if (major, minor) < (8, 0):
-            found.append((f"{name} is too old: the kernels need sm_80 or newer.", 'Use devices="cpu" on this machine.'))
+            yield f"{name} is too old: the kernels need sm_80 or newer.", 'Use devices="cpu" on this machine.'
         elif how == "":
-            found.append(
-                (
-                    f"{name} cannot run this build, which is for {', '.join(architectures) or 'nothing'}.",
-                    f"Run: ALEXNET_CUDA_ARCHS={own} {REINSTALL}",
-                )
-            )
+            yield f"{name} cannot run this build, which is for {', '.join(architectures) or 'nothing'}.", rebuild
         elif how == "ptx":
-            found.append(
-                (
-                    f"{name} runs this build only by compiling it anew at first use, which takes a while.",
-                    f"Run: ALEXNET_CUDA_ARCHS={own} {REINSTALL}",
-                )
-            )
-    return found
+            yield f"{name} runs this build only by compiling it anew at first use, which takes a while.", rebuild
 
 
 def _peer_problems(cuda: dict[str, Any]) -> Pairs:
-    closed = [f"{pair['device']} to {pair['peer']}" for pair in cuda["peers"] if not pair["access"]]
-    if not closed:
-        return []
-    return [
-        (
-            f"No direct access between GPUs ({', '.join(closed)}): two towers work, "
-            "but what they exchange is staged through the host.",
+    closed = ", ".join(f"{pair['device']} to {pair['peer']}" for pair in cuda["peers"] if not pair["access"])
+    if closed:
+        yield (
+            f"No direct access between GPUs ({closed}): two towers work, but what they exchange is staged through the"
+            " host.",
             "Choose two GPUs joined by NVLink or on one PCIe switch (nvidia-smi topo -p2p r), and turn off PCIe ACS "
             "and the IOMMU where the machine's owner may.",
         )
-    ]
 
 
 def _cupy_problems(cupy: dict[str, Any], needed: bool) -> Pairs:
+    chosen = cupy["distribution"]
     if cupy["others"]:
-        names = sorted([cupy["distribution"], *cupy["others"]])
-        return [
-            (
-                f"{' and '.join(names)} are installed, which overwrite each other's files.",
-                # Taking one away takes files of the other away too.
-                f"Run: python -m pip uninstall {' '.join(names)} && python -m pip install {CUPY}",
-            )
-        ]
-    if not needed:
-        return []
-    if cupy["distribution"] is None:
-        return [("CuPy is missing, which holds the arrays on the GPU.", f"Run: python -m pip install {CUPY}")]
-    if cupy["distribution"] in ("cupy-cuda12x", "cupy-cuda11x"):
-        return [
-            (
-                f"{cupy['distribution']} is for another CUDA than the kernels, which need {CUPY}.",
-                f"Run: python -m pip uninstall {cupy['distribution']} && python -m pip install {CUPY}",
-            )
-        ]
-    return []
+        names = sorted([chosen, *cupy["others"]])
+        # Taking one away takes files of the other away too.
+        fix = f"Run: python -m pip uninstall {' '.join(names)} && python -m pip install {CUPY}"
+        yield f"{' and '.join(names)} are installed, which overwrite each other's files.", fix
+    elif needed and chosen is None:
+        yield "CuPy is missing, which holds the arrays on the GPU.", f"Run: python -m pip install {CUPY}"
+    elif needed and chosen in ("cupy-cuda12x", "cupy-cuda11x"):
+        fix = f"Run: python -m pip uninstall {chosen} && python -m pip install {CUPY}"
+        yield f"{chosen} is for another CUDA than the kernels, which need {CUPY}.", fix
 
 
 def _cuda_name(version: int | None) -> str:

@@ -7,7 +7,7 @@ import json
 import click
 
 from ..config import PRESETS, Config, config_from_preset
-from .options import emit, json_option, parse_fields
+from .options import emit, fields_option, json_option, parse_fields
 
 
 @click.command("summary")
@@ -15,7 +15,7 @@ from .options import emit, json_option, parse_fields
     "--preset", default=Config.preset, show_default=True, metavar="NAME", help=f"Network: {', '.join(PRESETS)}."
 )
 @click.option("--image-size", type=int, metavar="PIXELS", help="Side of the input. [default: the preset's]")
-@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration.")
+@fields_option
 @json_option
 def summary_command(preset: str, image_size: int | None, assignments: tuple[str, ...], as_json: bool) -> int:
     """Print each layer's shapes, parameters, multiply-adds and bytes, its tower, and what crosses between towers."""

@@ -6,8 +6,8 @@ import ast
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,8 +16,6 @@ from ..train.setup import MAX_BROKEN
 
 if TYPE_CHECKING:
     from ..model import Model
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def emit(text: str) -> None:
@@ -58,32 +56,34 @@ def place(text: str) -> str:
     return text
 
 
-def devices_option(function: Function) -> Function:
-    """Add ``--devices``."""
-    return click.option(
-        "--devices",
-        metavar="DEVICE[,DEVICE]",
-        callback=lambda _context, _option, value: parse_devices(value),
-        help="cuda:0, cpu, or simt (the kernels on the CPU, slowly); two of a kind for the two towers: cuda:0,cuda:1. "
-        "[default: the first GPU that can run the kernels, else cpu]",
-    )(function)
-
-
-def views_option(function: Function) -> Function:
-    """Add ``--views``."""
-    return click.option(
-        "--views",
-        type=click.Choice(["1", "10"]),
-        default="1",
-        show_default=True,
-        callback=lambda _context, _option, value: int(value),
-        help="The centre crop, or the mean over ten crops (corners and centre, mirrored).",
-    )(function)
-
-
-def json_option(function: Function) -> Function:
-    """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+devices_option = click.option(
+    "--devices",
+    metavar="DEVICE[,DEVICE]",
+    callback=lambda _context, _option, value: parse_devices(value),
+    help="cuda:0, cpu, or simt (the kernels on the CPU, slowly); two of a kind for the two towers: cuda:0,cuda:1. "
+    "[default: the first GPU that can run the kernels, else cpu]",
+)
+views_option = click.option(
+    "--views",
+    type=click.Choice(["1", "10"]),
+    default="1",
+    show_default=True,
+    callback=lambda _context, _option, value: int(value),
+    help="The centre crop, or the mean over ten crops (corners and centre, mirrored).",
+)
+max_broken_option = click.option(
+    "--max-broken",
+    type=part,
+    default=MAX_BROKEN,
+    show_default=True,
+    metavar="PART",
+    help="Stop when more than this part of all images, held out or not, is broken, such as 0.02 or 2%; fewer are "
+    "left out and named at the end.",
+)
+fields_option = click.option(
+    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def load_model(checkpoint: str, devices: str | tuple[str, ...] | None) -> Model:
@@ -101,19 +101,6 @@ def load_model(checkpoint: str, devices: str | tuple[str, ...] | None) -> Model:
     if name := not_finite(model.parameters):
         raise ValueError(f"{checkpoint} is of no use: {name} holds NaN or infinity")
     return model
-
-
-def max_broken_option(function: Function) -> Function:
-    """Add ``--max-broken``."""
-    return click.option(
-        "--max-broken",
-        type=part,
-        default=MAX_BROKEN,
-        show_default=True,
-        metavar="PART",
-        help="Stop when more than this part of all images, held out or not, is broken, such as 0.02 or 2%; fewer are "
-        "left out and named at the end.",
-    )(function)
 
 
 def parse_devices(text: str | None) -> str | tuple[str, ...] | None:

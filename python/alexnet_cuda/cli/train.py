@@ -5,19 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from ..base.wording import counted
 from ..config import PRESETS
 from ..train.recipe import DIGITS, SCHEDULES, Recipe
-from .options import Function, devices_option, emit, max_broken_option, parse_fields, part, place
+from .options import devices_option, emit, fields_option, max_broken_option, parse_fields, part, place
 
 _DEFAULTS = Recipe()
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _recipe_option(flag: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[Function], Function]:
+def _recipe_option(flag: str, kind: Any, text: str, metavar: str | None = None) -> Callable[[_Function], _Function]:
     """Make an option that stays None unless it is given, so that a recipe knows what was asked for."""
     name = flag.removeprefix("--").replace("-", "_")
     default = getattr(_DEFAULTS, name)
@@ -67,7 +68,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @_recipe_option("--precision", str, "float32, float64 (cpu only), tf32, bfloat16 or float16 (kernels only).", "NAME")
 @click.option("--validation", type=place, metavar="SOURCE", help="Images to validate on, in place of a split.")
 @_recipe_option("--validation-split", part, "Part of SOURCE held out for validation; 0 for none.", "PART")
-@click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a field of the configuration.")
+@fields_option
 @devices_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @click.option("--overwrite", is_flag=True, help="Start anew where --output holds a run.")
@@ -89,17 +90,7 @@ def train(
     output: str | None,
     assignments: tuple[str, ...],
     dropout: float | None,
-    validation: str | None,
-    devices: str | tuple[str, ...] | None,
-    resume: bool,
-    overwrite: bool,
-    checkpoint_steps: int | None,
-    checkpoint_minutes: float,
-    workers: int,
-    checksum: bool,
-    accept_changes: bool,
-    max_broken: float,
-    **recipe: Any,
+    **options: Any,
 ) -> int:
     """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and pictures in --output.
 
@@ -116,7 +107,8 @@ def train(
     from ..train import train as run
     from ..train.setup import default_output
 
-    given = {name: value for name, value in recipe.items() if value is not None}
+    of_run = {name: options.pop(name) for name in TrainOptions.__dataclass_fields__ if name in options}
+    given = {name: value for name, value in options.items() if value is not None}
     fields = parse_fields(assignments)
     if dropout is not None:
         if "dropout" in fields:
@@ -124,22 +116,7 @@ def train(
         fields["dropout"] = dropout
     if fields:
         given["config"] = fields
-    options = TrainOptions(
-        source,
-        Path(output) if output else default_output(source),
-        given,
-        validation=validation,
-        devices=devices,
-        resume=resume,
-        overwrite=overwrite,
-        checkpoint_steps=checkpoint_steps,
-        checkpoint_minutes=checkpoint_minutes,
-        workers=workers,
-        checksum=checksum,
-        accept_changes=accept_changes,
-        max_broken=max_broken,
-    )
-    result = run(options)
+    result = run(TrainOptions(source, Path(output) if output else default_output(source), given, **of_run))
     if result.signal is not None:
         return 128 + result.signal
     end = f"done: {counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')}"

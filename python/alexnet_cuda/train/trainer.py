@@ -177,10 +177,7 @@ class Trainer:
             checkpoint=self._checkpoint,
             epochs=state.epoch,
             steps=self._model.step,
-            loss=self._last_record.get("loss"),
-            accuracy=self._last_record.get("accuracy"),
-            val_loss=self._last_record.get("val_loss"),
-            val_accuracy=self._last_record.get("val_accuracy"),
+            **{name: self._last_record.get(name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
             signal=None if stop.signal is None else int(stop.signal),
             skipped=dict(state.skipped),
         )
