@@ -192,7 +192,7 @@ def test_archives_one_behind_the_other_are_read_to_the_last(pack, between, tmp_p
     joined, folder = open_source(path), open_source(tree)
     assert_same(joined, folder)
     assert joined.names == folder.names
-    assert not any("behind the end" in sentence for sentence in joined.ignored)
+    assert not any("after the end" in sentence for sentence in joined.ignored)
 
 
 def test_what_is_no_archive_behind_one_is_named_and_a_damaged_one_is_an_error(tmp_path, tree):

@@ -130,7 +130,7 @@ def _driver_version() -> str | None:
 
 
 def find_problems(facts: Facts) -> list[dict[str, str]]:
-    """Return what is wrong, each with the sentence that mends it; a function of the facts alone."""
+    """Return what is wrong, each with how to fix it; a function of the facts alone."""
     found = [*_build_problems(facts)]
     if facts["cuda"]["extension"]:
         found += [*_driver_problems(facts["cuda"]), *_gpu_problems(facts), *_peer_problems(facts["cuda"])]

@@ -30,7 +30,7 @@ def summary_command(preset: str, image_size: int | None, assignments: tuple[str,
 @click.command("doctor")
 @json_option
 def doctor_command(as_json: bool) -> int:
-    """Print versions, GPUs and what the extension was built for, and for whatever is wrong what mends it."""
+    """Print versions, GPUs and what the extension was built for, and how to fix whatever is wrong."""
     from .doctor import render, report
 
     result = report()

@@ -176,7 +176,7 @@ class Inputs:
         c, layout, batch = self._config, self._layouts[tower.index], len(images)
         shape = (batch, c.image_size, c.image_size, 3) if layout is None else (batch, *layout.shape)
         block, x = tower.buffer("block", (_block_bytes(batch),), np.uint8), tower.buffer("input", shape)
-        parts, augment = _parts(block, batch, tower.sums), None
+        parts, augment = _parts(block, batch, tower.accumulator), None
         if images.dtype == np.uint8:
             chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
             colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
@@ -189,7 +189,7 @@ class Inputs:
     ) -> npt.NDArray[np.uint8]:
         if self._host_block.size != _block_bytes(batch):
             self._host_block, self._packed = np.zeros(_block_bytes(batch), np.uint8), None
-            self._host_parts = _parts(self._host_block, batch, self._towers[0].sums)
+            self._host_parts = _parts(self._host_block, batch, self._towers[0].accumulator)
         parts = self._host_parts
         parts["step"][0], parts["learning_rate"][0] = step, learning_rate
         if labels is not None:
@@ -235,7 +235,7 @@ class Inputs:
         """The learning rate alone."""
         for tower in self._towers:
             with tower.device.active():
-                tower.device.upload(tower.learning_rate, np.full(1, learning_rate, tower.sums))
+                tower.device.upload(tower.learning_rate, np.full(1, learning_rate, tower.accumulator))
 
 
 class _Arrivals:
@@ -343,17 +343,17 @@ class _Place:
 
 def label_buffer(tower: Tower, batch: int) -> Array:
     """Where a tower finds the labels [N], int64."""
-    return _parts(tower.buffer("block", (_block_bytes(batch),), np.uint8), batch, tower.sums)["labels"]
+    return _parts(tower.buffer("block", (_block_bytes(batch),), np.uint8), batch, tower.accumulator)["labels"]
 
 
 @lru_cache(maxsize=64)
-def _layout(batch: int, sums: Any) -> list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]]:
+def _layout(batch: int, accumulator: Any) -> list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]]:
     """Name, place, dtype and shape of the block's parts, the most aligned first; each of the scalars takes 8 bytes."""
     found: list[tuple[str, slice, np.dtype[Any], tuple[int, ...]]] = []
     offset = 0
     for name, kind, shape in (
         ("step", np.uint64, (1,)),
-        ("learning_rate", sums, (1,)),
+        ("learning_rate", accumulator, (1,)),
         ("labels", np.int64, (batch,)),
         ("top", np.int64, (batch,)),
         ("left", np.int64, (batch,)),
@@ -371,5 +371,5 @@ def _block_bytes(batch: int) -> int:
     return 16 + batch * (3 * 8 + 3 * 4 + 1)
 
 
-def _parts(block: Array, batch: int, sums: Any) -> dict[str, Array]:
-    return {name: block[place].view(dtype).reshape(shape) for name, place, dtype, shape in _layout(batch, sums)}
+def _parts(block: Array, batch: int, accumulator: Any) -> dict[str, Array]:
+    return {name: block[place].view(dtype).reshape(shape) for name, place, dtype, shape in _layout(batch, accumulator)}

@@ -147,7 +147,7 @@ class Network:
 
     def _logits(self, tower: Tower, batch: int) -> Array:
         name = self.stages[-1].name if self.link is None else "logits"
-        return tower.buffer(name, (batch, self._config.num_classes), tower.sums)
+        return tower.buffer(name, (batch, self._config.num_classes), tower.accumulator)
 
     def _backward(self, batch: int, run: Pass) -> None:
         """After `_forward` on so many images: losses, and the gradients, or updates, of all parameters."""
@@ -171,8 +171,8 @@ class Network:
         """Each image's loss and correctness, into buffers; returns the gradient of the tower's own logits."""
         lo, hi = tower.channels(self._config.num_classes)
         half = tower.buffer("dlogits", (batch, hi - lo))
-        size = batch * (tower.sums.itemsize + 1)
-        loss, correct = split(tower.buffer("result", (size,), np.uint8), tower.sums)
+        size = batch * (tower.accumulator.itemsize + 1)
+        loss, correct = split(tower.buffer("result", (size,), np.uint8), tower.accumulator)
         with tower.device.active():
             ops.softmax_cross_entropy.fprop(
                 self._logits(tower, batch),
@@ -188,5 +188,5 @@ class Network:
     def _result(self, batch: int) -> StepResult:
         """What `_backward` saw, on its way to the host."""
         tower = self.towers[0]
-        size = batch * (tower.sums.itemsize + 1)
-        return StepResult(tower.device.fetch(tower.buffer("result", (size,), np.uint8)), tower.sums)
+        size = batch * (tower.accumulator.itemsize + 1)
+        return StepResult(tower.device.fetch(tower.buffer("result", (size,), np.uint8)), tower.accumulator)

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 
-def split(result: Any, sums: np.dtype[Any]) -> tuple[Any, Any]:
-    """Each image's loss, of dtype `sums`, and whether it was classified right: parts of the bytes that hold both."""
-    losses = result.size // (sums.itemsize + 1) * sums.itemsize
-    return result[:losses].view(sums), result[losses:].view(np.bool_)
+def split(result: Any, accumulator: np.dtype[Any]) -> tuple[Any, Any]:
+    """Each image's loss, of dtype `accumulator`, and whether it was classified right, of the bytes that hold both."""
+    losses = result.size // (accumulator.itemsize + 1) * accumulator.itemsize
+    return result[:losses].view(accumulator), result[losses:].view(np.bool_)
 
 
 class StepResult:
@@ -24,17 +24,17 @@ class StepResult:
     ----------
     fetch : function
         Gives the bytes that `split` takes apart.
-    sums : dtype
+    accumulator : dtype
     """
 
-    def __init__(self, fetch: Callable[[], npt.NDArray[np.uint8]], sums: np.dtype[Any]) -> None:
-        self._fetch, self._sums = fetch, sums
+    def __init__(self, fetch: Callable[[], npt.NDArray[np.uint8]], accumulator: np.dtype[Any]) -> None:
+        self._fetch, self._accumulator = fetch, accumulator
         self._known: tuple[float, int] | None = None
 
     @property
     def _values(self) -> tuple[float, int]:
         if self._known is None:
-            losses, correct = split(self._fetch(), self._sums)
+            losses, correct = split(self._fetch(), self._accumulator)
             self._known = float(losses.astype(np.float64).mean()), int(correct.sum())
         return self._known
 

@@ -84,7 +84,7 @@ class Tower:
         By name, this tower's rows of each tensor, of the dtype of parameters.
     precision : str or None
         How float32 arrays are to be multiplied; None: as their dtype says.
-    dtype, sums : dtype
+    dtype, accumulator : dtype
         Of activations; of parameters, gradients and logits.
     step_counter, learning_rate : array of one element
         Read by the kernels when they run.
@@ -92,17 +92,17 @@ class Tower:
 
     def __init__(self, config: Config, plan: Plan, index: int, count: int, device: Device) -> None:
         self.config, self.plan, self.index, self.count, self.device = config, plan, index, count, device
-        self.dtype, self.sums = activation_dtype(config.precision), parameter_dtype(config.precision)
+        self.dtype, self.accumulator = activation_dtype(config.precision), parameter_dtype(config.precision)
         self.precision = "tf32" if config.precision == "tf32" else None
         shapes = plan.tower_parameter_shapes(index, count)
-        self.parameters: dict[str, Array] = {n: device.empty(s, self.sums) for n, s in shapes.items()}
+        self.parameters: dict[str, Array] = {n: device.empty(s, self.accumulator) for n, s in shapes.items()}
         self.gradients: dict[str, Array] = {}
         self.velocity: dict[str, Array] = {}
         self.step_counter: Array = None
         self.learning_rate: Array = None
         # 16-bit copies of the weights, which the products take.
         self._copies: dict[str, Array] = {}
-        if self.dtype != self.sums:
+        if self.dtype != self.accumulator:
             weights = [name for name in shapes if name.endswith(".weight")]
             self._copies = {name: device.empty(shapes[name], self.dtype) for name in weights}
         self._buffers: dict[str, tuple[Array, Array]] = {}  # all of each, and what of it was used last, in its shape

@@ -30,8 +30,8 @@ def backend(op: str, *arrays: Array, module: str = "") -> Any:
     return late_import(f"alexnet_cuda.backends.{package}.{module or op}")
 
 
-def parameter_dtype(dtype: Any) -> np.dtype[Any]:
-    """The dtype of bias, gradients of weights and sums, for activations of `dtype`: float32, for float64 float64."""
+def accumulator_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype of bias, accumulators and gradients of weights, for activations of `dtype`: float32, or float64."""
     return np.dtype(np.float64 if dtype == np.float64 else np.float32)
 
 
@@ -86,10 +86,10 @@ def output(
     return out
 
 
-def sums_output(out: Array | None, like: Array, shape: tuple[int, ...]) -> Array:
-    """`out`, checked, or a new array: of the dtype of `like`, or of that of its sums, which are then not rounded."""
-    wide = out is not None and getattr(out, "dtype", None) == parameter_dtype(like.dtype)
-    return output(out, like, shape, parameter_dtype(like.dtype) if wide else None, channel_range=True)
+def accumulator_output(out: Array | None, like: Array, shape: tuple[int, ...]) -> Array:
+    """`out`, checked, or a new array: of the dtype of `like`, or of its accumulators, which are not rounded then."""
+    wide = out is not None and getattr(out, "dtype", None) == accumulator_dtype(like.dtype)
+    return output(out, like, shape, accumulator_dtype(like.dtype) if wide else None, channel_range=True)
 
 
 def check_precision(precision: str | None, dtype: Any) -> None:

@@ -13,6 +13,8 @@ import numpy as np
 from ..base.params import Conv2dShape, DropoutParams, FoldedLayout, SgdParams
 from ._dispatch import (
     Array,
+    accumulator_dtype,
+    accumulator_output,
     backend,
     check,
     check_activation,
@@ -21,8 +23,6 @@ from ._dispatch import (
     integers,
     output,
     pair,
-    parameter_dtype,
-    sums_output,
 )
 from .dropout import check_rows
 from .sgd import check_update
@@ -169,15 +169,15 @@ def fprop(
     s = problem(input_shape, weight.shape[0], weight.shape[1:3], stride, padding, groups)
     _check_layout(folded, s, x.dtype)
     check("weight", weight, (s.K, s.R, s.S, s.C // groups), x.dtype, channel_range=True)
-    sums = parameter_dtype(x.dtype)
+    accumulator = accumulator_dtype(x.dtype)
     if bias is not None:
-        check("bias", bias, (s.K,), sums)
+        check("bias", bias, (s.K,), accumulator)
     if addend is not None:
-        check("addend", addend, (s.N, s.P, s.Q, s.K), sums, channel_range=True)
+        check("addend", addend, (s.N, s.P, s.Q, s.K), accumulator, channel_range=True)
     check_activation(activation)
     check_rows(dropout, s.N * s.P * s.Q, s.K)
     check_precision(precision, x.dtype)
-    y = sums_output(out, x, (s.N, s.P, s.Q, s.K))
+    y = accumulator_output(out, x, (s.N, s.P, s.Q, s.K))
     backend("conv2d", x, weight, bias, addend, y).fprop(
         x, weight, bias, s, activation, y, addend=addend, dropout=dropout, precision=precision, folded=folded
     )
@@ -215,9 +215,9 @@ def dgrad(
     check("dy", dy, (s.N, s.P, s.Q, s.K), weight.dtype, channel_range=True)
     check_mask(mask, mask_scale, dy, (s.N, s.H, s.W, s.C))
     if addend is not None:
-        check("addend", addend, (s.N, s.H, s.W, s.C), parameter_dtype(dy.dtype), channel_range=True)
+        check("addend", addend, (s.N, s.H, s.W, s.C), accumulator_dtype(dy.dtype), channel_range=True)
     check_precision(precision, dy.dtype)
-    dx = sums_output(out, dy, (s.N, s.H, s.W, s.C))
+    dx = accumulator_output(out, dy, (s.N, s.H, s.W, s.C))
     backend("conv2d", dy, weight, mask, addend, dx).dgrad(
         dy, weight, s, dx, mask=mask, mask_scale=mask_scale, addend=addend, precision=precision
     )
@@ -265,10 +265,10 @@ def wgrad(
     _check_layout(folded, s, x.dtype)
     check("dy", dy, (s.N, s.P, s.Q, s.K), x.dtype, channel_range=not bias)
     check_precision(precision, x.dtype)
-    shape, sums = (s.K, s.R, s.S, s.C // groups), parameter_dtype(x.dtype)
+    shape, accumulator = (s.K, s.R, s.S, s.C // groups), accumulator_dtype(x.dtype)
     check_update(sgd, shape, x.dtype, accumulate, out)
-    dweight = out if sgd is not None and out is None else output(out, x, shape, sums, channel_range=True)
-    dbias = output(bias_out, x, (s.K,), sums, name="bias_out") if bias else None
+    dweight = out if sgd is not None and out is None else output(out, x, shape, accumulator, channel_range=True)
+    dbias = output(bias_out, x, (s.K,), accumulator, name="bias_out") if bias else None
     backend("conv2d", x, dy, dweight, dbias).wgrad(
         x, dy, s, dweight, dbias, accumulate=accumulate, sgd=sgd, precision=precision, folded=folded
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ..base.params import DropoutParams, SgdParams
 from ._dispatch import (
     Array,
+    accumulator_dtype,
+    accumulator_output,
     backend,
     check,
     check_activation,
     check_mask,
     check_precision,
     output,
-    parameter_dtype,
-    sums_output,
 )
 from .dropout import check_rows
 from .sgd import check_update
@@ -38,15 +38,15 @@ def fprop(
     """
     check("x", x, (None, None), channel_range=True)
     check("weight", weight, (None, x.shape[1]), x.dtype, channel_range=True)
-    shape, sums = (x.shape[0], weight.shape[0]), parameter_dtype(x.dtype)
+    shape, accumulator = (x.shape[0], weight.shape[0]), accumulator_dtype(x.dtype)
     if bias is not None:
-        check("bias", bias, shape[1:], sums)
+        check("bias", bias, shape[1:], accumulator)
     if addend is not None:
-        check("addend", addend, shape, sums, channel_range=True)
+        check("addend", addend, shape, accumulator, channel_range=True)
     check_activation(activation)
     check_rows(dropout, *shape)
     check_precision(precision, x.dtype)
-    y = sums_output(out, x, shape)
+    y = accumulator_output(out, x, shape)
     backend("linear", x, weight, bias, addend, y).fprop(
         x, weight, bias, activation, y, addend=addend, dropout=dropout, precision=precision
     )
@@ -69,9 +69,9 @@ def dgrad(
     shape = (dy.shape[0], weight.shape[1])
     check_mask(mask, mask_scale, dy, shape)
     if addend is not None:
-        check("addend", addend, shape, parameter_dtype(dy.dtype), channel_range=True)
+        check("addend", addend, shape, accumulator_dtype(dy.dtype), channel_range=True)
     check_precision(precision, dy.dtype)
-    dx = sums_output(out, dy, shape)
+    dx = accumulator_output(out, dy, shape)
     backend("linear", dy, weight, mask, addend, dx).dgrad(
         dy, weight, dx, mask=mask, mask_scale=mask_scale, addend=addend, precision=precision
     )
@@ -93,10 +93,10 @@ def wgrad(
     check("x", x, (None, None), channel_range=True)
     check("dy", dy, (x.shape[0], None), x.dtype, channel_range=not bias)
     check_precision(precision, x.dtype)
-    shape, sums = (dy.shape[1], x.shape[1]), parameter_dtype(x.dtype)
+    shape, accumulator = (dy.shape[1], x.shape[1]), accumulator_dtype(x.dtype)
     check_update(sgd, shape, x.dtype, accumulate, out)
-    dweight = out if sgd is not None and out is None else output(out, x, shape, sums, channel_range=True)
-    dbias = output(bias_out, x, shape[:1], sums, name="bias_out") if bias else None
+    dweight = out if sgd is not None and out is None else output(out, x, shape, accumulator, channel_range=True)
+    dbias = output(bias_out, x, shape[:1], accumulator, name="bias_out") if bias else None
     backend("linear", x, dy, dweight, dbias).wgrad(
         x, dy, dweight, dbias, accumulate=accumulate, sgd=sgd, precision=precision
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..base.params import SgdParams
-from ._dispatch import Array, backend, check, parameter_dtype
+from ._dispatch import Array, accumulator_dtype, backend, check
 
 __all__ = ["SgdParams", "check_update", "update"]
 
@@ -22,9 +22,9 @@ def check_update(
         return
     if accumulate:
         raise ValueError("accumulate and sgd exclude each other: the weights would be updated by a part of the sum")
-    sums = parameter_dtype(dtype)
-    check("sgd.weight", p.weight, shape, sums, channel_range=True)
-    check("sgd.velocity", p.velocity, shape, sums, channel_range=True)
+    accumulator = accumulator_dtype(dtype)
+    check("sgd.weight", p.weight, shape, accumulator, channel_range=True)
+    check("sgd.velocity", p.velocity, shape, accumulator, channel_range=True)
     if p.copy is not None:
         if np.dtype(dtype).itemsize != 2:
             raise TypeError(f"sgd.copy is for 16-bit networks, got one for a network of {np.dtype(dtype)}")

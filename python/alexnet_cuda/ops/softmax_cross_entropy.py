@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._dispatch import Array, backend, check, integers, output, parameter_dtype
+from ._dispatch import Array, accumulator_dtype, backend, check, integers, output
 
 
 def fprop(
@@ -40,7 +40,7 @@ def fprop(
     if classes == 0:
         raise ValueError(f"logits must have at least one class, got shape {list(logits.shape)}")
     check("labels", labels, (rows,), np.int64)
-    accumulator = parameter_dtype(logits.dtype)
+    accumulator = accumulator_dtype(logits.dtype)
     (first_column,) = integers("first_column", first_column, 1, 0)
     if dlogits is not None:
         narrow = getattr(getattr(dlogits, "dtype", None), "name", "") in ("bfloat16", "float16")

@@ -32,7 +32,7 @@ def forward(tower: Tower, number: int, stage: Stage, x: Array, arrival: Arrival 
     # Without a backward pass an output is dead after the next stage, unless it is being sent: two buffers in turn.
     logits = stage.step.makes_logits  # of another dtype, which would have a buffer made anew
     name = stage.name if run.train or tower.count == 2 or logits else f"forward{number % 2}"
-    y = tower.buffer(name, (len(x), *stage.output[:-1], hi - lo), tower.sums if logits else tower.dtype)
+    y = tower.buffer(name, (len(x), *stage.output[:-1], hi - lo), tower.accumulator if logits else tower.dtype)
     with tower.device.active():
         own = _MODULES[stage.op].forward(tower, stage, x, arrival, y, run)
     if run.train:

@@ -27,7 +27,7 @@ def forward(tower: Tower, stage: Stage, x: Array, arrival: Arrival | None, y: Ar
     if arrival is None:
         _fprop(tower, stage, x, weight, **end)
     else:
-        partial = tower.buffer("partial", y.shape, tower.sums)
+        partial = tower.buffer("partial", y.shape, tower.accumulator)
         _fprop(tower, stage, x, _own(tower, stage, weight), out=partial)
         _fprop(tower, stage, tower.wait(arrival), _other(tower, stage, weight), addend=partial, **end)
     return y
@@ -43,7 +43,7 @@ def backward(
             _dgrad(tower, stage, dy, weight, kept.x, dx)
         _wgrad(tower, stage, [(kept.x, None)], dy, run)
         return
-    partial = tower.buffer("partial", kept.x.shape, tower.sums)
+    partial = tower.buffer("partial", kept.x.shape, tower.accumulator)
     _dgrad(tower, stage, dy, _own(tower, stage, weight), kept.x, partial)
     _wgrad(tower, stage, [(kept.x, _own), (kept.remote, _other)], dy, run)
     ops.copy.cast(partial, addend=tower.wait(arrival), out=dx)
@@ -51,7 +51,7 @@ def backward(
 
 def backward_remote(tower: Tower, stage: Stage, kept: Kept, dy: Array) -> Array:
     """The gradient of the remote half of the input, not rounded."""
-    dx = tower.buffer(f"{stage.name}.remote", kept.remote.shape, tower.sums)
+    dx = tower.buffer(f"{stage.name}.remote", kept.remote.shape, tower.accumulator)
     _dgrad(tower, stage, dy, _other(tower, stage, tower.weight(stage.name)), kept.remote, dx)
     return dx
 
@@ -130,7 +130,7 @@ def _wgrad(tower: Tower, stage: Stage, parts: list[tuple[Array, Any]], dy: Array
     weight, bias = f"{stage.name}.weight", f"{stage.name}.bias"
     update = run.update if tower.device.fuses_update else None
     out = tower.gradients[weight] if update is None else None
-    dbias = tower.gradients[bias] if update is None else tower.buffer("dbias", tower.parameters[bias].shape, tower.sums)
+    dbias = tower.gradients[bias] if update is None else tower.buffer("dbias", dy.shape[-1:], tower.accumulator)
     sgd = None if update is None else tower.sgd(weight, update, run.gradient_scale)
     for number, (x, part) in enumerate(parts):
 
