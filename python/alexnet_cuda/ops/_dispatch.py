@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import native
 from ..backends.kernels._runtime import array_kind, runtime_of
 from ..backends.locks import late_import
 
@@ -25,7 +26,7 @@ def backend(op: str, *arrays: Array) -> Any:
     kinds = {array_kind(a) for a in arrays if a is not None}
     if len(kinds) != 1:
         raise TypeError(f"{op}: all arrays must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}")
-    package = "cpu" if kinds == {"cpu"} else "kernels"
+    package = "kernels" if kinds != {"cpu"} else "cpu.native" if native.has(op, arrays) else "cpu"
     return late_import(f"alexnet_cuda.backends.{package}.{op}")
 
 

@@ -97,6 +97,24 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
                 helper.result()
 
 
+def run(work: Any) -> None:
+    """Have all cores take the tiles of a `Work` of `_cpu`, which releases the interpreter lock; return when all are done.
+
+    Called from inside a body of `parallel_for`, it runs in that thread.
+    """
+    workspace = scratch("workspace", (work.workspace_bytes + 64,), np.uint8)
+    address = -(-workspace.ctypes.data // 64) * 64
+    alone = getattr(_state, "busy", False)
+    helpers = [_pool().submit(work.run, address) for _ in range(0 if alone else min(num_threads(), work.tiles) - 1)]
+    try:
+        work.run(address)
+    finally:
+        _join(helpers)
+    for helper in helpers:
+        if not helper.cancelled():
+            helper.result()
+
+
 def _join(helpers: list[Future[None]]) -> None:
     # One that still waits behind another caller's work has nothing to do here any more.
     wait([helper for helper in helpers if not helper.cancel()])

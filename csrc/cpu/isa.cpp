@@ -1,0 +1,37 @@
+// Compiled once for each instruction set: ALEXNET_CPU_ISA names it.
+#include "cpu/isa.h"
+
+#include "cpu/conv2d_product.h"
+#include "cpu/conv2d_wgrad.h"
+#include "cpu/linear_product.h"
+#include "cpu/linear_wgrad.h"
+
+namespace alexnet::cpu::ALEXNET_CPU_ISA {
+namespace {
+
+Work* linear_fprop(const LinearFpropParams& p) {
+  return new LinearProduct({p.N, p.out, p.in, p.weight_pitch}, p.x, p.x_pitch, p.weight, false,
+                           {p.y, p.addend, p.bias, nullptr, 1.f, p.activation}, p.y_pitch);
+}
+
+Work* linear_dgrad(const LinearDgradParams& p) {
+  return new LinearProduct({p.N, p.in, p.out, p.weight_pitch}, p.dy, p.dy_pitch, p.weight, true,
+                           {p.dx, p.addend, nullptr, p.mask, p.mask_scale, Activation::kNone}, p.dx_pitch);
+}
+
+}  // namespace
+
+#define ALEXNET_STRING(x) #x
+#define ALEXNET_NAME(x) ALEXNET_STRING(x)
+
+extern const Isa kIsa = {
+    ALEXNET_NAME(ALEXNET_CPU_ISA),
+    [](const Conv2dFpropParams& p) -> Work* { return new Conv2dProduct(p); },
+    [](const Conv2dDgradParams& p) -> Work* { return new Conv2dProduct(p); },
+    [](const Conv2dWgradParams& p) -> Work* { return new Conv2dWgrad(p); },
+    linear_fprop,
+    linear_dgrad,
+    [](const LinearWgradParams& p) -> Work* { return new LinearWgrad(p); },
+};
+
+}  // namespace alexnet::cpu::ALEXNET_CPU_ISA
