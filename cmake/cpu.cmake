@@ -13,7 +13,7 @@ foreach(set ${ALEXNET_CPU_SETS})
   target_include_directories(alexnet_cpu_${set} PRIVATE csrc)
   target_compile_definitions(alexnet_cpu_${set} PRIVATE ALEXNET_HOST_ONLY ALEXNET_CPU_ISA=${set})
   # -ffp-contract: a product and the sum behind it are one rounding wherever the set has it, so that results agree.
-  target_compile_options(alexnet_cpu_${set} PRIVATE ${ALEXNET_CXX_WARNINGS} -O3 -ffp-contract=fast
+  target_compile_options(alexnet_cpu_${set} PRIVATE ${ALEXNET_CXX_WARNINGS} -O3 -ffp-contract=fast -fno-math-errno
                                                     ${ALEXNET_CPU_FLAGS_${set}})
   target_link_libraries(_cpu PRIVATE alexnet_cpu_${set})
 endforeach()

@@ -159,6 +159,56 @@ PyWork linear_wgrad(py::array x, py::array dy, py::array like, Optional dweight,
   return {active->linear_wgrad(params), {x, dy, like, dweight, dbias, sgd}};
 }
 
+// (size, groups, k, alpha, beta), or None.
+LrnWindow parse_window(const py::object& object) {
+  if (object.is_none()) return {1, 1, 1.f, 0.f, 0.75f};
+  const py::tuple t = py::reinterpret_borrow<py::tuple>(object);
+  return {t[0].cast<int>(), t[1].cast<int>(), t[2].cast<float>(), t[3].cast<float>(), t[4].cast<float>()};
+}
+
+uint8_t* bytes(const py::object& object) {
+  if (object.is_none()) return nullptr;
+  return static_cast<uint8_t*>(const_cast<void*>(py::reinterpret_borrow<py::array>(object).data()));
+}
+
+// `window` is None for no normalisation; `size` and `stride` of 1 are no pool.
+PyWork pool_fprop(py::array x, py::array y, Optional argmax, Optional window, int size, int stride) {
+  const PoolFpropParams params{
+      {extent(x, 0), extent(x, 1), extent(x, 2), extent(x, 3), extent(y, 1), extent(y, 2), size, stride},
+      !window.is_none(),
+      parse_window(window),
+      data(x),
+      data(y),
+      bytes(argmax)};
+  return {active->pool_fprop(params), {x, y, argmax}};
+}
+
+PyWork pool_bprop(py::array dy, Optional argmax, Optional x, Optional y, py::array dx, Optional window, int size,
+                  int stride, bool relu) {
+  const PoolBpropParams params{
+      {extent(dx, 0), extent(dx, 1), extent(dx, 2), extent(dx, 3), extent(dy, 1), extent(dy, 2), size, stride},
+      !window.is_none(),
+      parse_window(window),
+      data(dy),
+      bytes(argmax),
+      data(x),
+      data(y),
+      relu,
+      data(dx)};
+  return {active->pool_bprop(params), {dy, argmax, x, y, dx}};
+}
+
+PyWork dropout_apply(py::array x, py::array y, double rate, uint64_t seed, uint32_t purpose, uint64_t step,
+                     int64_t start, int64_t row_stride) {
+  const DropoutParams params{
+      data(x), data(y), x.shape(0), x.shape(1), {nullptr, seed, purpose, rate, start, row_stride}, DType::kFloat32};
+  return {active->dropout_apply(params, step, pitch(x), pitch(y)), {x, y}};
+}
+
+PyWork sgd_update(py::object sgd, py::array gradient) {
+  return {active->sgd_update(parse_sgd(sgd), data(gradient), gradient.size()), {sgd, gradient}};
+}
+
 }  // namespace
 }  // namespace alexnet::cpu
 
@@ -192,4 +242,8 @@ PYBIND11_MODULE(_cpu, module) {
   module.def("linear_fprop", &linear_fprop);
   module.def("linear_dgrad", &linear_dgrad);
   module.def("linear_wgrad", &linear_wgrad);
+  module.def("pool_fprop", &pool_fprop);
+  module.def("pool_bprop", &pool_bprop);
+  module.def("dropout_apply", &dropout_apply);
+  module.def("sgd_update", &sgd_update);
 }

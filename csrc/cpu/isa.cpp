@@ -3,8 +3,11 @@
 
 #include "cpu/conv2d_product.h"
 #include "cpu/conv2d_wgrad.h"
+#include "cpu/dropout.h"
 #include "cpu/linear_product.h"
 #include "cpu/linear_wgrad.h"
+#include "cpu/pool_work.h"
+#include "cpu/sgd_update.h"
 
 namespace alexnet::cpu::ALEXNET_CPU_ISA {
 namespace {
@@ -32,6 +35,12 @@ extern const Isa kIsa = {
     linear_fprop,
     linear_dgrad,
     [](const LinearWgradParams& p) -> Work* { return new LinearWgrad(p); },
+    [](const PoolFpropParams& p) -> Work* { return new PoolFprop(p); },
+    [](const PoolBpropParams& p) -> Work* { return new PoolBprop(p); },
+    [](const DropoutParams& p, uint64_t step, int64_t x_pitch, int64_t y_pitch) -> Work* {
+      return new DropoutApply(p, step, x_pitch, y_pitch);
+    },
+    [](const Sgd& sgd, const float* gradient, int64_t count) -> Work* { return new SgdUpdate(sgd, gradient, count); },
 };
 
 }  // namespace alexnet::cpu::ALEXNET_CPU_ISA

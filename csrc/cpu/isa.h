@@ -2,8 +2,11 @@
 #pragma once
 
 #include "cpu/linear.h"
+#include "cpu/pool.h"
 #include "cpu/work.h"
 #include "ops/conv2d.h"
+#include "ops/dropout.h"
+#include "ops/sgd.h"
 
 namespace alexnet::cpu {
 
@@ -15,6 +18,10 @@ struct Isa {
   Work* (*linear_fprop)(const LinearFpropParams&);
   Work* (*linear_dgrad)(const LinearDgradParams&);
   Work* (*linear_wgrad)(const LinearWgradParams&);
+  Work* (*pool_fprop)(const PoolFpropParams&);
+  Work* (*pool_bprop)(const PoolBpropParams&);
+  Work* (*dropout_apply)(const DropoutParams&, uint64_t step, int64_t x_pitch, int64_t y_pitch);
+  Work* (*sgd_update)(const Sgd&, const float* gradient, int64_t count);
 };
 
 namespace generic {

@@ -46,5 +46,39 @@ inline void store(float* p, Vector v) {
 inline Vector broadcast(float x) {
   return x - Vector{};
 }
+inline Vector select(Mask where, Vector v) {
+  return reinterpret_cast<Vector>(reinterpret_cast<Mask>(v) & where);
+}
+
+// The compiler makes one instruction of it.
+inline Vector square_root(Vector v) {
+  float lane[kLanes];
+  store(lane, v);
+  for (int i = 0; i < kLanes; ++i) lane[i] = __builtin_sqrtf(lane[i]);
+  return load(lane);
+}
+
+// The first `count` lanes only; the others are zero.
+inline Vector load_some(const float* p, int count) {
+  Vector v{};
+  std::memcpy(&v, p, static_cast<size_t>(count) * sizeof(float));
+  return v;
+}
+inline void store_some(float* p, Vector v, int count) {
+  std::memcpy(p, &v, static_cast<size_t>(count) * sizeof(float));
+}
+
+// body(i, load, store) for every vector of `count` numbers; the last one may be loaded and stored in part.
+template <typename Body>
+inline void for_vectors(int count, const Body& body) {
+  int i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    body(i, [](const float* p) { return load(p); }, [](float* p, Vector v) { store(p, v); });
+  }
+  if (i < count) {
+    const int rest = count - i;
+    body(i, [=](const float* p) { return load_some(p, rest); }, [=](float* p, Vector v) { store_some(p, v, rest); });
+  }
+}
 
 }  // namespace alexnet::cpu::ALEXNET_CPU_ISA

@@ -45,10 +45,6 @@ struct Epilogue {
   Activation activation;
 };
 
-inline Vector select(Mask where, Vector v) {
-  return reinterpret_cast<Vector>(reinterpret_cast<Mask>(v) & where);
-}
-
 inline Vector finish(const Epilogue& e, Vector v, ptrdiff_t at, ptrdiff_t column) {
   if (e.addend) v += load(e.addend + at);
   if (e.bias) v += load(e.bias + column);

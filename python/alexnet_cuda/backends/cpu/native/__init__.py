@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..lrn import LrnParams
 from ..sgd import SgdParams
 
 Array = npt.NDArray[Any]
 
-OPERATIONS = frozenset({"conv2d", "linear"})
+OPERATIONS = frozenset({"conv2d", "dropout", "linear", "lrn", "lrn_max_pool", "max_pool", "sgd"})
 
 
 @cache
@@ -58,3 +59,8 @@ def sgd_arguments(p: SgdParams | None) -> tuple[Any, ...] | None:
         return None
     rate = np.asarray(p.learning_rate, np.float32).reshape(1)
     return p.weight, p.velocity, rate, p.rate_factor, p.momentum, p.weight_decay, p.gradient_scale
+
+
+def window(p: LrnParams) -> tuple[Any, ...]:
+    """A normalisation as the extension takes it."""
+    return p.size, p.groups, p.k, p.alpha, p.beta

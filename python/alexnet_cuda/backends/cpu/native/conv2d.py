@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from .. import conv2d as reference
-from .. import dropout as dropouts
 from ..conv2d import Array, Conv2dShape, require_own_precision
 from ..dropout import DropoutParams
 from ..fold import FoldedLayout, unfold
 from ..parallel import run
 from ..sgd import SgdParams
+from . import dropout as dropouts
 from . import extension, lie_alike, sgd_arguments
 
 

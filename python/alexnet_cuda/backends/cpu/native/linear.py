@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .. import dropout as dropouts
 from .. import linear as reference
 from ..conv2d import Array, require_own_precision
 from ..dropout import DropoutParams
 from ..parallel import run
 from ..sgd import SgdParams
+from . import dropout as dropouts
 from . import extension, lie_alike, sgd_arguments
 
 
