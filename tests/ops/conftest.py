@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from alexnet_cuda.backends.cpu import native
+
 from .backends import BACKENDS, Backend, mma_sums
 
 PRECISIONS = {"precision": "precisions", "product": "products", "layer_product": "layers"}
@@ -24,6 +26,14 @@ def mma(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with mma_sums(request.param):
         yield
+
+
+@pytest.fixture(autouse=True)
+def _numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the backend "numpy": float32 as with ``ALEXNET_CUDA_CPU=numpy``."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and getattr(callspec.params.get("backend"), "name", "") == "numpy":
+        monkeypatch.setattr(native, "extension", lambda: None)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
