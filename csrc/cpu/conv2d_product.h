@@ -229,7 +229,7 @@ inline void Conv2dProduct::multiply_rows(const Lattice& l, int n, int group, Pie
       for (int piece = 0; piece < across.pieces; ++piece) {
         const int q = across.begin(piece), m = across.size(piece);
         const float* a = window.data + i * l.stride_h * window.row + q * l.stride_w * window.pixel;
-        multiply<true>(m, l.taps_h, run, {a, window.row, 1, l.stride_w * window.pixel}, b, c, false);
+        kernel<true>(m, columns)(l.taps_h, run, {a, window.row, 1, l.stride_w * window.pixel}, b, c, false);
         store_tile(epilogue_, c, kColumns, m, columns, line + q * step + channel, step, channel);
       }
     }

@@ -108,9 +108,9 @@ inline void Conv2dWgrad::add_image(const Part& part, const Image& x, const float
       float* sums = c + static_cast<ptrdiff_t>(r) * run() * kColumns;
       for (int i = 0; i < across.pieces; ++i) {
         const int at = across.begin(i);
-        multiply<false>(across.size(i), rows, Q,
-                        {a + at, problem_.stride_h * window.row, problem_.stride_w * window.pixel, 1}, b,
-                        sums + static_cast<ptrdiff_t>(at) * kColumns, true);
+        kernel<false>(across.size(i), part.columns)(
+            rows, Q, {a + at, problem_.stride_h * window.row, problem_.stride_w * window.pixel, 1}, b,
+            sums + static_cast<ptrdiff_t>(at) * kColumns, true);
       }
     }
   }
@@ -138,15 +138,14 @@ inline void Conv2dWgrad::write(const Part& part, const float* c) const {
   const int runs = dense ? 1 : part.rows_r * problem_.S;
   const ptrdiff_t filter = problem_.wp() * problem_.R * problem_.S;
   const ptrdiff_t first = static_cast<ptrdiff_t>(part.group) * problem_.group_k() + part.panel * kColumns;
-  alignas(64) float piece[kPiece];
+  alignas(64) float pieces[kColumns * kPiece];
   for (int i = 0; i < runs; ++i) {
     const ptrdiff_t tap = static_cast<ptrdiff_t>(part.first_r) * problem_.S + i;
     for (int from = 0; from < length; from += kPiece) {
       const int count = length - from < kPiece ? length - from : kPiece;
-      const float* sums = c + (static_cast<ptrdiff_t>(i) * cg + from) * kColumns;
+      unpack_rows(c + (static_cast<ptrdiff_t>(i) * cg + from) * kColumns, count, pieces, kPiece);
       for (int j = 0; j < part.columns; ++j) {
-        for (int k = 0; k < count; ++k) piece[k] = sums[k * kColumns + j];
-        target_.take(piece, (first + j) * filter + tap * problem_.wp() + from, count);
+        target_.take(pieces + j * kPiece, (first + j) * filter + tap * problem_.wp() + from, count);
       }
     }
   }

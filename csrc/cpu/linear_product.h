@@ -80,8 +80,9 @@ inline void LinearProduct::many_images(int first, int columns, int n, int images
     for (int row = 0; row < rows.pieces; ++row) {
       for (int panel = 0; panel < panels; ++panel) {
         float* sums = c + (static_cast<ptrdiff_t>(panel) * images + rows.begin(row)) * kColumns;
-        multiply<true>(rows.size(row), 1, count, {lines + rows.begin(row) * kLine, 0, 1, kLine},
-                       {packed + static_cast<ptrdiff_t>(panel) * kBlock * kColumns, 0, kColumns}, sums, k > 0);
+        kernel<true>(rows.size(row), columns - panel * kColumns)(
+            1, count, {lines + rows.begin(row) * kLine, 0, 1, kLine},
+            {packed + static_cast<ptrdiff_t>(panel) * kBlock * kColumns, 0, kColumns}, sums, k > 0);
       }
     }
   }

@@ -40,6 +40,13 @@ class LinearWgrad : public Work {
  private:
   static constexpr int kTileRows = 84;  // whole tiles of every instruction set
 
+  // Panels whose sums are made before they are taken row by row: memory sees runs of a kilobyte.
+  static constexpr int kRun = 256 / kColumns, kTile = kRows * kColumns;
+
+  int columns_of(int panel) const {
+    const int left = p_.in - panel * kColumns;
+    return left < kColumns ? left : kColumns;
+  }
   void some_outputs(int first, int rows, int block, const float* workspace) const;
 
   LinearWgradParams p_;
@@ -48,8 +55,8 @@ class LinearWgrad : public Work {
 };
 
 inline void LinearWgrad::some_outputs(int first, int rows, int block, const float* workspace) const {
-  float* c = scratch(kRows * kColumns + static_cast<size_t>(p_.N) * kRows);
-  float* dy = c + kRows * kColumns;
+  float* c = scratch(kRun * kTile + static_cast<size_t>(p_.N) * kRows);
+  float* dy = c + kRun * kTile;
   float total[kRows] = {};
   for (int n = 0; n < p_.N; ++n) {
     for (int m = 0; m < rows; ++m) {
@@ -59,11 +66,19 @@ inline void LinearWgrad::some_outputs(int first, int rows, int block, const floa
   }
   if (p_.dbias && block == 0) std::memcpy(p_.dbias + first, total, sizeof(float) * rows);
   const int end = (block + 1) * per_block_ < panels_ ? (block + 1) * per_block_ : panels_;
-  for (int panel = block * per_block_; panel < end; ++panel) {
-    const int j = panel * kColumns, left = p_.in - j, columns = left < kColumns ? left : kColumns;
-    const float* b = workspace + static_cast<ptrdiff_t>(panel) * p_.N * kColumns;
-    multiply<false>(rows, 1, p_.N, {dy, 0, kRows, 1}, {b, 0, kColumns}, c, false);
-    for (int m = 0; m < rows; ++m) target_.take(c + m * kColumns, (first + m) * p_.weight_pitch + j, columns);
+  for (int from = block * per_block_; from < end; from += kRun) {
+    const int to = from + kRun < end ? from + kRun : end;
+    for (int panel = from; panel < to; ++panel) {
+      const float* b = workspace + static_cast<ptrdiff_t>(panel) * p_.N * kColumns;
+      kernel<false>(rows, columns_of(panel))(1, p_.N, {dy, 0, kRows, 1}, {b, 0, kColumns}, c + (panel - from) * kTile,
+                                             false);
+    }
+    for (int m = 0; m < rows; ++m) {
+      for (int panel = from; panel < to; ++panel) {
+        target_.take(c + (panel - from) * kTile + m * kColumns, (first + m) * p_.weight_pitch + panel * kColumns,
+                     columns_of(panel));
+      }
+    }
   }
 }
 

@@ -16,14 +16,15 @@ struct OperandB {
   ptrdiff_t segment, step;
 };
 
-// Where kDot, A's step is 1 (a row of A is contiguous: fprop, dgrad); else its line is 1 (a column is: wgrad).
-template <int kM, bool kDot>
+// Where kDot, A's step is 1 (a row of A is contiguous: fprop, dgrad); else its line is 1 (a column is: wgrad). Of the
+// columns kV vectors are computed.
+template <int kM, int kV, bool kDot>
 void micro_kernel(int segments, int products, OperandA a, OperandB b, float* c, bool add) {
-  Vector sum[kM][kVectors];
+  Vector sum[kM][kV];
 #pragma GCC unroll 16
   for (int m = 0; m < kM; ++m) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sum[m][v] = Vector{};
+    for (int v = 0; v < kV; ++v) sum[m][v] = Vector{};
   }
   constexpr int kBases = (kM + 2) / 3;
   const ptrdiff_t line = kDot ? a.line : 1, step_a = kDot ? 1 : a.step;
@@ -34,14 +35,14 @@ void micro_kernel(int segments, int products, OperandA a, OperandB b, float* c, 
     const float* line_b = b.data + i * b.segment;
 #pragma GCC unroll 4
     for (int k = 0; k < products; ++k) {
-      Vector right[kVectors];
+      Vector right[kV];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) right[v] = load(line_b + v * kLanes);
+      for (int v = 0; v < kV; ++v) right[v] = load(line_b + v * kLanes);
 #pragma GCC unroll 16
       for (int m = 0; m < kM; ++m) {
         const Vector left = broadcast(kDot ? row[m / 3][m % 3 * line] : row[0][m]);
 #pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) sum[m][v] += left * right[v];
+        for (int v = 0; v < kV; ++v) sum[m][v] += left * right[v];
       }
       line_b += b.step;
 #pragma GCC unroll 8
@@ -51,7 +52,7 @@ void micro_kernel(int segments, int products, OperandA a, OperandB b, float* c, 
 #pragma GCC unroll 16
   for (int m = 0; m < kM; ++m) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
+    for (int v = 0; v < kV; ++v) {
       float* to = c + m * kColumns + v * kLanes;
       store(to, add ? load(to) + sum[m][v] : sum[m][v]);
     }

@@ -45,6 +45,24 @@ inline void pack_rows(const float* source, ptrdiff_t pitch, int rows, int produc
   }
 }
 
+// rows[j * pitch + k] = panel[k * kColumns + j], for all columns j.
+inline void unpack_rows(const float* panel, int products, float* rows, ptrdiff_t pitch) {
+  for (int j0 = 0; j0 < kColumns; j0 += kLanes) {
+    int k = 0;
+    for (; k + kLanes <= products; k += kLanes) {
+      Vector block[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) block[i] = load(panel + (k + i) * kColumns + j0);
+      transpose(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) store(rows + (j0 + i) * pitch + k, block[i]);
+    }
+    for (; k < products; ++k) {
+      for (int j = j0; j < j0 + kLanes; ++j) rows[j * pitch + k] = panel[k * kColumns + j];
+    }
+  }
+}
+
 // panel[k * kColumns + j] = source[k * pitch + j].
 inline void pack_columns(const float* source, ptrdiff_t pitch, int columns, int products, float* panel) {
   for (int k = 0; k < products; ++k, source += pitch, panel += kColumns) {

@@ -2,27 +2,26 @@
 #pragma once
 
 #include <cmath>
+#include <utility>
 
 #include "cpu/micro_kernel.h"
 #include "gemm/activation.h"
 
 namespace alexnet::cpu::ALEXNET_CPU_ISA {
 
+using Kernel = void (*)(int segments, int products, OperandA, OperandB, float* c, bool add);
+
+template <int kV, bool kDot, int... kIndex>
+inline Kernel choose(int rows, std::integer_sequence<int, kIndex...>) {
+  static constexpr Kernel kKernels[] = {micro_kernel<kIndex + 1, kV, kDot>...};
+  return kKernels[rows - 1];
+}
+
+// The kernel for up to kRows rows and up to kColumns columns.
 template <bool kDot>
-inline void multiply(int rows, int segments, int products, OperandA a, OperandB b, float* c, bool add) {
-  using Kernel = void (*)(int, int, OperandA, OperandB, float*, bool);
-  static constexpr Kernel kKernels[] = {
-      micro_kernel<1, kDot>,  micro_kernel<2, kDot>,  micro_kernel<3, kDot>,
-      micro_kernel<4, kDot>,  micro_kernel<5, kDot>,  micro_kernel<6, kDot>,
-#if ALEXNET_CPU_ROWS > 6
-      micro_kernel<7, kDot>,  micro_kernel<8, kDot>,  micro_kernel<9, kDot>,
-      micro_kernel<10, kDot>, micro_kernel<11, kDot>, micro_kernel<12, kDot>,
-#endif
-#if ALEXNET_CPU_ROWS > 12
-      micro_kernel<13, kDot>, micro_kernel<14, kDot>,
-#endif
-  };
-  kKernels[rows - 1](segments, products, a, b, c, add);
+inline Kernel kernel(int rows, int columns) {
+  constexpr auto kIndices = std::make_integer_sequence<int, kRows>();
+  return columns <= kLanes ? choose<1, kDot>(rows, kIndices) : choose<kVectors, kDot>(rows, kIndices);
 }
 
 // `count` cut into pieces of at most `most`, all but equal: piece i begins at begin(i).

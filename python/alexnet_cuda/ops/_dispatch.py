@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.cpu import native
+from ..backends.cpu.parallel import rehearsing
 from ..backends.kernels._runtime import array_kind, runtime_of
 from ..backends.locks import late_import
 
@@ -26,8 +27,17 @@ def backend(op: str, *arrays: Array) -> Any:
     kinds = {array_kind(a) for a in arrays if a is not None}
     if len(kinds) != 1:
         raise TypeError(f"{op}: all arrays must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}")
+    if kinds == {"cpu"} and rehearsing():
+        return _Nothing()
     package = "kernels" if kinds != {"cpu"} else "cpu.native" if native.has(op, arrays) else "cpu"
     return late_import(f"alexnet_cuda.backends.{package}.{op}")
+
+
+class _Nothing:
+    """A module whose functions do nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
 
 
 def parameter_dtype(dtype: Any) -> np.dtype[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..kernels._runtime import array_kind
+from .parallel import rehearsal
 
 Array = npt.NDArray[Any]
 
@@ -35,7 +36,7 @@ class CpuDevice:
 
     kind = "cpu"
     precisions = ("float32", "float64")
-    fuses_update = False
+    fuses_update = True
     folds_input = False
 
     def __init__(self, name: str = "cpu") -> None:
@@ -76,8 +77,8 @@ class CpuDevice:
         """Let the owner of an adopted array go on with it after the mark."""
 
     def rehearsal(self) -> AbstractContextManager[None]:
-        """A context in which work is only gone through, to make its arrays; here nothing is to be gained by that."""
-        raise NotImplementedError("work on the CPU is not rehearsed")
+        """A context in which work is only gone through, to make its arrays."""
+        return rehearsal()
 
     def copy(self, target: Array, source: Array) -> None:
         """Copy within this device."""

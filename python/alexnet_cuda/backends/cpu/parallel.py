@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from typing import Any
@@ -97,6 +98,21 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
                 helper.result()
 
 
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """A context in which operations that this thread calls do nothing: what a pass allocates is there afterwards."""
+    before, _state.rehearsing = rehearsing(), True
+    try:
+        yield
+    finally:
+        _state.rehearsing = before
+
+
+def rehearsing() -> bool:
+    """Whether this thread is in a `rehearsal`."""
+    return getattr(_state, "rehearsing", False)
+
+
 def run(work: Any) -> None:
     """Have all cores take the tiles of a `Work` of `_cpu`, which releases the interpreter lock; return when all are done.
 
@@ -105,7 +121,10 @@ def run(work: Any) -> None:
     workspace = scratch("workspace", (work.workspace_bytes + 64,), np.uint8)
     address = -(-workspace.ctypes.data // 64) * 64
     alone = getattr(_state, "busy", False)
-    helpers = [_pool().submit(work.run, address) for _ in range(0 if alone else min(num_threads(), work.tiles) - 1)]
+    if alone or min(num_threads(), work.tiles) < 2:
+        work.run(address)
+        return
+    helpers = [_pool().submit(work.run, address) for _ in range(min(num_threads(), work.tiles) - 1)]
     try:
         work.run(address)
     finally:
