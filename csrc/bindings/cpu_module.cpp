@@ -224,11 +224,11 @@ PYBIND11_MODULE(_cpu, module) {
         return names;
       },
       "What select() takes on this processor, best first.");
-  module.def("select", &select_instruction_set, "Compute with this instruction set from now on.");
+  module.def("select", &select_instruction_set, py::arg("name"), "Compute with this instruction set from now on.");
   py::class_<PyWork>(module, "Work", "An operation cut into tiles, for any number of threads.")
       .def_property_readonly("tiles", &PyWork::tiles)
       .def_property_readonly("workspace_bytes", &PyWork::workspace_bytes)
-      .def("run", &PyWork::run, py::call_guard<py::gil_scoped_release>(),
+      .def("run", &PyWork::run, py::arg("workspace"), py::call_guard<py::gil_scoped_release>(),
            "Take tiles until none is left; the workspace's address is the same for all threads.");
   module.def("conv2d_fprop", &conv2d_fprop, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("addend"),
              py::arg("out"), py::kw_only(), py::arg("stride"), py::arg("padding"), py::arg("groups"),
@@ -239,11 +239,17 @@ PYBIND11_MODULE(_cpu, module) {
   module.def("conv2d_wgrad", &conv2d_wgrad, py::arg("x"), py::arg("dy"), py::arg("like"), py::arg("dweight"),
              py::arg("dbias"), py::arg("accumulate"), py::arg("sgd"), py::kw_only(), py::arg("stride"),
              py::arg("padding"), py::arg("groups"));
-  module.def("linear_fprop", &linear_fprop);
-  module.def("linear_dgrad", &linear_dgrad);
-  module.def("linear_wgrad", &linear_wgrad);
-  module.def("pool_fprop", &pool_fprop);
-  module.def("pool_bprop", &pool_bprop);
-  module.def("dropout_apply", &dropout_apply);
-  module.def("sgd_update", &sgd_update);
+  module.def("linear_fprop", &linear_fprop, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("addend"),
+             py::arg("out"), py::arg("activation"));
+  module.def("linear_dgrad", &linear_dgrad, py::arg("dy"), py::arg("weight"), py::arg("mask"), py::arg("mask_scale"),
+             py::arg("addend"), py::arg("out"));
+  module.def("linear_wgrad", &linear_wgrad, py::arg("x"), py::arg("dy"), py::arg("like"), py::arg("dweight"),
+             py::arg("dbias"), py::arg("accumulate"), py::arg("sgd"));
+  module.def("pool_fprop", &pool_fprop, py::arg("x"), py::arg("out"), py::arg("argmax"), py::arg("window"),
+             py::arg("size"), py::arg("stride"));
+  module.def("pool_bprop", &pool_bprop, py::arg("dy"), py::arg("argmax"), py::arg("x"), py::arg("y"), py::arg("out"),
+             py::arg("window"), py::arg("size"), py::arg("stride"), py::arg("relu"));
+  module.def("dropout_apply", &dropout_apply, py::arg("x"), py::arg("out"), py::arg("rate"), py::arg("seed"),
+             py::arg("purpose"), py::arg("step"), py::arg("start"), py::arg("row_stride"));
+  module.def("sgd_update", &sgd_update, py::arg("sgd"), py::arg("gradient"));
 }

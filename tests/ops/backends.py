@@ -196,4 +196,6 @@ def _has_gpu() -> bool:
     return extension.driver_version() > 0 and extension.device_count() > 0
 
 
-BACKENDS = {backend.name: backend for backend in [_host("cpu"), _host("numpy"), _simt(), *([_cuda()] if _has_gpu() else [])]}
+BACKENDS = {
+    backend.name: backend for backend in [_host("cpu"), _host("numpy"), _simt(), *([_cuda()] if _has_gpu() else [])]
+}

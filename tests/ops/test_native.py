@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +75,17 @@ def test_every_set_differs_from_numpy_by_rounding_alone(monkeypatch: pytest.Monk
                 # Each of up to 3 x 19 x 34 additions rounds by half an ulp of a sum that reaches sqrt(2000): random
                 # signs, so sqrt(2000) of these, six times for the largest of all.
                 np.testing.assert_allclose(a, b, rtol=0, atol=6 * 2000 * 2.0**-25)
+
+
+def test_the_stub_has_the_same_functions_and_parameters() -> None:
+    module = native.extension()
+    stub = ast.parse(Path(module.__file__).with_name("_cpu.pyi").read_text(encoding="utf-8"))
+    functions = {node.name: node.args for node in stub.body if isinstance(node, ast.FunctionDef)}
+    assert set(functions) == {name for name in dir(module) if not name.startswith("_")} - {"Work"}
+    for name, args in functions.items():
+        words = getattr(module, name).__doc__.splitlines()[0]
+        found = re.findall(r"(\w+): ", words.partition(" -> ")[0])
+        assert found == [a.arg for a in (*args.args, *args.kwonlyargs)], words
 
 
 def choose(value: str) -> subprocess.CompletedProcess[str]:

@@ -114,7 +114,7 @@ def rehearsing() -> bool:
 
 
 def run(work: Any) -> None:
-    """Have all cores take the tiles of a `Work` of `_cpu`, which releases the interpreter lock; return when all are done.
+    """Have all cores take the tiles of a `Work` of `_cpu`, which releases the interpreter lock; return at its end.
 
     Called from inside a body of `parallel_for`, it runs in that thread.
     """

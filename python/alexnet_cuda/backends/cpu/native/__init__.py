@@ -37,7 +37,9 @@ def extension() -> Any:
     module = importlib.import_module("alexnet_cuda._cpu")
     offered = module.instruction_sets()
     if name and name not in offered:
-        raise ValueError(f"ALEXNET_CUDA_CPU must be numpy or one of {', '.join(offered)} on this processor, got {name!r}")
+        raise ValueError(
+            f"ALEXNET_CUDA_CPU must be numpy or one of {', '.join(offered)} on this processor, got {name!r}"
+        )
     module.select(name or offered[0])
     return module
 

@@ -13,5 +13,5 @@ def fprop(x: Array, size: int, stride: int, out: Array, argmax: Bytes | None) ->
 
 
 def bprop(dy: Array, argmax: Bytes, size: int, stride: int, out: Array, *, y: Array | None = None) -> None:
-    """Write the gradient by the input to `out` [N, H, W, C]; where `y` is given, only of windows that it is positive of."""
+    """Write the gradient by the input to `out` [N, H, W, C]; `y` as in the twin."""
     run(extension().pool_bprop(dy, argmax, None, y, out, None, size, stride, False))
