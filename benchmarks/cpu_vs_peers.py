@@ -77,12 +77,12 @@ def ceilings() -> dict[str, Run]:
 
 
 def in_turn(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
-    """Seconds of each run, one after the other round after round, for so long and at least seven rounds."""
+    """Seconds of each run, one after the other round after round, for so long and at least five rounds."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
         run()
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times["ours"]) < 7:
+    while time.perf_counter() < end or len(times["ours"]) < 5:
         for name, run in runs.items():
             time.sleep(0.01)  # threads of whoever was before go to sleep
             start = time.perf_counter()
