@@ -8,6 +8,9 @@ whatever else the machine does hits all alike. Ratios are medians of the rounds'
 median. In the same rounds runs a matrix product of NumPy's, and a copy in memory: what the machine gives. Before
 anything is timed the networks are given the same weights and must agree. Peers (`cpu_peers.py`: pip install torch
 onnxruntime onnx openvino) that are not installed are left out.
+
+Where others use the machine too, wall time says little: threads that wait for each other by spinning wait for a core.
+`--processor-time` with ALEXNET_CUDA_NUM_THREADS=1 compares what one core is used for.
 """
 
 from __future__ import annotations
@@ -76,7 +79,7 @@ def ceilings() -> dict[str, Run]:
     return {"sgemm": lambda: np.matmul(a, b, out=c), "copy": lambda: np.copyto(target, source)}
 
 
-def in_turn(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
+def in_turn(runs: dict[str, Run], seconds: float, clock: Callable[[], float]) -> dict[str, list[float]]:
     """Seconds of each run, one after the other round after round, for so long and at least five rounds."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():
@@ -85,9 +88,9 @@ def in_turn(runs: dict[str, Run], seconds: float) -> dict[str, list[float]]:
     while time.perf_counter() < end or len(times["ours"]) < 5:
         for name, run in runs.items():
             time.sleep(0.01)  # threads of whoever was before go to sleep
-            start = time.perf_counter()
+            start = clock()
             run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock() - start)
     return times
 
 
@@ -124,7 +127,7 @@ def row(batch: int, kind: str, times: dict[str, list[float]]) -> dict[str, Any]:
     return found
 
 
-def measure(batch: int, seconds: float, only: list[str]) -> list[dict[str, Any]]:
+def measure(batch: int, seconds: float, only: list[str], clock: Callable[[], float]) -> list[dict[str, Any]]:
     """The rows of one batch size."""
     model = alexnet_cuda.Model("caffe", init="he")
     rng = np.random.default_rng(0)
@@ -134,7 +137,7 @@ def measure(batch: int, seconds: float, only: list[str]) -> list[dict[str, Any]]
     rows = []
     for kind in KINDS:
         runs = {name: runs[kind] for name, runs in found.items() if kind in runs}
-        rows.append(row(batch, kind, in_turn({**runs, **limits}, seconds)))
+        rows.append(row(batch, kind, in_turn({**runs, **limits}, seconds, clock)))
     return rows
 
 
@@ -168,14 +171,17 @@ def main() -> None:
     parser.add_argument("--batches", default="1,16,64", help="comma-separated batch sizes")
     parser.add_argument("--seconds", type=float, default=30.0, help="at least so long for each row")
     parser.add_argument("--only", default="", help=f"comma-separated peers of: {', '.join(PEERS)}")
+    parser.add_argument("--processor-time", action="store_true", help="of all threads, instead of wall time")
     parser.add_argument("--output", type=Path, help="write the figures to this JSON file")
     arguments = parser.parse_args()
     only = [name for name in arguments.only.split(",") if name]
     if unknown := set(only) - set(PEERS):
         parser.error(f"--only must name some of {', '.join(PEERS)}, got {', '.join(sorted(unknown))}")
-    here = machine()
+    clock = time.process_time if arguments.processor_time else time.perf_counter
+    here = {**machine(), "clock": clock.__name__}
     print(json.dumps(here))
-    rows = [row for batch in arguments.batches.split(",") for row in measure(int(batch), arguments.seconds, only)]
+    batches = [int(batch) for batch in arguments.batches.split(",")]
+    rows = [row for batch in batches for row in measure(batch, arguments.seconds, only, clock)]
     if arguments.output:
         temporary = arguments.output.with_name(f".{arguments.output.name}.{os.getpid()}")
         temporary.write_text(json.dumps({"machine": here, "results": rows}, indent=1) + "\n")
