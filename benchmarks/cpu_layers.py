@@ -128,7 +128,7 @@ def main() -> None:
         found.append(row)
         share = row["gflops"] / limits["peak_gflops"]
         print(
-            f"{row['layer']} {row['direction']}  {row['ms']:8.2f} ms  {row['gflops']:6.1f} GFLOP/s, {share:4.0%} of peak; "
+            f"{row['layer']} {row['direction']}  {row['ms']:7.2f} ms {row['gflops']:6.1f} GFLOP/s, {share:4.0%} of it; "
             f"NumPy {row['numpy_gflops']:6.1f}, {row['gflops'] / row['numpy_gflops']:.2f} times that",
             flush=True,
         )
