@@ -12,12 +12,17 @@ namespace alexnet::cpu {
 Work::~Work() = default;
 
 void Work::run(float* workspace) {
-  for (int phase = 0; phase < kPhases; ++phase) {
-    for (int i; (i = next_[phase].fetch_add(1, std::memory_order_relaxed)) < tiles_[phase];) {
-      tile(phase, i, workspace);
-      done_[phase].fetch_add(1, std::memory_order_release);
+  try {
+    for (int phase = 0; phase < kPhases; ++phase) {
+      for (int i; !failed_ && (i = next_[phase].fetch_add(1, std::memory_order_relaxed)) < tiles_[phase];) {
+        tile(phase, i, workspace);
+        done_[phase].fetch_add(1, std::memory_order_release);
+      }
+      while (!failed_ && done_[phase].load(std::memory_order_acquire) < tiles_[phase]) std::this_thread::yield();
     }
-    while (done_[phase].load(std::memory_order_acquire) < tiles_[phase]) std::this_thread::yield();
+  } catch (...) {  // no memory for a thread's scratch: the others are not to wait for its tile
+    failed_ = true;
+    throw;
   }
 }
 

@@ -17,7 +17,8 @@ class Work {
   int tiles() const { return tiles_[0] > tiles_[1] ? tiles_[0] : tiles_[1]; }
 
   // Takes tiles until none is left. Every thread that takes part calls it once; no thread is waited for that has not
-  // come. The second phase begins when all tiles of the first are done.
+  // come. The second phase begins when all tiles of the first are done. What a tile throws is thrown here, and ends the
+  // others' work too.
   void run(float* workspace);
 
  protected:
@@ -31,6 +32,7 @@ class Work {
  private:
   std::atomic<int> next_[kPhases] = {};
   std::atomic<int> done_[kPhases] = {};
+  std::atomic<bool> failed_{false};
 };
 
 // Memory of the calling thread on a cache line, valid until its next call: fresh memory would cost a page fault every
