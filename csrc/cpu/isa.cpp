@@ -4,6 +4,7 @@
 #include "cpu/conv2d_product.h"
 #include "cpu/conv2d_wgrad.h"
 #include "cpu/dropout.h"
+#include "cpu/linear_few.h"
 #include "cpu/linear_product.h"
 #include "cpu/linear_wgrad.h"
 #include "cpu/pool_work.h"
@@ -13,6 +14,7 @@ namespace alexnet::cpu::ALEXNET_CPU_ISA {
 namespace {
 
 Work* linear_fprop(const LinearFpropParams& p) {
+  if (p.N <= LinearFew::kImages) return new LinearFew(p);
   return new LinearProduct({p.N, p.out, p.in, p.weight_pitch}, p.x, p.x_pitch, p.weight, false,
                            {p.y, p.addend, p.bias, nullptr, 1.f, p.activation}, p.y_pitch);
 }

@@ -1,10 +1,9 @@
 // FC fprop and dgrad: rows of images times weights. The weights are read once, from memory, in blocks of kBlock
-// products by kPanels panels, which are packed into the second-level cache for all images; of few images, as they lie.
+// products by kPanels panels, which are packed into the second-level cache for all images.
 #pragma once
 
 #include "cpu/linear.h"
 #include "cpu/pack.h"
-#include "cpu/sgd.h"
 #include "cpu/tile.h"
 #include "cpu/work.h"
 
@@ -23,15 +22,13 @@ class LinearProduct : public Work {
         y_pitch_(y_pitch),
         turned_(turned),
         epilogue_(epilogue) {
-    few_ = !turned && shape.N <= kFew;
-    per_tile_ = few_ ? kFewColumns : kPanels * kColumns;
-    tiles_[0] = shape.N > 0 ? (shape.columns + per_tile_ - 1) / per_tile_ : 0;
+    tiles_[0] = shape.N > 0 ? (shape.columns + kTileColumns - 1) / kTileColumns : 0;
   }
 
  protected:
   void tile(int, int index, float*) override {
-    const int first = index * per_tile_, left = shape_.columns - first, columns = left < per_tile_ ? left : per_tile_;
-    if (few_) return few_images(first, columns);
+    const int first = index * kTileColumns, left = shape_.columns - first;
+    const int columns = left < kTileColumns ? left : kTileColumns;
     for (int n = 0; n < shape_.N; n += kImages) {
       many_images(first, columns, n, shape_.N - n < kImages ? shape_.N - n : kImages);
     }
@@ -39,18 +36,14 @@ class LinearProduct : public Work {
 
  private:
   static constexpr int kPanels = 4, kBlock = 512, kImages = 256;
-  static constexpr int kFew = 8, kFewColumns = 64;
+  static constexpr int kTileColumns = kPanels * kColumns;
 
   void many_images(int first, int columns, int n, int images) const;
-  void few_images(int first, int columns) const;
-  template <int kColumnCount>
-  void dots(int first, float* c) const;
 
   LinearShape shape_;
   const float *x_, *weight_;
   ptrdiff_t x_pitch_, y_pitch_;
-  bool turned_, few_;
-  int per_tile_;
+  bool turned_;
   Epilogue epilogue_;
 };
 
@@ -92,53 +85,6 @@ inline void LinearProduct::many_images(int first, int columns, int n, int images
     store_tile(epilogue_, c + static_cast<ptrdiff_t>(panel) * images * kColumns, kColumns, images, left,
                n * y_pitch_ + first + j, y_pitch_, first + j);
   }
-}
-
-// Sums over sixteen lanes whatever a vector holds, and of these in one order: the same bits for every instruction set.
-constexpr int kDotLanes = 16, kDotVectors = kDotLanes / kLanes;
-
-inline float add_lanes(float* lanes) {
-  for (int half = kDotLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  }
-  return lanes[0];
-}
-
-// Columns first, first + 1, ... of all images: c [images, kFewColumns].
-template <int kColumnCount>
-void LinearProduct::dots(int first, float* c) const {
-  const int whole = shape_.products / kDotLanes * kDotLanes;
-  for (int n = 0; n < shape_.N; ++n) {
-    const float* x = x_ + n * x_pitch_;
-    Vector sum[kColumnCount][kDotVectors] = {};
-    for (int k = 0; k < whole; k += kDotLanes) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kDotVectors; ++v) {
-        const Vector right = load(x + k + v * kLanes);
-#pragma GCC unroll 8
-        for (int j = 0; j < kColumnCount; ++j) {
-          sum[j][v] += right * load(weight_ + (first + j) * shape_.weight_pitch + k + v * kLanes);
-        }
-      }
-    }
-    for (int j = 0; j < kColumnCount; ++j) {
-      alignas(64) float lanes[kDotLanes];
-      for (int v = 0; v < kDotVectors; ++v) store(lanes + v * kLanes, sum[j][v]);
-      float total = add_lanes(lanes);
-      for (int k = whole; k < shape_.products; ++k) {
-        total = multiply_add(x[k], weight_[(first + j) * shape_.weight_pitch + k], total);
-      }
-      c[n * kFewColumns + j] = total;
-    }
-  }
-}
-
-inline void LinearProduct::few_images(int first, int columns) const {
-  alignas(64) float c[kFew * kFewColumns];
-  int j = 0;
-  for (; j + 8 <= columns; j += 8) dots<8>(first + j, c + j);
-  for (; j < columns; ++j) dots<1>(first + j, c + j);
-  store_tile(epilogue_, c, kFewColumns, shape_.N, columns, first, y_pitch_, first);
 }
 
 }  // namespace alexnet::cpu::ALEXNET_CPU_ISA
