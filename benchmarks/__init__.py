@@ -1,1 +1,1 @@
-"""Measurements of this package: on a GPU (`run_all.py`, `report.py`), on the CPU (`cpu_vs_torch.py`)."""
+"""Measurements: on a GPU (`run_all.py`, `report.py`), on the CPU (`cpu_vs_peers.py`, `cpu_layers.py`)."""

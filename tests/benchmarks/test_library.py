@@ -367,7 +367,8 @@ class Blocked:
             raise ImportError(f"{name} is not here")
 sys.meta_path.insert(0, Blocked())
 import benchmarks
-scripts = ("benchmarks.cpu_vs_torch", "benchmarks.host_time")  # which say themselves what they need
+# Which say themselves what they need.
+scripts = ("benchmarks.cpu_vs_peers", "benchmarks.cpu_layers", "benchmarks.host_time")
 names = [m.name for m in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.") if m.name not in scripts]
 for name in names:
     importlib.import_module(name)

@@ -85,7 +85,7 @@ def test_without_a_result_it_says_that_nothing_ran(readme: Path, monkeypatch: py
 def test_the_newest_result_is_the_one_of_the_last_date(tmp_path: Path) -> None:
     for name in ("h200-2026-11-24.json", "a100-2026-12-01.json"):
         results.write(tmp_path / name, results.new({}))
-    (tmp_path / "cpu_vs_torch-2027-01-01.json").write_text("{}")
+    (tmp_path / "cpu_vs_peers-2027-01-01.json").write_text("{}")
     results.write(tmp_path / "x-2028-01-01.json", results.new({}, synthetic=True))
     found = table.newest(tmp_path)
     assert found is not None

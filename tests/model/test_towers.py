@@ -84,6 +84,8 @@ def test_each_tower_holds_no_more_than_its_half() -> None:
     model = Model(devices=("cpu", "cpu"), fc_widths=(64, 64), image_size=67, num_classes=10)
     images = np.zeros((2, 67, 67, 3), np.float32)
     model.train_step(images, [0, 1])
+    model.forward(images, train=True)
+    model.backward([0, 1])  # a step that updates at once keeps no gradients
     total = sum(value.nbytes for value in model.parameters.values())
     for tower in model.towers:
         for held in (tower.parameters, tower.gradients, tower.velocity):

@@ -45,7 +45,7 @@ class Backend:
     @property
     def kernels(self) -> bool:
         """Whether the hand-written kernels run here."""
-        return self.name != "cpu"
+        return self.name not in ("cpu", "numpy")
 
     @property
     def extension(self) -> Any:
@@ -147,10 +147,11 @@ def assert_alignment_changes_nothing(
         expected = now
 
 
-def _cpu() -> Backend:
+def _host(name: str) -> Backend:
+    """Arrays of main memory: "cpu" is what users get, by `_cpu`, "numpy" the same without it (see conftest.py)."""
     single = (PRECISIONS["float32"],)
     # float64 is the reference itself; it is held against loops and differences in the tests named "reference".
-    return Backend("cpu", single, single, single, lambda array: np.array(array, order="C"), np.asarray)
+    return Backend(name, single, single, single, lambda array: np.array(array, order="C"), np.asarray)
 
 
 def _simt() -> Backend:
@@ -195,4 +196,6 @@ def _has_gpu() -> bool:
     return extension.driver_version() > 0 and extension.device_count() > 0
 
 
-BACKENDS = {backend.name: backend for backend in [_cpu(), _simt(), *([_cuda()] if _has_gpu() else [])]}
+BACKENDS = {
+    backend.name: backend for backend in [_host("cpu"), _host("numpy"), _simt(), *([_cuda()] if _has_gpu() else [])]
+}

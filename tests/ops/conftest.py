@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from alexnet_cuda.backends.cpu import native
+
 from . import tolerance
 from .backends import BACKENDS, Backend, mma_sums
 from .small import is_small
@@ -43,6 +45,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     finally:
         if tolerance.ratios:
             item.user_properties.append(("error_over_bound", max(tolerance.ratios)))
+
+
+@pytest.fixture(autouse=True)
+def _numpy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the backend "numpy": float32 as with ``ALEXNET_CUDA_CPU=numpy``."""
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and getattr(callspec.params.get("backend"), "name", "") == "numpy":
+        monkeypatch.setattr(native, "extension", lambda: None)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from typing import Any
@@ -108,6 +109,42 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
         for helper in helpers:
             if not helper.cancelled():
                 helper.result()
+
+
+@contextmanager
+def preallocation() -> Iterator[None]:
+    """A context in which operations that this thread calls do nothing: what a pass allocates is there afterwards."""
+    before, _state.preallocating = preallocating(), True
+    try:
+        yield
+    finally:
+        _state.preallocating = before
+
+
+def preallocating() -> bool:
+    """Whether this thread is in a `preallocation`."""
+    return getattr(_state, "preallocating", False)
+
+
+def run(work: Any) -> None:
+    """Have all cores take the tiles of a `Work` of `_cpu`, which releases the interpreter lock; return at its end.
+
+    Called from inside a body of `parallel_for`, it runs in that thread.
+    """
+    workspace = scratch("workspace", (work.workspace_bytes + 64,), np.uint8)
+    address = -(-workspace.ctypes.data // 64) * 64
+    alone = getattr(_state, "busy", False)
+    if alone or min(num_threads(), work.tiles) < 2:
+        work.run(address)
+        return
+    helpers = [_pool().submit(work.run, address) for _ in range(min(num_threads(), work.tiles) - 1)]
+    try:
+        work.run(address)
+    finally:
+        _join(helpers)
+    for helper in helpers:
+        if not helper.cancelled():
+            helper.result()
 
 
 def _join(helpers: list[Future[None]]) -> None:

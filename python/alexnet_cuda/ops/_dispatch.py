@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.cpu import native
 from ..backends.kernels._runtime import runtime_of
 from ..base.array import array_kind
 from ..base.locks import late_import
+from ..base.parallel import preallocating
 
 Array = Any  # a NumPy array, a SimtArray or a CuPy array
 
@@ -26,8 +28,17 @@ def backend(op: str, *arrays: Array, module: str = "") -> Any:
     kinds = {array_kind(a) for a in arrays if a is not None}
     if len(kinds) != 1:
         raise TypeError(f"{op}: all arrays must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}")
-    package = "cpu" if kinds == {"cpu"} else "kernels"
+    if kinds == {"cpu"} and preallocating() and op != "augment":  # what that prepares is kept
+        return _Nothing()
+    package = "kernels" if kinds != {"cpu"} else "cpu.native" if native.has(op, arrays) else "cpu"
     return late_import(f"alexnet_cuda.backends.{package}.{module or op}")
+
+
+class _Nothing:
+    """A module whose functions do nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
 
 
 def accumulator_dtype(dtype: Any) -> np.dtype[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...base.array import PinnedArray, array_kind
+from ...base.parallel import preallocation
 
 Array = npt.NDArray[Any]
 
@@ -22,7 +23,7 @@ class CpuDevice:
 
     kind = "cpu"
     precisions: tuple[str, ...] = ("float32", "float64")
-    fuses_update = False
+    fuses_update = True
     folds_input = False
     graphs = True
     preallocating = False
@@ -35,7 +36,7 @@ class CpuDevice:
         return nullcontext()
 
     def preallocation(self) -> AbstractContextManager[None]:
-        raise NotImplementedError("work on the CPU is not preallocated for")
+        return preallocation()
 
     def run(self, key: tuple[Any, ...], body: Callable[[], object], *others: CpuDevice) -> None:
         body()

@@ -1,0 +1,255 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cpu/isa.h"
+
+namespace py = pybind11;
+
+namespace alexnet::cpu {
+namespace {
+
+using Pair = std::pair<int, int>;
+using Optional = py::object;  // an array, or None
+
+// The instruction sets that this processor has, best first.
+std::vector<const Isa*> supported() {
+  std::vector<const Isa*> sets;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512vl")) {
+    sets.push_back(&avx512::kIsa);
+  }
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets.push_back(&avx2::kIsa);
+#endif
+  sets.push_back(&generic::kIsa);
+  return sets;
+}
+
+const Isa* active = supported().front();
+
+void select_instruction_set(const std::string& name) {
+  for (const Isa* isa : supported()) {
+    if (name == isa->name) {
+      active = isa;
+      return;
+    }
+  }
+  throw std::invalid_argument("this processor has no instruction set \"" + name + "\"");
+}
+
+// Threads run() it together; the arrays that it works on stay alive with it.
+class PyWork {
+ public:
+  PyWork(Work* work, std::vector<py::object> arrays) : work_(work), arrays_(std::move(arrays)) {}
+  int tiles() const { return work_->tiles(); }
+  int64_t workspace_bytes() const { return work_->workspace_bytes(); }
+  void run(uintptr_t workspace) { work_->run(reinterpret_cast<float*>(workspace)); }
+
+ private:
+  std::unique_ptr<Work> work_;
+  std::vector<py::object> arrays_;
+};
+
+// Where a float32 array lies, null for None. Its last dimension is dense.
+float* data(const py::object& object) {
+  if (object.is_none()) return nullptr;
+  if (!py::isinstance<py::array_t<float>>(object)) throw py::type_error("expected a float32 array");
+  return static_cast<float*>(const_cast<void*>(py::reinterpret_borrow<py::array>(object).data()));
+}
+
+// From one position (row of a matrix) to the next.
+int pitch(const py::array& array) {
+  if (array.flags() & py::array::c_style) return static_cast<int>(array.shape(array.ndim() - 1));
+  return static_cast<int>(array.strides(array.ndim() - 2) / static_cast<py::ssize_t>(sizeof(float)));
+}
+
+int extent(const py::array& array, int dimension) {
+  return static_cast<int>(array.shape(dimension));
+}
+
+Conv2dProblem problem(const py::array& x, const py::array& y, const py::array& weight, Pair stride, Pair padding,
+                      int groups) {
+  Conv2dProblem p{};
+  p.N = extent(x, 0), p.H = extent(x, 1), p.W = extent(x, 2), p.C = extent(x, 3);
+  p.K = extent(weight, 0), p.R = extent(weight, 1), p.S = extent(weight, 2);
+  p.stride_h = stride.first, p.stride_w = stride.second, p.padding_h = padding.first, p.padding_w = padding.second;
+  p.groups = groups;
+  p.x_pitch = pitch(x), p.y_pitch = pitch(y), p.weight_pitch = pitch(weight);
+  return p;
+}
+
+// (weights, velocity, learning rate [1], rate factor, momentum, weight decay, gradient scale), or None.
+Sgd parse_sgd(const py::object& object) {
+  if (object.is_none()) return {};
+  const py::tuple t = py::reinterpret_borrow<py::tuple>(object);
+  return {data(t[0]),         data(t[1]),         nullptr,           data(t[2]), t[3].cast<float>(),
+          t[4].cast<float>(), t[5].cast<float>(), t[6].cast<float>()};
+}
+
+PyWork conv2d_fprop(py::array x, py::array weight, Optional bias, Optional addend, py::array y, Pair stride,
+                    Pair padding, int groups, const std::string& activation) {
+  const Conv2dFpropParams params{problem(x, y, weight, stride, padding, groups),
+                                 data(x),
+                                 data(weight),
+                                 data(bias),
+                                 data(addend),
+                                 data(y),
+                                 false,
+                                 parse_activation(activation),
+                                 {},
+                                 nullptr};
+  return {active->conv2d_fprop(params), {x, weight, bias, addend, y}};
+}
+
+PyWork conv2d_dgrad(py::array dy, py::array weight, Optional mask, float mask_scale, Optional addend, py::array dx,
+                    Pair stride, Pair padding, int groups) {
+  const Conv2dDgradParams params{problem(dx, dy, weight, stride, padding, groups),
+                                 data(dy),
+                                 data(weight),
+                                 data(mask),
+                                 mask_scale,
+                                 data(addend),
+                                 data(dx),
+                                 false,
+                                 nullptr};
+  return {active->conv2d_dgrad(params), {dy, weight, mask, addend, dx}};
+}
+
+// `like`: the gradient, or the weights; their layout is the other's.
+PyWork conv2d_wgrad(py::array x, py::array dy, py::array like, Optional dweight, Optional dbias, bool accumulate,
+                    py::object sgd, Pair stride, Pair padding, int groups) {
+  const Conv2dWgradParams params{problem(x, dy, like, stride, padding, groups),
+                                 data(x),
+                                 data(dy),
+                                 data(dweight),
+                                 data(dbias),
+                                 accumulate,
+                                 parse_sgd(sgd),
+                                 nullptr};
+  return {active->conv2d_wgrad(params), {x, dy, like, dweight, dbias, sgd}};
+}
+
+PyWork linear_fprop(py::array x, py::array weight, Optional bias, Optional addend, py::array y,
+                    const std::string& activation) {
+  const LinearFpropParams params{extent(x, 0),  extent(x, 1), extent(weight, 0), pitch(x),
+                                 pitch(weight), pitch(y),     data(x),           data(weight),
+                                 data(addend),  data(bias),   data(y),           parse_activation(activation)};
+  return {active->linear_fprop(params), {x, weight, bias, addend, y}};
+}
+
+PyWork linear_dgrad(py::array dy, py::array weight, Optional mask, float mask_scale, Optional addend, py::array dx) {
+  const LinearDgradParams params{extent(dy, 0), extent(weight, 1), extent(weight, 0), pitch(dy),
+                                 pitch(weight), pitch(dx),         data(dy),          data(weight),
+                                 data(addend),  data(mask),        mask_scale,        data(dx)};
+  return {active->linear_dgrad(params), {dy, weight, mask, addend, dx}};
+}
+
+PyWork linear_wgrad(py::array x, py::array dy, py::array like, Optional dweight, Optional dbias, bool accumulate,
+                    py::object sgd) {
+  const LinearWgradParams params{extent(x, 0), extent(x, 1), extent(dy, 1), pitch(x),    pitch(dy),  pitch(like),
+                                 data(x),      data(dy),     data(dweight), data(dbias), accumulate, parse_sgd(sgd)};
+  return {active->linear_wgrad(params), {x, dy, like, dweight, dbias, sgd}};
+}
+
+// (size, groups, k, alpha, beta), or None.
+LrnWindow parse_window(const py::object& object) {
+  if (object.is_none()) return {1, 1, 1.f, 0.f, 0.75f};
+  const py::tuple t = py::reinterpret_borrow<py::tuple>(object);
+  return {t[0].cast<int>(), t[1].cast<int>(), t[2].cast<float>(), t[3].cast<float>(), t[4].cast<float>()};
+}
+
+uint8_t* bytes(const py::object& object) {
+  if (object.is_none()) return nullptr;
+  return static_cast<uint8_t*>(const_cast<void*>(py::reinterpret_borrow<py::array>(object).data()));
+}
+
+// `window` is None for no normalisation; `size` and `stride` of 1 are no pool.
+PyWork pool_fprop(py::array x, py::array y, Optional argmax, Optional window, int size, int stride) {
+  const PoolFpropParams params{
+      {extent(x, 0), extent(x, 1), extent(x, 2), extent(x, 3), extent(y, 1), extent(y, 2), size, stride},
+      !window.is_none(),
+      parse_window(window),
+      data(x),
+      data(y),
+      bytes(argmax)};
+  return {active->pool_fprop(params), {x, y, argmax}};
+}
+
+PyWork pool_bprop(py::array dy, Optional argmax, Optional x, Optional y, py::array dx, Optional window, int size,
+                  int stride, bool relu) {
+  const PoolBpropParams params{
+      {extent(dx, 0), extent(dx, 1), extent(dx, 2), extent(dx, 3), extent(dy, 1), extent(dy, 2), size, stride},
+      !window.is_none(),
+      parse_window(window),
+      data(dy),
+      bytes(argmax),
+      data(x),
+      data(y),
+      relu,
+      data(dx)};
+  return {active->pool_bprop(params), {dy, argmax, x, y, dx}};
+}
+
+PyWork dropout_apply(py::array x, py::array y, double rate, uint64_t seed, uint32_t purpose, uint64_t step,
+                     int64_t start, int64_t row_stride) {
+  const DropoutParams params{
+      data(x), data(y), x.shape(0), x.shape(1), {nullptr, seed, purpose, rate, start, row_stride}, DType::kFloat32};
+  return {active->dropout_apply(params, step, pitch(x), pitch(y)), {x, y}};
+}
+
+PyWork sgd_update(py::object sgd, py::array gradient) {
+  return {active->sgd_update(parse_sgd(sgd), data(gradient), gradient.size()), {sgd, gradient}};
+}
+
+}  // namespace
+}  // namespace alexnet::cpu
+
+PYBIND11_MODULE(_cpu, module) {
+  using namespace alexnet::cpu;
+  module.doc() =
+      "The operations on float32 arrays in main memory, compiled for the instruction sets of this processor.";
+  module.def(
+      "instruction_sets",
+      [] {
+        std::vector<std::string> names;
+        for (const Isa* isa : supported()) names.push_back(isa->name);
+        return names;
+      },
+      "What select() takes on this processor, best first.");
+  module.def("select", &select_instruction_set, py::arg("name"), "Compute with this instruction set from now on.");
+  py::class_<PyWork>(module, "Work", "An operation cut into tiles, for any number of threads.")
+      .def_property_readonly("tiles", &PyWork::tiles)
+      .def_property_readonly("workspace_bytes", &PyWork::workspace_bytes)
+      .def("run", &PyWork::run, py::arg("workspace"), py::call_guard<py::gil_scoped_release>(),
+           "Take tiles until none is left; the workspace's address is the same for all threads.");
+  module.def("conv2d_fprop", &conv2d_fprop, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("addend"),
+             py::arg("out"), py::kw_only(), py::arg("stride"), py::arg("padding"), py::arg("groups"),
+             py::arg("activation"));
+  module.def("conv2d_dgrad", &conv2d_dgrad, py::arg("dy"), py::arg("weight"), py::arg("mask"), py::arg("mask_scale"),
+             py::arg("addend"), py::arg("out"), py::kw_only(), py::arg("stride"), py::arg("padding"),
+             py::arg("groups"));
+  module.def("conv2d_wgrad", &conv2d_wgrad, py::arg("x"), py::arg("dy"), py::arg("like"), py::arg("dweight"),
+             py::arg("dbias"), py::arg("accumulate"), py::arg("sgd"), py::kw_only(), py::arg("stride"),
+             py::arg("padding"), py::arg("groups"));
+  module.def("linear_fprop", &linear_fprop, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("addend"),
+             py::arg("out"), py::arg("activation"));
+  module.def("linear_dgrad", &linear_dgrad, py::arg("dy"), py::arg("weight"), py::arg("mask"), py::arg("mask_scale"),
+             py::arg("addend"), py::arg("out"));
+  module.def("linear_wgrad", &linear_wgrad, py::arg("x"), py::arg("dy"), py::arg("like"), py::arg("dweight"),
+             py::arg("dbias"), py::arg("accumulate"), py::arg("sgd"));
+  module.def("pool_fprop", &pool_fprop, py::arg("x"), py::arg("out"), py::arg("argmax"), py::arg("window"),
+             py::arg("size"), py::arg("stride"));
+  module.def("pool_bprop", &pool_bprop, py::arg("dy"), py::arg("argmax"), py::arg("x"), py::arg("y"), py::arg("out"),
+             py::arg("window"), py::arg("size"), py::arg("stride"), py::arg("relu"));
+  module.def("dropout_apply", &dropout_apply, py::arg("x"), py::arg("out"), py::arg("rate"), py::arg("seed"),
+             py::arg("purpose"), py::arg("step"), py::arg("start"), py::arg("row_stride"));
+  module.def("sgd_update", &sgd_update, py::arg("sgd"), py::arg("gradient"));
+}

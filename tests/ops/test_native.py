@@ -1,0 +1,114 @@
+"""`_cpu`: which instruction sets there are, that they agree, and what ``ALEXNET_CUDA_CPU`` chooses."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alexnet_cuda.backends.cpu import native
+from alexnet_cuda.ops import conv2d, dropout, linear, lrn, lrn_max_pool, sgd
+
+SETS = native.extension().instruction_sets()
+
+
+@pytest.fixture(autouse=True)
+def _back_to_the_best() -> Iterator[None]:
+    yield
+    native.extension().select(SETS[0])
+
+
+def results() -> list[np.ndarray[Any, Any]]:
+    """What every operation of `_cpu` makes of the same numbers; sizes are past its tiles, and no multiples of them."""
+    rng = np.random.default_rng(5)
+
+    def normal(*shape: int) -> np.ndarray[Any, Any]:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    x, weight, bias = normal(3, 19, 31, 38), normal(74, 3, 2, 19), normal(74)
+    options: dict[str, Any] = {"stride": (2, 1), "padding": (1, 2), "groups": 2}
+    y = conv2d.fprop(x, weight, bias, activation="relu", **options)
+    dy = normal(*y.shape)
+    kept, velocity = weight.copy(), normal(*weight.shape)
+    _, dbias = conv2d.wgrad(x, dy, (3, 2), sgd=sgd.SgdParams(kept, velocity, 0.1), **options)
+    found = [y, conv2d.dgrad(dy, weight, x.shape, mask=x, **options), kept, velocity, dbias]
+    for n in (3, 33):  # few images, and many
+        x, weight, dy = normal(n, 1045), normal(75, 1045), normal(n, 75)
+        found += [linear.fprop(x, weight, activation="tanh"), linear.dgrad(dy, weight), *linear.wgrad(x, dy)]
+    x = normal(2, 13, 12, 22)
+    window = lrn.parameters(22, alpha=0.1, groups=2)
+    y, argmax = lrn_max_pool.fprop(x, window)
+    found += [y, argmax, lrn_max_pool.bprop(y, argmax, x, window, relu=True)]
+    key = {"seed": 1, "purpose": 2, "step": 3, "row_stride": 333, "start": 5}
+    return [*found, dropout.apply(normal(7, 333), dropout.parameters(0.3, **key))]
+
+
+def results_of(instruction_set: str) -> list[np.ndarray[Any, Any]]:
+    native.extension().select(instruction_set)
+    return results()
+
+
+def test_sets_with_fused_multiply_adds_give_the_same_bits() -> None:
+    fused = [results_of(name) for name in SETS if name != "generic"]
+    for other in fused[1:]:
+        for a, b in zip(fused[0], other, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+def test_every_set_differs_from_numpy_by_rounding_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [results_of(name) for name in SETS]
+    monkeypatch.setattr(native, "has", lambda op, arrays: False)
+    expected = results()
+    for arrays in found:
+        for a, b in zip(arrays, expected, strict=True):
+            if a.dtype == np.uint8:
+                assert (a != b).mean() < 1e-2  # two maxima that rounding lets change places
+            else:
+                # Each of up to 3 x 19 x 34 additions rounds by half an ulp of a sum that reaches sqrt(2000): random
+                # signs, so sqrt(2000) of these, six times for the largest of all.
+                np.testing.assert_allclose(a, b, rtol=0, atol=6 * 2000 * 2.0**-25)
+
+
+def test_the_stub_has_the_same_functions_and_parameters() -> None:
+    module = native.extension()
+    stub = ast.parse(Path(module.__file__).with_name("_cpu.pyi").read_text(encoding="utf-8"))
+    functions = {node.name: node.args for node in stub.body if isinstance(node, ast.FunctionDef)}
+    assert set(functions) == {name for name in dir(module) if not name.startswith("_")} - {"Work"}
+    for name, args in functions.items():
+        words = getattr(module, name).__doc__.splitlines()[0]
+        found = re.findall(r"(\w+): ", words.partition(" -> ")[0])
+        assert found == [a.arg for a in (*args.args, *args.kwonlyargs)], words
+
+
+def choose(value: str) -> subprocess.CompletedProcess[str]:
+    script = """
+import numpy as np
+from alexnet_cuda import ops
+from alexnet_cuda.ops import _dispatch
+print(_dispatch.backend("linear", np.ones((1, 1), np.float32)).__name__)
+print(_dispatch.backend("linear", np.ones((1, 1))).__name__)
+print(ops.linear.fprop(np.ones((1, 3), np.float32), np.ones((2, 3), np.float32)).tolist())
+"""
+    environment = {**os.environ, "ALEXNET_CUDA_CPU": value, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("value", ["", "numpy", "generic"])
+def test_the_environment_chooses(value: str) -> None:
+    package = "alexnet_cuda.backends.cpu."
+    single = package + ("linear" if value == "numpy" else "native.linear")
+    assert choose(value).stdout.splitlines() == [single, package + "linear", "[[3.0, 3.0]]"]
+
+
+def test_a_set_that_is_not_there_is_refused() -> None:
+    done = choose("avx1024")
+    expected = f"ALEXNET_CUDA_CPU must be numpy or one of {', '.join(SETS)} on this processor, got 'avx1024'"
+    assert expected in done.stderr
