@@ -100,6 +100,7 @@ def test_a_name_that_is_no_text(tree):
         (("a/.1.png",), "holds no images"),
         (("a/notes.txt", "b/notes.txt"), "holds no images"),
         (("a/1.png", "a/2.png"), r"1 class \(a\), expected at least 2"),
+        (("1.png",), "in no class folder"),
         (("1.png", "2.png"), "in no class folder"),
         (("1.png", "a/2.png"), "different depths"),
         (("train/a/1.png", "val/b/2.png"), "2 folders of class folders"),

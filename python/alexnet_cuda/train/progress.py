@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 _LINE_SECONDS = 10.0
@@ -30,9 +29,7 @@ class PlainReporter:
     def __enter__(self) -> PlainReporter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def start(self, step: int, total: int, epochs: int) -> None:
@@ -95,9 +92,7 @@ class LiveReporter(PlainReporter):
         self._show(self._progress.start)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # Also after a failure: it gives back sys.stdout.
         self._failed = False
         self._show(self._progress.stop)
