@@ -24,9 +24,9 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from alexnet_cuda.backends.cpu import conv2d as numpy_conv2d
 from alexnet_cuda.backends.cpu import linear as numpy_linear
-from alexnet_cuda.base.blas import one_blas_thread
 from alexnet_cuda.backends.cpu.native import conv2d as native_conv2d
 from alexnet_cuda.backends.cpu.native import linear as native_linear
+from alexnet_cuda.base.blas import one_blas_thread
 from alexnet_cuda.ops import conv2d
 from alexnet_cuda.ops.sgd import SgdParams
 from benchmarks.cpu_vs_peers import machine
