@@ -83,5 +83,5 @@ def test_the_operation_of_the_page(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    # A shape in one precision on the CPU and three on the executor, and the reference itself.
-    assert done.stdout.splitlines()[-1].startswith(f"{4 * 4 + 1} passed")
+    # A shape in one precision on the CPU, asked for NumPy and not, and three on the executor; and the reference itself.
+    assert done.stdout.splitlines()[-1].startswith(f"{4 * 5 + 1} passed")

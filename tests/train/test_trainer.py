@@ -351,17 +351,23 @@ def results_not_awaited(late):
     """Where `late`, let the trainer take the CPU for a device whose steps it need not wait for."""
     with pytest.MonkeyPatch.context() as patch:
         if late:
-            patch.setattr(Model, "devices", ("cuda:0",))
+            patch.setattr(Model, "devices", property(lambda model: ("cuda:0",), lambda *_: None), raising=False)
         yield
+
+
+def made_result(losses, correct, look=lambda: None):
+    """A step's result whose values are these; `look` is called when somebody looks at them."""
+    values = [np.asarray(losses, np.float32).view(np.uint8), np.asarray(correct, np.uint8)]
+    return StepResult(lambda: look() or np.concatenate(values), np.dtype(np.float32))
 
 
 def test_a_loss_is_looked_at_when_the_next_step_is_queued_and_nothing_else_changes(run, whole):
     order = []
 
     def look_later(model, result):
-        values, number = [np.full(4, result.loss), np.arange(4) < result.correct], model.step
+        losses, correct, number = np.full(4, result.loss), np.arange(4) < result.correct, model.step
         order.append(f"step {number}")
-        return StepResult(lambda: order.append(f"look {number}") or values)
+        return made_result(losses, correct, lambda: order.append(f"look {number}"))
 
     with each_step(after=look_later), results_not_awaited(True):
         result = run("late", checkpoint_steps=3)
@@ -381,7 +387,7 @@ def test_a_loss_that_has_exploded_stops_the_run_at_once_and_the_advice_works(
 
     def explode(model, result):
         loss = losses.get(model.step)
-        return result if loss is None else StepResult(lambda: [np.full(4, loss), np.zeros(4, bool)])
+        return result if loss is None else made_result(np.full(4, loss), np.zeros(4))
 
     message = rf"exploded to {said} at step 8 \(epoch 2\); the last good .*; likely causes: a learning rate too high"
     diverged = pytest.raises(TrainingDiverged, match=message)
