@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..study.plans import STUDIES
+from ..study.plan import STUDIES
 from .options import complain, devices_option, emit, place
 
 
@@ -43,7 +43,7 @@ def study(
     try:
         results = run_study(options)
     except Stopped as stopped:
-        complain(str(stopped))
-        return 128 + stopped.signal
+        complain("the study was stopped; the same command goes on with it")
+        return 128 + int(stopped.args[0])
     emit("\n".join([*results["answer"], f"done: {options.output / 'index.html'}"]))
     return 0

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any
 
 from ..config import Config
-from ..network.plan import Step, build_plan
-from .page import Block
+from ..network.plan import build_plan
+from . import pictures
+from .page import table
+
+KINDS = {
+    "parameters": "parameters",
+    "connections": "connections = multiply-adds",
+    "one_tower": "parameters, one tower (the copied table)",
+    "unshared": "parameters, weights not shared",
+    "connected": "parameters, fully connected",
+}
 
 
 def count(config: Config) -> dict[str, Any]:
@@ -19,58 +29,36 @@ def count(config: Config) -> dict[str, Any]:
     dict
         ``layers``: of each layer with weights its ``name``, ``output``; ``parameters``; ``connections``, one for each
         multiply-add, without biases; ``one_tower``, its parameters with one group; ``unshared``, those with weights of
-        its own at each position; ``connected``, those if each output saw each input. ``totals``: the sums.
+        its own at each position; ``connected``, those if each output saw each input. ``totals``: the sums. ``answer``.
     """
     alone = build_plan(dataclasses.replace(config, groups=1)).steps
-    layers = [
-        _layer(step, single.parameters)
-        for step, single in zip(build_plan(config).steps, alone, strict=True)
-        if step.weight_shape
+    layers: list[dict[str, Any]] = []
+    for step, single in zip(build_plan(config).steps, alone, strict=True):
+        if step.weight_shape:
+            outputs, inputs = math.prod(step.output), math.prod(step.input)
+            counts = step.parameters, step.multiply_adds, single.parameters, step.multiply_adds + outputs
+            figures = dict(zip(KINDS, (*counts, (inputs + 1) * outputs), strict=True))
+            layers.append({"name": step.name, "output": list(step.output), **figures})
+    totals = {kind: sum(layer[kind] for layer in layers) for kind in KINDS}
+    first, times = layers[0], layers[0]["connected"] // layers[0]["parameters"]
+    answer = [
+        f"{totals['parameters']:,} parameters, {totals['connections']:,} connections (multiply-adds of one image).",
+        f"The first layer has {first['parameters']:,} parameters: each of its {first['output'][2]} kernels has the "
+        "weights of one window and one bias, wherever in the image it looks.",
+        f"With weights of its own at each position it would have {first['unshared']:,} (locality alone), and "
+        f"{first['connected']:,} if each output saw the whole image: {times:,} times as many.",
+        f"The whole network, fully connected between the same shapes: {totals['connected']:,}.",
     ]
-    kinds = ("parameters", "connections", "one_tower", "unshared", "connected")
-    return {"layers": layers, "totals": {kind: sum(layer[kind] for layer in layers) for kind in kinds}}
+    return {"layers": layers, "totals": totals, "answer": answer}
 
 
-def _layer(step: Step, one_tower: int) -> dict[str, Any]:
-    outputs = math.prod(step.output)
-    return {
-        "name": step.name,
-        "output": list(step.output),
-        "parameters": step.parameters,
-        "connections": step.multiply_adds,
-        "one_tower": one_tower,
-        "unshared": step.multiply_adds + outputs,
-        "connected": math.prod(step.input) * outputs + outputs,
-    }
-
-
-def answer(found: dict[str, Any]) -> list[str]:
-    """The answer in sentences."""
-    first, total = found["layers"][0], found["totals"]
-    return [
-        f"{total['parameters']:,} parameters and {total['connections']:,} connections (multiply-adds of one image).",
-        f"The first layer has {first['parameters']:,} parameters: each of its {first['output'][2]} kernels has the weights of "
-        "one window and one bias, wherever in the image it looks.",
-        f"With weights of its own at each position it would have {first['unshared']:,} (locality alone), and if each output "
-        f"saw the whole image {first['connected']:,}: {first['connected'] // first['parameters']:,} times as many.",
-        f"The whole network, fully connected between the same shapes: {total['connected']:,}.",
-    ]
-
-
-def table(found: dict[str, Any]) -> Block:
-    """The figures as a table."""
-    head = (
-        "layer",
-        "output",
-        "parameters",
-        "connections = multiply-adds",
-        "parameters, one tower (the copied table)",
-        "parameters, weights not shared",
-        "parameters, fully connected",
-    )
-    kinds = ("parameters", "connections", "one_tower", "unshared", "connected")
+def show(found: dict[str, Any], folder: Path) -> list[str]:
+    """Draw a picture of `count`'s figures into `folder`, and give it with their table as Markdown."""
+    kinds = {"as it is": "parameters", "not shared": "unshared", "fully connected": "connected"}
+    lines = {title: {row["name"]: row[kind] for row in found["layers"]} for title, kind in kinds.items()}
+    picture = pictures.by_layer(folder / "counts.png", {"Parameters": lines})
     rows = [
-        (layer["name"], "×".join(map(str, layer["output"])), *(f"{layer[kind]:,}" for kind in kinds))
-        for layer in found["layers"]
+        (row["name"], "x".join(map(str, row.get("output", []))), *(f"{row[kind]:,}" for kind in KINDS))
+        for row in [*found["layers"], {"name": "all", **found["totals"]}]
     ]
-    return Block("table", rows=[head, *rows, ("all", "", *(f"{found['totals'][kind]:,}" for kind in kinds))])
+    return [f"![Parameters of each layer]({picture})", table([("layer", "output", *KINDS.values()), *rows])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,58 +15,37 @@ import numpy as np
 from .. import ops
 from ..checkpoint import load_checkpoint
 from ..config import Config
-from ..data import ImageSource, Loader
+from ..data import ImageSource, Loader, split
 from ..model import Model
 from ..network import views
 from ..network.stages import fuse
 from ..train.plots import filter_grid
 from . import pictures
-from .results import interval
+from .plan import BASE
+from .results import interval, limits
 
 _IMAGES = 256
+Found = tuple[Any, str, str]  # for the JSON; the picture; its caption
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is to be looked at: a study's folder, each variant's checkpoints by seed, and the images they were made of."""
+    """What there is to look at: a study's folder, its images, and each variant's checkpoints, one a seed."""
 
     folder: Path
+    source: ImageSource
     checkpoints: Mapping[str, Sequence[Path]]
-    sources: Sequence[tuple[ImageSource, ImageSource]]  # of each seed, to train on and held out
 
     def config(self, variant: str) -> Config:
         """The configuration of a variant at the first seed."""
         return load_checkpoint(self.checkpoints[variant][0]).network()[0]
 
-    def squares(self, variant: str, seed: int, held_out: bool, most: int = _IMAGES) -> tuple[np.ndarray, np.ndarray]:
-        """Images and labels of one seed as the trainer cuts them, in a repeatable order."""
-        source = self.sources[seed][int(held_out)]
-        loader = Loader(source, self.config(variant).resize, min(most, len(source)), 0, shuffle=True)
+    def images(self, variant: str, held_out: bool, seed: int = 0, most: int = _IMAGES) -> tuple[np.ndarray, np.ndarray]:
+        """Squares and labels that a seed trained on, or held out, as the trainer cuts them."""
+        part = split(self.source, BASE["validation_split"], seed)[held_out]
+        loader = Loader(part, self.config(variant).resize, min(most, len(part)), 0, shuffle=True)
         with contextlib.closing(loader.epoch(0)) as batches:
-            images, labels, _ = next(iter(batches))
-        return images, labels
-
-
-Found = tuple[dict[str, Any], str, str]  # for the JSON, the picture, its caption
-
-
-def inside(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Outputs of all stages but the last for the images' centres: name -> [N, ...]. The model drops and shifts nothing."""
-    side, config = model.config.image_size, model.config
-    top, left = ((extent - side) // 2 for extent in images.shape[1:3])
-    model.forward(images[:, top : top + side, left : left + side].copy(), train=True)
-    tower = model.towers[0]
-    return {
-        stage.name: np.array(tower.buffer(stage.name, (len(images), *stage.output)))
-        for stage in fuse(build(config), 1)[:-1]
-    }
-
-
-def build(config: Config) -> Any:
-    """The plan of a configuration."""
-    from ..network.plan import build_plan
-
-    return build_plan(config)
+            return next(iter(batches))[:2]
 
 
 def quiet(path: Path, trained: bool = True) -> Model:
@@ -75,61 +55,63 @@ def quiet(path: Path, trained: bool = True) -> Model:
     return Model.from_config(config, "cpu", checkpoint.parameters() if trained else None)
 
 
-def start(look: Look) -> Found:
-    """Norm of the loss's gradient by each layer's weights, over that of the weights, and scale of activations."""
-    gradients: dict[str, dict[str, float]] = {}
-    scales: dict[str, dict[str, float]] = {}
-    for name, paths in look.checkpoints.items():
-        model = quiet(paths[0], trained=False)
-        images, labels = look.squares(name, 0, held_out=False)
-        scales[name] = {stage: _figure(np.std(value)) for stage, value in inside(model, images).items()}
-        model.backward(labels)
-        gradients[name] = {
-            layer.removesuffix(".weight"): _figure(np.linalg.norm(value) / np.linalg.norm(model.parameters[layer]))
-            for layer, value in model.gradients.items()
-            if layer.endswith(".weight")
-        }
-    panels = {"Gradient over weight, norms": gradients, "Standard deviation of activations": scales}
-    picture = pictures.by_layer(look.folder / "start.png", panels)
-    return {"gradient": gradients, "activation": scales}, picture, "Layer by layer before the first step, seed 0"
+def inside(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Outputs of all stages but the last, of the images' centres: name -> [N, ...]; of a model that is `quiet`."""
+    side = model.config.image_size
+    top = (images.shape[1] - side) // 2
+    model.forward(images[:, top : top + side, top : top + side].copy(), train=True)
+    tower, stages = model.towers[0], fuse(model.plan, 1)[:-1]
+    return {stage.name: np.array(tower.buffer(stage.name, (len(images), *stage.output))) for stage in stages}
 
 
 def _figure(value: Any) -> float:
     return float(f"{float(value):.6g}")
 
 
+def start(look: Look) -> Found:
+    """Norm of the loss's gradient by each layer's weights, over that of the weights, and scale of activations."""
+    gradients: dict[str, dict[str, float]] = {}
+    scales: dict[str, dict[str, float]] = {}
+    for name, paths in look.checkpoints.items():
+        model = quiet(paths[0], trained=False)
+        images, labels = look.images(name, held_out=False)
+        scales[name] = {stage: _figure(np.std(value)) for stage, value in inside(model, images).items()}
+        model.backward(labels)
+        gradients[name] = {
+            key.removesuffix(".weight"): _figure(np.linalg.norm(value) / np.linalg.norm(model.parameters[key]))
+            for key, value in model.gradients.items()
+            if key.endswith(".weight")
+        }
+    panels = {"Gradient over weight, norms": gradients, "Standard deviation of activations": scales}
+    return panels, pictures.by_layer(look.folder / "start.png", panels), "Layers before the first step, seed 0"
+
+
 def maps(look: Look) -> Found:
-    """A map of conv1 of the first variant's network, and what each pool keeps of it."""
+    """Maps of conv1 of the first variant's network, and what each pool keeps of them."""
     name, paths = next(iter(look.checkpoints.items()))
-    images, labels = look.squares(name, 0, held_out=True)
-    found = inside(quiet(paths[0]), images)["conv1"]
-    liveliest = np.argsort(-found.std(axis=(0, 1, 2)), kind="stable")[:6]
-    first = np.array([np.flatnonzero(labels == label)[0] for label in np.unique(labels)[:1]])
-    x = np.ascontiguousarray(found[first])
-    kept = [("conv1", x)]
+    x = inside(quiet(paths[0]), look.images(name, held_out=True)[0][:1])["conv1"]
+    kept = {"conv1": x}
     for size in (3, 2):
-        kept.append((f"max {size}/2", ops.max_pool.fprop(x, size=size, train=False)[0]))
-        kept.append((f"average {size}/2", ops.avg_pool.fprop(x, size=size)))
-    rows = [(title, [value[0, :, :, channel] for channel in liveliest]) for title, value in kept]
-    columns = [f"kernel {channel}" for channel in liveliest]
-    picture = pictures.grid(look.folder / "maps.png", rows, columns)
-    return {}, picture, f"Six maps of one image after conv1, of the network of {name}, and what each pool keeps of them"
+        kept[f"max {size}/2"] = ops.max_pool.fprop(x, size=size, train=False)[0]
+        kept[f"average {size}/2"] = ops.avg_pool.fprop(x, size=size)
+    liveliest = np.argsort(-x.std(axis=(0, 1, 2)), kind="stable")[:6]
+    rows = [(title, [value[0, :, :, channel] for channel in liveliest]) for title, value in kept.items()]
+    picture = pictures.grid(look.folder / "maps.png", rows, [f"kernel {channel}" for channel in liveliest])
+    return (
+        None,
+        picture,
+        f"Six maps of one held-out image after conv1, network {name}, and what each pool keeps of them",
+    )
 
 
 def filters(look: Look) -> Found:
     """The kernels of conv1, by tower."""
     rows = []
     for name, paths in look.checkpoints.items():
-        config = look.config(name)
-        weight = load_checkpoint(paths[0]).parameters()["conv1.weight"]
-        rows.append((name.replace(", ", ",\n"), [filter_grid(weight, config.groups, config.channel_order)]))
-    drawn, axes = pictures.figure(len(rows), 1, height=1.6 * len(rows))
-    for (name, (image,)), place in zip(rows, axes[:, 0], strict=True):
-        place.imshow(image)
-        place.set(xticks=[], yticks=[])
-        place.set_ylabel(name, rotation=0, ha="right", va="center")
-    picture = pictures.save(drawn, look.folder / "filters.png")
-    return {}, picture, "Kernels of conv1 after training, seed 0; of two towers the second's below the first's"
+        config, weight = look.config(name), load_checkpoint(paths[0]).parameters()["conv1.weight"]
+        rows.append((name, [filter_grid(weight, config.groups, config.channel_order)]))
+    picture = pictures.grid(look.folder / "filters.png", rows)
+    return None, picture, "Kernels of conv1 after training, seed 0; of two towers the second's below the first's"
 
 
 def seen(look: Look) -> Found:
@@ -137,100 +119,70 @@ def seen(look: Look) -> Found:
     rows = []
     for name in look.checkpoints:
         config = look.config(name)
-        image = look.squares(name, 0, held_out=False, most=1)[0]
-        batch = image.repeat(6, axis=0)
+        batch = look.images(name, held_out=False, most=1)[0].repeat(6, axis=0)
         out = np.empty((6, config.image_size, config.image_size, 3), np.float32)
         chosen = views.random_views(batch.shape, config, 0)
         ops.augment.fprop(batch, chosen, mean=(0, 0, 0), std=(1, 1, 1), channel_order="RGB", out=out)
         rows.append((name, list(np.clip(np.rint(out), 0, 255).astype(np.uint8))))
-    return {}, pictures.grid(look.folder / "views.png", rows), "Six views of one image as each variant trains on them"
+    return None, pictures.grid(look.folder / "views.png", rows), "Six views of one image as each variant trains on it"
 
 
 def zeros(look: Look) -> Found:
-    """Share of activations that are zero, or at most 1 % of their layer's greatest, before and after training."""
+    """Share of activations that are at most 1 % of their layer's greatest, before and after training."""
     shares: dict[str, dict[str, dict[str, float]]] = {"Before training": {}, "After training": {}}
-    units = {}
+    carried = []
     for name, paths in look.checkpoints.items():
-        images, labels = look.squares(name, 0, held_out=True)
-        for title, trained in (("Before training", False), ("After training", True)):
-            found = inside(quiet(paths[0], trained), images)
-            shares[title][name] = {layer: _small(value) for layer, value in found.items()}
-        units[name] = _carriers(found["fc7"], labels)
-    picture = pictures.by_layer(look.folder / "zeros.png", shares, log=False)
+        images, labels = look.images(name, held_out=True)
+        for title, panel in shares.items():
+            found = inside(quiet(paths[0], trained=title.startswith("After")), images)
+            panel[name] = {layer: _figure(np.mean(abs(x) <= 0.01 * abs(x).max())) for layer, x in found.items()}
+        carried.append(f"{name}: {_carriers(abs(found['fc7']), labels)} of {found['fc7'].shape[1]} units")
     caption = (
-        "Share of activations within 1 % of their layer's greatest, seed 0, held-out images; `lrn` is after its pool"
+        "Share of activations within 1 % of their layer's greatest (zeros, of ReLU), seed 0, held-out images; lrn is "
+        f"after its pool. Half of what a class excites in fc7 is in (median over classes) {'; '.join(carried)}."
     )
-    carried = "; ".join(f"{name}: {count} of {total} units" for name, (count, total) in units.items())
-    return (
-        {"share": shares, "units": units},
-        picture,
-        f"{caption}. Half of a class's mean activity in fc7 is in {carried}.",
-    )
+    return shares, pictures.by_layer(look.folder / "zeros.png", shares, log=False), caption
 
 
-def _small(value: np.ndarray) -> float:
-    size = np.abs(value)
-    return _figure(np.mean(size <= 0.01 * size.max()))
-
-
-def _carriers(activity: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
-    """The median over classes of how many units make up half of the class's mean absolute activity, and of how many."""
-    counts = []
-    for label in np.unique(labels):
-        mean = np.sort(np.abs(activity[labels == label]).mean(axis=0))[::-1]
-        counts.append(int(np.searchsorted(np.cumsum(mean), mean.sum() / 2)) + 1)
-    return int(np.median(counts)), activity.shape[1]
+def _carriers(activity: np.ndarray, labels: np.ndarray) -> int:
+    means = np.array([activity[labels == label].mean(axis=0) for label in np.unique(labels)])
+    parts = np.cumsum(np.sort(means, axis=1)[:, ::-1], axis=1) / means.sum(axis=1, keepdims=True)
+    return int(np.median(np.count_nonzero(parts < 0.5, axis=1))) + 1
 
 
 def neighbours(look: Look, nearest: int = 5, most: int = 2000) -> Found:
-    """Precision among the five nearest training images, in pixels, fc6 and fc7, by Euclid and cosine."""
+    """Precision among the nearest training images, in pixels, fc6 and fc7, by Euclid and cosine."""
     name, paths = next(iter(look.checkpoints.items()))
     precision: dict[str, list[float]] = {}
-    rows: list[tuple[str, list[np.ndarray]]] = []
+    rows = []
     for seed, path in enumerate(paths):
         model = quiet(path)
-        known, classes = look.squares(name, seed, held_out=False, most=most)
-        asked, right = look.squares(name, seed, held_out=True)
-        for space, (a, b) in _spaces(model, known, asked).items():
-            order = np.argsort(_distances(a, b, space), axis=1, kind="stable")[:, :nearest]
-            precision.setdefault(space, []).append(_figure(np.mean(classes[order] == right[:, None])))
+        known, classes = look.images(name, held_out=False, seed=seed, most=most)
+        asked, right = look.images(name, held_out=True, seed=seed)
+        codes, wanted = _codes(model, known), _codes(model, asked)
+        for space, kind in itertools.product(codes, ("Euclid", "cosine")):
+            order = np.argsort(_distances(codes[space], wanted[space], kind), axis=1, kind="stable")[:, :nearest]
+            precision.setdefault(f"{space}, {kind}", []).append(_figure(np.mean(classes[order] == right[:, None])))
             if seed == 0:
-                rows += [(f"{space}, image {i + 1}", [asked[i], *known[order[i]]]) for i in range(2)]
-    found = {space: {"values": values, **interval(values)} for space, values in precision.items()}
+                rows.append((f"{space}, {kind}", [asked[0], *known[order[0]]]))
+    found = {space: {**interval(values), "values": values} for space, values in precision.items()}
     columns = ["held out", *(f"nearest {i + 1}" for i in range(nearest))]
-    picture = pictures.grid(look.folder / "neighbours.png", sorted(rows, key=lambda row: row[0][-1]), columns)
-    listed = "; ".join(
-        f"{space} {100 * one['mean']:.1f} % [{100 * one['low']:.1f}, {100 * one['high']:.1f}]"
-        for space, one in found.items()
-    )
-    return (
-        {"precision": found},
-        picture,
-        f"Of the {nearest} nearest training images so many are of the image's class: {listed}.",
-    )
+    picture = pictures.grid(look.folder / "neighbours.png", rows, columns)
+    text = "; ".join(f"{space} {limits(interval(values), 100, '.3g')} %" for space, values in precision.items())
+    return found, picture, f"Of the {nearest} nearest training images so many are of the class: {text}"
 
 
-def _spaces(model: Model, known: np.ndarray, asked: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    inner = [_chunked(model, images) for images in (known, asked)]
-    flat = [images.reshape(len(images), -1).astype(np.float32) for images in (known, asked)]
-    spaces = {"pixels": (flat[0], flat[1])}
-    for layer in ("fc6", "fc7"):
-        for kind in ("Euclid", "cosine"):
-            spaces[f"{layer} {kind}"] = (inner[0][layer], inner[1][layer])
-    return spaces
-
-
-def _chunked(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
+def _codes(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
     parts = [inside(model, images[i : i + _IMAGES]) for i in range(0, len(images), _IMAGES)]
-    return {layer: np.concatenate([part[layer] for part in parts]) for layer in ("fc6", "fc7")}
+    codes = {layer: np.concatenate([part[layer] for part in parts]) for layer in ("fc6", "fc7")}
+    return {"pixels": images.reshape(len(images), -1).astype(np.float32), **codes}
 
 
-def _distances(known: np.ndarray, asked: np.ndarray, space: str) -> np.ndarray:
+def _distances(known: np.ndarray, asked: np.ndarray, kind: str) -> np.ndarray:
     """What grows with the distance of each of `asked` from each of `known`: [asked, known]."""
-    a, b = known.astype(np.float64), asked.astype(np.float64)
-    if space.endswith("cosine"):
-        a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30) for x in (a, b))
-    distances: np.ndarray = (a * a).sum(axis=1) - 2 * b @ a.T
+    if kind == "cosine":
+        known, asked = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-30) for x in (known, asked))
+    distances: np.ndarray = (known * known).sum(axis=1) - 2 * asked @ known.T
     return distances
 
 

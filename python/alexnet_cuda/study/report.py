@@ -2,116 +2,82 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.files import CHECKPOINT_NAME
 from ..config import config_from_preset
-from ..data import ImageSource, split
 from . import counts, pictures
-from .page import Block, write_page
-from .plan import BASE
+from .page import table, write_page
+from .plan import Study
 from .results import Curve, shown
 
 if TYPE_CHECKING:
-    from .run import StudyOptions
+    from ..data import ImageSource
+
+_SMALL = (
+    "A narrow network and few images: on another network or source the answer may be another. Intervals are over seeds "
+    "(weights, order, split), not over data sets."
+)
 
 
-def report_counts(options: StudyOptions) -> dict[str, Any]:
+def report_counts(study: Study, folder: Path) -> dict[str, Any]:
     """Write the page of ``counts`` and give its results."""
     found = counts.count(config_from_preset("paper"))
-    results = {"study": "counts", **found, "answer": counts.answer(found)}
-    panels = {
-        "Parameters": {
-            title: {layer["name"]: layer[kind] for layer in found["layers"]}
-            for title, kind in (
-                ("as it is", "parameters"),
-                ("not shared", "unshared"),
-                ("fully connected", "connected"),
-            )
-        }
-    }
-    picture = pictures.by_layer(options.output / "counts.png", panels)
-    blocks = [Block("picture", "Parameters of each layer", [[picture]]), counts.table(found)]
-    write_page(options.output, "Study counts", _page(options, results["answer"], blocks))
-    return results
+    _write(study, folder, found, counts.show(found, folder), [])
+    return found
 
 
 def report(
-    options: StudyOptions,
+    study: Study,
+    folder: Path,
     source: ImageSource,
     results: dict[str, Any],
     curves: Mapping[str, Sequence[Curve | None]],
-    folders: Mapping[str, Sequence[Path]],
+    runs: Mapping[str, Sequence[Path]],
 ) -> None:
     """Draw the pictures, add to `results` what was looked at, and write the page."""
     from .looks import LOOKS, Look
 
     drawn = {name: [curve for curve in found if curve is not None] for name, found in curves.items()}
-    whole = {name: found for name, found in drawn.items() if found}
-    blocks = []
-    if whole:
-        blocks.append(
-            (
-                "Mean over seeds, and the band of its 95 % interval",
-                pictures.curves(options.output / "curves.png", whole),
-            )
-        )
-    blocks.append(
-        ("Each seed, mean and 95 % interval", pictures.intervals(options.output / "measures.png", results["measures"]))
-    )
-    checkpoints = {
-        name: [
-            folder / CHECKPOINT_NAME for folder, curve in zip(folders[name], found, strict=True) if curve is not None
-        ]
-        for name, found in curves.items()
-    }
-    if options.study.looks and all(len(paths) == options.seeds for paths in checkpoints.values()):
-        part = float(BASE["validation_split"])
-        look = Look(options.output, checkpoints, [split(source, part, seed) for seed in range(options.seeds)])
-        for name in options.study.looks:
-            results[name], picture, caption = LOOKS[name](look)
-            blocks.append((caption, picture))
-    pages = [Block("picture", caption, [[picture]]) for caption, picture in blocks]
-    write_page(options.output, f"Study {options.name}", _page(options, results["answer"], [_table(results), *pages]))
-
-
-def _table(results: dict[str, Any]) -> Block:
-    measures = results["measures"]
-    rates = results["rates"]
-    head = ["variant", *next(iter(measures.values())), *(["rate"] if any(rates.values()) else [])]
-    rows = [
-        [name, *(shown(measure, one) for measure, one in found.items()), *([f"{rates[name]:g}"] if rates[name] else [])]
-        for name, found in measures.items()
-    ]
-    return Block("table", rows=[head, *rows])
-
-
-def _page(options: StudyOptions, answer: Sequence[str], found: Sequence[Block]) -> list[Block]:
-    study = options.study
-    command = f"alexnet-cuda study {study.name}"
-    trained = bool(study.variants)
-    if trained:
-        command += f" {options.source} --seeds {options.seeds}"
-        command += f" --epochs {options.epochs}" if options.epochs else ""
+    shown_as = {"Each seed, mean and 95 % interval": pictures.intervals(folder / "measures.png", results["measures"])}
+    if whole := {name: found for name, found in drawn.items() if found}:
+        shown_as["Means over seeds, and bands of their 95 % intervals"] = pictures.curves(folder / "curves.png", whole)
+    if all(len(found) == results["seeds"] for found in drawn.values()):  # none diverged
+        checkpoints = {name: [run / CHECKPOINT_NAME for run in folders] for name, folders in runs.items()}
+        for name in study.looks:
+            results[name], picture, caption = LOOKS[name](Look(folder, source, checkpoints))
+            shown_as[caption] = picture
     note = (
-        f"{options.seeds} seeds; brackets are 95 % t intervals of means over them. Differences are taken seed by seed, all "
-        "of a measure together at 95 %; one whose interval holds zero is within the noise."
+        f"{results['seeds']} seeds on {results['source']}; in brackets 95 % t intervals of the means over them. "
+        "Differences are taken seed by seed, and all of one measure hold together with 95 %; one whose interval holds "
+        "zero is within the noise."
     )
-    return [
-        Block("#", f"Study `{study.name}`"),
-        Block("p", study.question),
-        Block("##", "Answer"),
-        Block("list", rows=[[sentence] for sentence in answer]),
-        *([Block("p", note)] if trained else []),
-        *found,
-        Block("##", "Held equal"),
-        Block("p", ("Seeds, order and split of the data. " if trained else "") + study.equal),
-        Block("##", "What the paper and others say"),
-        Block("p", study.paper),
-        Block("##", "What this does not show"),
-        Block("p", study.limits),
-        Block("##", "To repeat it"),
-        Block("p", f"`{command}`"),
-    ]
+    pages = [note, _table(results), *(f"![{text}]({picture})\n\n*{text}*" for text, picture in shown_as.items())]
+    epochs = next(iter(results["recipes"].values()))["epochs"]
+    _write(
+        study, folder, results, pages, [results["source"], "--seeds", str(results["seeds"]), "--epochs", str(epochs)]
+    )
+
+
+def _table(results: dict[str, Any]) -> str:
+    measures, rates = results["measures"], results["rates"]
+    rows = [["variant", *next(iter(measures.values())), *(["rate"] if any(rates.values()) else [])]]
+    for name, found in measures.items():
+        rate = [f"{rates[name]:g}"] if rates[name] else []
+        rows.append([name, *(shown(measure, one) for measure, one in found.items()), *rate])
+    return table(rows)
+
+
+def _write(study: Study, folder: Path, results: Mapping[str, Any], found: Sequence[str], arguments: list[str]) -> None:
+    sections = {
+        "Held equal": ("Seeds, order and split of the data. " if study.variants else "") + study.equal,
+        "What the paper and others say": study.paper,
+        "What this does not show": f"{study.limits} {_SMALL if study.variants else ''}".strip(),
+        "To repeat it": f"`{shlex.join(['alexnet-cuda', 'study', study.name, *arguments])}`",
+    }
+    answer = "\n".join(f"- {sentence}" for sentence in results["answer"])
+    last = [part for title, text in sections.items() for part in (f"## {title}", text)]
+    write_page(folder, f"Study `{study.name}`", [study.question, "## Answer", answer, *found, *last])

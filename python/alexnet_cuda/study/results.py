@@ -26,26 +26,18 @@ class Curve(NamedTuple):
 
 def read_curve(folder: Path) -> Curve:
     """Give the curve of the run in a folder; its times are left out, so that equal runs give equal curves."""
-    right: list[float] = []
-    epochs: list[dict[str, Any]] = []
-    for record in read_metrics(folder / METRICS_NAME):
-        if is_epoch(record):
-            epochs.append(record)
-        else:
-            right.append(record["accuracy"])
-    steps = epochs[-1]["step"] // epochs[-1]["epoch"] if epochs else len(right)
+    records = list(read_metrics(folder / METRICS_NAME))
+    epochs = [record for record in records if is_epoch(record)]
+    right = [record["accuracy"] for record in records if not is_epoch(record)]
+    steps = epochs[-1]["step"] // epochs[-1]["epoch"]
     window = max(1, steps // 4)
     total = np.concatenate([[0.0], np.cumsum(right)])
     error = np.round(1 - (total[window:] - total[:-window]) / window, 6)
-    return Curve([round(n / steps, 6) for n in range(window, len(right) + 1)], error.tolist(), epochs)
+    return Curve([n / steps for n in range(window, len(right) + 1)], error.tolist(), epochs)
 
 
 def _reaches(level: float) -> Callable[[Curve], float | None]:
     return lambda curve: next((when for when, e in zip(curve.when, curve.error, strict=True) if e <= level), None)
-
-
-def _gap(curve: Curve) -> float:
-    return float(curve.epochs[-1]["val_loss"] - curve.epochs[-1]["loss"])
 
 
 # Name -> (factor and unit that it is shown in, value of a run or None where that did not get there). Less is better.
@@ -54,8 +46,13 @@ MEASURES: dict[str, tuple[float, str, Callable[[Curve], float | None]]] = {
     "epochs to 25 % training error": (1, "epochs", _reaches(0.25)),
     "epochs to 10 % training error": (1, "epochs", _reaches(0.10)),
     "training loss": (1, "", lambda curve: float(curve.epochs[-1]["loss"])),
-    "validation loss less training loss": (1, "", _gap),
+    "validation loss less training loss": (1, "", lambda c: float(c.epochs[-1]["val_loss"] - c.epochs[-1]["loss"])),
 }
+
+
+def measured(measure: str, curve: Curve | None) -> float | None:
+    """A measure of a run; None where it did not get there, or diverged."""
+    return None if curve is None else MEASURES[measure][2](curve)
 
 
 def interval(values: Sequence[float], level: float = _LEVEL) -> dict[str, float]:
@@ -75,69 +72,61 @@ def interval(values: Sequence[float], level: float = _LEVEL) -> dict[str, float]
     return {"mean": mean, "low": mean - half, "high": mean + half}
 
 
-def summary(values: Values) -> dict[str, Any]:
-    """A measure over seeds: its values, and the interval of those that got there, where two did."""
-    known = [value for value in values if value is not None]
-    return {"values": list(values), **(interval(known) if len(known) > 1 else {})}
-
-
 def compare(values: Values, others: Values, comparisons: int) -> dict[str, Any]:
     """The difference of a variant to the first one, seed by seed: both had the same data in the same order.
 
-    The intervals of a study's comparisons hold together with 95 % (Bonferroni).
+    The intervals of a study's comparisons by one measure hold together with 95 % (Bonferroni).
     """
     pairs = [(a, b) for a, b in zip(values, others, strict=True) if a is not None and b is not None]
-    if len(pairs) < 2 or len(pairs) < len(values):
+    if len(pairs) < len(values):
         return {"verdict": "not comparable"}
     found = interval([a - b for a, b in pairs], 1 - (1 - _LEVEL) / comparisons)
     noise = found["low"] <= 0 <= found["high"]
     return {**found, "verdict": "within the noise" if noise else "higher" if found["mean"] > 0 else "lower"}
 
 
-def conclude(study: Study, rows: Mapping[str, Mapping[str, Values]]) -> dict[str, Any]:
+def conclude(study: Study, curves: Mapping[str, Sequence[Curve | None]]) -> dict[str, Any]:
     """Measures with intervals, comparisons with the first variant, and the answer in sentences."""
-    names = list(rows)
-    first, others = names[0], names[1:]
-    measures = {name: {measure: summary(rows[name][measure]) for measure in study.measures} for name in names}
-    comparisons = {
-        measure: {name: compare(rows[name][measure], rows[first][measure], len(others)) for name in others}
-        for measure in study.measures
-    }
-    sentences = []
+    first, *others = curves
+    measures: dict[str, dict[str, Any]] = {name: {} for name in curves}
+    comparisons: dict[str, dict[str, Any]] = {}
+    answer = []
     for measure in study.measures:
-        sentences.append(f"{measure.capitalize()}: {shown(measure, measures[first][measure])} with {first}.")
-        for name in others:
-            what = f"{name}: {shown(measure, measures[name][measure])}"
-            sentences.append(f"{what}, {_difference(measure, comparisons[measure][name], first)}.")
-    return {"measures": measures, "comparisons": comparisons, "answer": sentences}
+        for name, runs in curves.items():
+            values = [measured(measure, curve) for curve in runs]
+            known = [value for value in values if value is not None]
+            measures[name][measure] = {"values": values, **(interval(known) if len(known) > 1 else {})}
+        own = {name: measures[name][measure] for name in curves}
+        answer.append(f"{measure.capitalize()}: {shown(measure, own[first])} with {first}.")
+        comparisons[measure] = {n: compare(own[n]["values"], own[first]["values"], len(others)) for n in others}
+        for name, found in comparisons[measure].items():
+            answer.append(f"{name}: {shown(measure, own[name])}, {_difference(measure, found, first)}.")
+    return {"measures": measures, "comparisons": comparisons, "answer": answer}
 
 
 def shown(measure: str, found: Mapping[str, Any]) -> str:
     """A mean with its interval, and how many seeds did not get there."""
     factor, unit, _ = MEASURES[measure]
     values = found["values"]
-    missing = sum(value is None for value in values)
-    text = ""
-    if "mean" in found:
-        text = f"{factor * found['mean']:.3g} {_limits(found, factor, '.3g')} {unit}".strip()
-    elif missing < len(values):
-        text = f"{factor * next(value for value in values if value is not None):.3g} {unit}".strip()
-    if missing:
-        text += f"{', ' if text else ''}not reached by {missing} of {len(values)} seeds"
-    return text
+    known = [f"{factor * value:.3g}" for value in values if value is not None]
+    text = limits(found, factor, ".3g") if "mean" in found else " ".join(known)
+    parts = [f"{text} {unit}".rstrip()] if known else []
+    if missing := len(values) - len(known):
+        parts.append(f"not reached by {missing} of {len(values)} seeds")
+    return ", ".join(parts)
 
 
-def _limits(found: Mapping[str, float], factor: float, form: str) -> str:
-    return f"[{factor * found['low']:{form}}, {factor * found['high']:{form}}]"
+def limits(found: Mapping[str, float], factor: float, form: str) -> str:
+    """An interval in a unit, as text."""
+    mean, low, high = (f"{factor * found[name]:{form}}" for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def _difference(measure: str, found: Mapping[str, Any], first: str) -> str:
     if "mean" not in found:
         return f"which cannot be compared with {first} seed by seed"
     factor, unit, _ = MEASURES[measure]
-    limits = (
-        f"{factor * found['mean']:+.2g} {_limits(found, factor, '+.2g')} {'points' if unit == '%' else unit}".strip()
-    )
+    text = f"{limits(found, factor, '+.3g')} {'points' if unit == '%' else unit}".rstrip()
     if found["verdict"] == "within the noise":
-        return f"which differs from {first} by {limits}: within the noise"
-    return f"{found['verdict']} than with {first} by {limits}"
+        return f"which differs from {first} by {text}: within the noise"
+    return f"{found['verdict']} than with {first} by {text}"
