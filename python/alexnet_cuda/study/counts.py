@@ -22,14 +22,9 @@ KINDS = {
 
 
 def count(config: Config) -> dict[str, Any]:
-    """The figures, JSON-able.
+    """The figures of `KINDS`, JSON-able: ``layers`` with weights, their ``totals``, and an ``answer`` in sentences.
 
-    Returns
-    -------
-    dict
-        ``layers``: of each layer with weights its ``name``, ``output``; ``parameters``; ``connections``, one for each
-        multiply-add, without biases; ``one_tower``, its parameters with one group; ``unshared``, those with weights of
-        its own at each position; ``connected``, those if each output saw each input. ``totals``: the sums. ``answer``.
+    Parameters include biases, connections do not; fully connected: each output sees each input.
     """
     alone = build_plan(dataclasses.replace(config, groups=1)).steps
     layers: list[dict[str, Any]] = []

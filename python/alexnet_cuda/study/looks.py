@@ -70,8 +70,7 @@ def _figure(value: Any) -> float:
 
 def start(look: Look) -> Found:
     """Norm of the loss's gradient by each layer's weights, over that of the weights, and scale of activations."""
-    gradients: dict[str, dict[str, float]] = {}
-    scales: dict[str, dict[str, float]] = {}
+    gradients, scales = {}, {}
     for name, paths in look.checkpoints.items():
         model = quiet(paths[0], trained=False)
         images, labels = look.images(name, held_out=False)
@@ -97,11 +96,7 @@ def maps(look: Look) -> Found:
     liveliest = np.argsort(-x.std(axis=(0, 1, 2)), kind="stable")[:6]
     rows = [(title, [value[0, :, :, channel] for channel in liveliest]) for title, value in kept.items()]
     picture = pictures.grid(look.folder / "maps.png", rows, [f"kernel {channel}" for channel in liveliest])
-    return (
-        None,
-        picture,
-        f"Six maps of one held-out image after conv1, network {name}, and what each pool keeps of them",
-    )
+    return None, picture, f"Six maps of a held-out image after conv1 (network {name}), and what each pool keeps"
 
 
 def filters(look: Look) -> Found:

@@ -31,17 +31,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def write_page(folder: Path, title: str, paragraphs: Sequence[str]) -> None:
-    """Write ``README.md`` and ``index.html`` into `folder`, where the pictures are.
-
-    Raises
-    ------
-    ImportError
-        When markdown-it-py is missing.
-    """
-    try:
-        from markdown_it import MarkdownIt
-    except ImportError as error:
-        raise ImportError("a study's page needs markdown-it-py: pip install 'alexnet-cuda[demo]'") from error
+    """Write ``README.md`` and ``index.html`` into `folder`, where the pictures are."""
+    from markdown_it import MarkdownIt
 
     text = "\n\n".join([f"# {title}", *paragraphs]) + "\n"
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)

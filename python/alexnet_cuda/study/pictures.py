@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..base.files import atomic_path
-from .results import MEASURES, Curve, interval
+from .results import Curve, interval
 
 
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("a study's pictures need matplotlib: pip install 'alexnet-cuda[demo]'") from error
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
@@ -49,24 +47,6 @@ def _band(axes: Any, x: Sequence[float], runs: Sequence[Sequence[float]], name: 
         limits = [interval(column) for column in values.T.tolist()]
         low, high = (np.maximum([limit[side] for limit in limits], 0) for side in ("low", "high"))
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-
-
-def intervals(path: Path, found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Each measure of each variant: a dot for a seed, mean and interval."""
-    measures = list(next(iter(found.values())))
-    figure, (row,) = _figure(1, len(measures), 10, 1.4 + 0.45 * len(found))
-    for axes, measure in zip(row, measures, strict=True):
-        factor, unit, _ = MEASURES[measure]
-        for place, one in enumerate(values[measure] for values in found.values()):
-            seeds = [factor * value for value in one["values"] if value is not None]
-            axes.plot(seeds, [place + 0.15] * len(seeds), ".", color=f"C{place}", alpha=0.5)
-            if "mean" in one:
-                span = [[factor * (one["mean"] - one["low"])], [factor * (one["high"] - one["mean"])]]
-                axes.errorbar([factor * one["mean"]], [place], xerr=span, fmt="o", color=f"C{place}", capsize=4)
-        axes.set(title=measure.capitalize(), xlabel=unit, ylim=(len(found) - 0.5, -0.5))
-        axes.set_yticks(range(len(found)), list(found))
-        axes.grid(alpha=0.3)
-    return _save(figure, path)
 
 
 def by_layer(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, float]]], log: bool = True) -> str:

@@ -42,7 +42,7 @@ def report(
     from .looks import LOOKS, Look
 
     drawn = {name: [curve for curve in found if curve is not None] for name, found in curves.items()}
-    shown_as = {"Each seed, mean and 95 % interval": pictures.intervals(folder / "measures.png", results["measures"])}
+    shown_as = {}
     if whole := {name: found for name, found in drawn.items() if found}:
         shown_as["Means over seeds, and bands of their 95 % intervals"] = pictures.curves(folder / "curves.png", whole)
     if all(len(found) == results["seeds"] for found in drawn.values()):  # none diverged

@@ -56,17 +56,9 @@ def measured(measure: str, curve: Curve | None) -> float | None:
 
 
 def interval(values: Sequence[float], level: float = _LEVEL) -> dict[str, float]:
-    """Mean of independent values and its Student t interval: ``mean``, ``low`` and ``high``.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two values.
-    """
+    """Mean of independent values, two or more, and its Student t interval: ``mean``, ``low`` and ``high``."""
     from scipy.special import stdtrit
 
-    if len(values) < 2:
-        raise ValueError(f"an interval needs at least two values, got {len(values)}")
     mean = float(np.mean(values))
     half = float(stdtrit(len(values) - 1, (1 + level) / 2) * np.std(values, ddof=1) / len(values) ** 0.5)
     return {"mean": mean, "low": mean - half, "high": mean + half}
@@ -112,7 +104,7 @@ def shown(measure: str, found: Mapping[str, Any]) -> str:
     text = limits(found, factor, ".3g") if "mean" in found else " ".join(known)
     parts = [f"{text} {unit}".rstrip()] if known else []
     if missing := len(values) - len(known):
-        parts.append(f"not reached by {missing} of {len(values)} seeds")
+        parts.append(f"{missing} of {len(values)} seeds did not get there")
     return ", ".join(parts)
 
 

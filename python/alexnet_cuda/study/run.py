@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ from ..checkpoint import load_checkpoint
 from ..train import TrainingDiverged, TrainOptions, train
 from ..train.lock import locked_folder
 from ..train.progress import PlainReporter, duration
-from ..train.setup import absolute, prepare, read_run
+from ..train.setup import prepare, read_run
 from ..train.state import fingerprint
 from .page import write_text
 from .plan import SEARCH_SEED, STUDIES, Study
@@ -65,12 +66,6 @@ class StudyOptions:
         """The plan."""
         return STUDIES[self.name]
 
-    @property
-    def used(self) -> list[str]:
-        """The names of the devices."""
-        devices = self.devices or available.default_device("float32")
-        return [devices] if isinstance(devices, str) else list(devices)
-
 
 class Job(NamedTuple):
     """One training run of a study."""
@@ -90,16 +85,11 @@ def make_job(options: StudyOptions, variant: str, seed: int, rate: float | None 
     return Job(variant, title, TrainOptions(options.source, folder, given, devices=options.devices))
 
 
-def make_jobs(options: StudyOptions, rates: Mapping[str, float | None]) -> list[Job]:
-    """All runs that answer, seed by seed: a study that is stopped has all variants of some seeds."""
-    return [make_job(options, name, seed, rate) for seed in range(options.seeds) for name, rate in rates.items()]
-
-
 def planned(options: StudyOptions) -> list[Job]:
     """All runs, the search's first; rates that it is yet to find are the plan's."""
-    study = options.study
-    searches = [make_job(options, variant, SEARCH_SEED, rate) for variant in study.variants for rate in study.rates]
-    return searches + make_jobs(options, dict.fromkeys(study.variants))
+    keys: list[tuple[int, float | None]] = [(SEARCH_SEED, rate) for rate in options.study.rates]
+    keys += [(seed, None) for seed in range(options.seeds)]
+    return [make_job(options, variant, *key) for key in keys for variant in options.study.variants]
 
 
 def check_source(options: StudyOptions) -> ImageSource:
@@ -213,25 +203,18 @@ def is_done(job: Job) -> bool:
 def run_study(options: StudyOptions) -> dict[str, Any]:
     """Run what is left of a study, and write ``results.json``, pictures, ``README.md`` and ``index.html``.
 
-    Returns
-    -------
-    dict
-        What ``results.json`` holds. It has no times, so that the same seeds give the same file.
-
-    Raises
-    ------
-    Stopped
-        After a signal; the same call goes on.
-    ValueError, OSError, ImportError
-        A source or device that is none, too few images, an output that holds another study; as `train`.
-    FolderInUse
-        Another study writes to the folder.
+    Gives what ``results.json`` holds, which has no times, so that the same seeds give the same file. Raises as `train`
+    does; ValueError for too few images or an output that holds another study; `Stopped` after a signal.
     """
+    for module in ("matplotlib", "scipy", "markdown_it"):  # before hours of training
+        if find_spec(module) is None:
+            raise ImportError(f"a study's page needs {module}: pip install 'alexnet-cuda[demo]'")
     study = options.study
     plan: dict[str, Any] = {"study": options.name}
     source = check_source(options) if study.variants else None
     if source is not None:
-        plan |= {"source": absolute(options.source), "images": fingerprint(source), "devices": options.used}
+        devices = options.devices or available.default_device("float32")
+        plan |= {"images": fingerprint(source), "devices": [devices] if isinstance(devices, str) else list(devices)}
         plan["recipes"] = {name: study.given(name, 0, options.epochs) for name in study.variants}
     with locked_folder(options.output):
         _hold(options.output, plan)
@@ -240,14 +223,16 @@ def run_study(options: StudyOptions) -> dict[str, Any]:
         else:
             runner = Runner(options)
             rates = {name: runner.best_rate(name) for name in study.variants}
-            jobs = make_jobs(options, rates)
             curves: dict[str, list[Curve | None]] = {name: [] for name in rates}
-            for job in jobs:
-                curves[job.variant].append(runner.curve(job))
+            folders: dict[str, list[Path]] = {name: [] for name in rates}
+            # Seed by seed: a study that is stopped has all variants of some seeds.
+            for seed, (name, rate) in itertools.product(range(options.seeds), rates.items()):
+                job = make_job(options, name, seed, rate)
+                curves[name].append(runner.curve(job))
+                folders[name].append(job.options.output)
             about = {**plan, "source": options.source, "seeds": options.seeds, "rates": rates}
             records = {name: [curve and curve.epochs for curve in found] for name, found in curves.items()}
             results = {**about, **conclude(study, curves), "epochs": records}
-            folders = {name: [job.options.output for job in jobs if job.variant == name] for name in rates}
             report(study, options.output, source, results, curves, folders)
         write_text(options.output / RESULTS_NAME, _json(results))
     return results
