@@ -63,10 +63,11 @@ def report(
 
 
 def _table(results: dict[str, Any]) -> str:
-    measures, rates = results["measures"], results["rates"]
+    measures, rates, searched = results["measures"], results["rates"], results["searched"]
     rows = [["variant", *next(iter(measures.values())), *(["rate"] if any(rates.values()) else [])]]
     for name, found in measures.items():
-        rate = [f"{rates[name]:g}"] if rates[name] else []
+        edge = ", the end of the search" if rates[name] in searched[:1] + searched[-1:] else ""
+        rate = [f"{rates[name]:g}{edge}"] if rates[name] else []
         rows.append([name, *(shown(measure, one) for measure, one in found.items()), *rate])
     return table(rows)
 

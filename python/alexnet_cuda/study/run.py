@@ -215,6 +215,7 @@ def run_study(options: StudyOptions) -> dict[str, Any]:
     if source is not None:
         devices = options.devices or available.default_device("float32")
         plan |= {"images": fingerprint(source), "devices": [devices] if isinstance(devices, str) else list(devices)}
+        plan["searched"] = list(study.rates)
         plan["recipes"] = {name: study.given(name, 0, options.epochs) for name in study.variants}
     with locked_folder(options.output):
         _hold(options.output, plan)
