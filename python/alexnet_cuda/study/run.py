@@ -106,22 +106,29 @@ def estimate(options: StudyOptions) -> dict[str, tuple[float, float]]:
     """Seconds of a step, and of a whole run, of each variant: from a few steps here and now. Nothing is written."""
     from ..data import Loader
 
+    runs = {
+        name: prepare(dataclasses.replace(make_job(options, name, 0).options, overwrite=True))
+        for name in options.study.variants
+    }
+    loaders = {}
+    batches = {}
+    for name, run in runs.items():
+        recipe = run.recipe
+        loaders[name] = Loader(run.training, run.model.config.resize, recipe.batch_size, recipe.seed, shuffle=True)
+        with contextlib.closing(loaders[name].epoch(0)) as epoch:
+            batches[name] = next(iter(epoch))
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    # In turn, so that what else the machine does slows all alike; the first round makes buffers.
+    for _, (name, run) in itertools.product(range(_TIMED_STEPS + 1), runs.items()):
+        before = time.perf_counter()
+        run.model.train_step(*batches[name][:2], learning_rate=TIMED_RATE).loss  # noqa: B018 - waits for it
+        times[name].append(time.perf_counter() - before)
     found = {}
-    for variant in options.study.variants:
-        run = prepare(dataclasses.replace(make_job(options, variant, 0).options, overwrite=True))
-        batch = run.recipe.batch_size
-        loader = Loader(run.training, run.model.config.resize, batch, run.recipe.seed, shuffle=True)
-        with contextlib.closing(loader.epoch(0)) as batches:
-            images, labels, _ = next(iter(batches))
-        times = []
-        for _ in range(_TIMED_STEPS + 1):  # of which the first makes buffers
-            before = time.perf_counter()
-            run.model.train_step(images, labels, learning_rate=TIMED_RATE).loss  # noqa: B018 - waits for it
-            times.append(time.perf_counter() - before)
-        step = min(times[1:])
+    for name, run in runs.items():
         # Of a held-out image the forward pass alone.
-        steps = len(loader) + math.ceil(len(run.validation or ()) / batch) / 3
-        found[variant] = step, step * steps * run.recipe.epochs
+        steps = len(loaders[name]) + math.ceil(len(run.validation or ()) / run.recipe.batch_size) / 3
+        step = min(times[name][1:])
+        found[name] = step, step * steps * run.recipe.epochs
     return found
 
 
