@@ -106,16 +106,12 @@ def estimate(options: StudyOptions) -> dict[str, tuple[float, float]]:
     """Seconds of a step, and of a whole run, of each variant: from a few steps here and now. Nothing is written."""
     from ..data import Loader
 
-    runs = {
-        name: prepare(dataclasses.replace(make_job(options, name, 0).options, overwrite=True))
-        for name in options.study.variants
-    }
-    loaders = {}
-    batches = {}
-    for name, run in runs.items():
-        recipe = run.recipe
-        loaders[name] = Loader(run.training, run.model.config.resize, recipe.batch_size, recipe.seed, shuffle=True)
-        with contextlib.closing(loaders[name].epoch(0)) as epoch:
+    runs, batches = {}, {}
+    for name in options.study.variants:
+        runs[name] = run = prepare(dataclasses.replace(make_job(options, name, 0).options, overwrite=True))
+        recipe, side = run.recipe, run.model.config.resize
+        loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True)
+        with contextlib.closing(loader.epoch(0)) as epoch:
             batches[name] = next(iter(epoch))
     times: dict[str, list[float]] = {name: [] for name in runs}
     # In turn, so that what else the machine does slows all alike; the first round makes buffers.
@@ -126,7 +122,7 @@ def estimate(options: StudyOptions) -> dict[str, tuple[float, float]]:
     found = {}
     for name, run in runs.items():
         # Of a held-out image the forward pass alone.
-        steps = len(loaders[name]) + math.ceil(len(run.validation or ()) / run.recipe.batch_size) / 3
+        steps = (len(run.training) + len(run.validation or ()) / 3) / run.recipe.batch_size
         step = min(times[name][1:])
         found[name] = step, step * steps * run.recipe.epochs
     return found
