@@ -121,7 +121,8 @@ def test_every_look_draws_and_is_of_the_networks(images: Path, finished: Path, t
     shares = found["zeros"][0]["Before training"]
     assert 0.4 < shares["relu"]["conv1"] < 0.6
     assert shares["tanh"]["conv1"] < 0.2
-    assert found["neighbours"][0]["pixels, Euclid"]["mean"] == 1.0  # the classes are a dark and a light one
+    nearest = found["neighbours"][0]["measures"]["pixels, Euclid"]["neighbours of another class"]
+    assert nearest["values"] == [0.0, 0.0]  # the classes are a dark and a light one
 
 
 def test_a_dry_run_trains_and_writes_nothing(

@@ -22,10 +22,10 @@ from ..network.stages import fuse
 from ..train.plots import filter_grid
 from . import pictures
 from .plan import BASE
-from .results import interval, limits
+from .results import conclude
 
 _IMAGES = 256
-Found = tuple[Any, str, str]  # for the JSON; the picture; its caption
+Found = tuple[dict[str, Any], str, str]  # for the JSON, "answer" being sentences; the picture; its caption
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def maps(look: Look) -> Found:
     liveliest = np.argsort(-x.std(axis=(0, 1, 2)), kind="stable")[:6]
     rows = [(title, [value[0, :, :, channel] for channel in liveliest]) for title, value in kept.items()]
     picture = pictures.grid(look.folder / "maps.png", rows, [f"kernel {channel}" for channel in liveliest])
-    return None, picture, f"Six maps of a held-out image after conv1 (network {name}), and what each pool keeps"
+    return {}, picture, f"Six maps of a held-out image after conv1 (network {name}), and what each pool keeps"
 
 
 def filters(look: Look) -> Found:
@@ -106,7 +106,7 @@ def filters(look: Look) -> Found:
         config, weight = look.config(name), load_checkpoint(paths[0]).parameters()["conv1.weight"]
         rows.append((name, [filter_grid(weight, config.groups, config.channel_order)]))
     picture = pictures.grid(look.folder / "filters.png", rows)
-    return None, picture, "Kernels of conv1 after training, seed 0; of two towers the second's below the first's"
+    return {}, picture, "Kernels of conv1 after training, seed 0; of two towers the second's below the first's"
 
 
 def seen(look: Look) -> Found:
@@ -119,36 +119,41 @@ def seen(look: Look) -> Found:
         chosen = views.random_views(batch.shape, config, 0)
         ops.augment.fprop(batch, chosen, mean=(0, 0, 0), std=(1, 1, 1), channel_order="RGB", out=out)
         rows.append((name, list(np.clip(np.rint(out), 0, 255).astype(np.uint8))))
-    return None, pictures.grid(look.folder / "views.png", rows), "Six views of one image as each variant trains on it"
+    return {}, pictures.grid(look.folder / "views.png", rows), "Six views of one image as each variant trains on it"
 
 
 def zeros(look: Look) -> Found:
     """Share of activations that are at most 1 % of their layer's greatest, before and after training."""
     shares: dict[str, dict[str, dict[str, float]]] = {"Before training": {}, "After training": {}}
-    carried = []
+    answer = []
     for name, paths in look.checkpoints.items():
         images, labels = look.images(name, held_out=True)
         for title, panel in shares.items():
             found = inside(quiet(paths[0], trained=title.startswith("After")), images)
             panel[name] = {layer: _figure(np.mean(abs(x) <= 0.01 * abs(x).max())) for layer, x in found.items()}
-        carried.append(f"{name}: {_carriers(abs(found['fc7']), labels)} of {found['fc7'].shape[1]} units")
+        few, least, most = _carriers(abs(found["fc7"]), labels), min(panel[name].values()), max(panel[name].values())
+        answer.append(
+            f"{name}: after training (seed 0) {100 * least:.0f} to {100 * most:.0f} % of a layer's activations are zero "
+            "or within 1 % of its greatest; half of what a class excites in fc7 is in "
+            f"{few} of {found['fc7'].shape[1]} units."
+        )
     caption = (
-        "Share of activations within 1 % of their layer's greatest (zeros, of ReLU), seed 0, held-out images; lrn is "
-        f"after its pool. Half of what a class excites in fc7 is in (median over classes) {'; '.join(carried)}."
+        "Share of activations within 1 % of their layer's greatest, seed 0, held-out images; lrn is after its pool"
     )
-    return shares, pictures.by_layer(look.folder / "zeros.png", shares, log=False), caption
+    return {**shares, "answer": answer}, pictures.by_layer(look.folder / "zeros.png", shares, log=False), caption
 
 
 def _carriers(activity: np.ndarray, labels: np.ndarray) -> int:
+    """The units that make up half of a class's mean activity: the median over classes."""
     means = np.array([activity[labels == label].mean(axis=0) for label in np.unique(labels)])
     parts = np.cumsum(np.sort(means, axis=1)[:, ::-1], axis=1) / means.sum(axis=1, keepdims=True)
     return int(np.median(np.count_nonzero(parts < 0.5, axis=1))) + 1
 
 
 def neighbours(look: Look, nearest: int = 5, most: int = 2000) -> Found:
-    """Precision among the nearest training images, in pixels, fc6 and fc7, by Euclid and cosine."""
+    """How many of the nearest training images are of another class, in pixels, fc6 and fc7, by Euclid and cosine."""
     name, paths = next(iter(look.checkpoints.items()))
-    precision: dict[str, list[float]] = {}
+    wrong: dict[str, dict[str, list[float]]] = {}
     rows = []
     for seed, path in enumerate(paths):
         model = quiet(path)
@@ -157,14 +162,13 @@ def neighbours(look: Look, nearest: int = 5, most: int = 2000) -> Found:
         codes, wanted = _codes(model, known), _codes(model, asked)
         for space, kind in itertools.product(codes, ("Euclid", "cosine")):
             order = np.argsort(_distances(codes[space], wanted[space], kind), axis=1, kind="stable")[:, :nearest]
-            precision.setdefault(f"{space}, {kind}", []).append(_figure(np.mean(classes[order] == right[:, None])))
+            row = wrong.setdefault(f"{space}, {kind}", {"neighbours of another class": []})
+            row["neighbours of another class"].append(_figure(np.mean(classes[order] != right[:, None])))
             if seed == 0:
                 rows.append((f"{space}, {kind}", [asked[0], *known[order[0]]]))
-    found = {space: {**interval(values), "values": values} for space, values in precision.items()}
     columns = ["held out", *(f"nearest {i + 1}" for i in range(nearest))]
     picture = pictures.grid(look.folder / "neighbours.png", rows, columns)
-    text = "; ".join(f"{space} {limits(interval(values), 100, '.3g')} %" for space, values in precision.items())
-    return found, picture, f"Of the {nearest} nearest training images so many are of the class: {text}"
+    return conclude(wrong), picture, f"A held-out image and the {nearest} training images nearest to it, seed 0"
 
 
 def _codes(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:

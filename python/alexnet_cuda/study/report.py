@@ -49,6 +49,7 @@ def report(
         checkpoints = {name: [run / CHECKPOINT_NAME for run in folders] for name, folders in runs.items()}
         for name in study.looks:
             results[name], picture, caption = LOOKS[name](Look(folder, source, checkpoints))
+            results["answer"] += results[name].pop("answer", [])
             shown_as[caption] = picture
     note = (
         f"{results['seeds']} seeds on {results['source']}; in brackets 95 % t intervals of the means over them. "

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..base.files import METRICS_NAME
 from ..train.metrics import is_epoch, read_metrics
-from .plan import Study
 
 _LEVEL = 0.95
 Values = Sequence[float | None]
@@ -46,6 +45,7 @@ MEASURES: dict[str, tuple[float, str, Callable[[Curve], float | None]]] = {
     "epochs to 25 % training error": (1, "epochs", _reaches(0.25)),
     "epochs to 10 % training error": (1, "epochs", _reaches(0.10)),
     "training loss": (1, "", lambda curve: float(curve.epochs[-1]["loss"])),
+    "neighbours of another class": (100, "%", lambda curve: None),  # no curve says it
     "validation loss less training loss": (1, "", lambda c: float(c.epochs[-1]["val_loss"] - c.epochs[-1]["loss"])),
 }
 
@@ -77,18 +77,20 @@ def compare(values: Values, others: Values, comparisons: int) -> dict[str, Any]:
     return {**found, "verdict": "within the noise" if noise else "higher" if found["mean"] > 0 else "lower"}
 
 
-def conclude(study: Study, curves: Mapping[str, Sequence[Curve | None]]) -> dict[str, Any]:
-    """Measures with intervals, comparisons with the first variant, and the answer in sentences."""
-    first, *others = curves
-    measures: dict[str, dict[str, Any]] = {name: {} for name in curves}
+def conclude(rows: Mapping[str, Mapping[str, Values]]) -> dict[str, Any]:
+    """Measures with intervals, comparisons with the first variant, and the answer in sentences.
+
+    `rows` holds for each variant, and of that for each measure, a value a seed.
+    """
+    first, *others = rows
+    measures: dict[str, dict[str, Any]] = {name: {} for name in rows}
     comparisons: dict[str, dict[str, Any]] = {}
     answer = []
-    for measure in study.measures:
-        for name, runs in curves.items():
-            values = [measured(measure, curve) for curve in runs]
-            known = [value for value in values if value is not None]
-            measures[name][measure] = {"values": values, **(interval(known) if len(known) > 1 else {})}
-        own = {name: measures[name][measure] for name in curves}
+    for measure in rows[first]:
+        for name, row in rows.items():
+            known = [value for value in row[measure] if value is not None]
+            measures[name][measure] = {"values": list(row[measure]), **(interval(known) if len(known) > 1 else {})}
+        own = {name: measures[name][measure] for name in rows}
         answer.append(f"{measure.capitalize()}: {shown(measure, own[first])} with {first}.")
         comparisons[measure] = {n: compare(own[n]["values"], own[first]["values"], len(others)) for n in others}
         for name, found in comparisons[measure].items():
@@ -101,14 +103,14 @@ def shown(measure: str, found: Mapping[str, Any]) -> str:
     factor, unit, _ = MEASURES[measure]
     values = found["values"]
     known = [f"{factor * value:.3g}" for value in values if value is not None]
-    text = limits(found, factor, ".3g") if "mean" in found else " ".join(known)
+    text = _limits(found, factor, ".3g") if "mean" in found else " ".join(known)
     parts = [f"{text} {unit}".rstrip()] if known else []
     if missing := len(values) - len(known):
         parts.append(f"{missing} of {len(values)} seeds did not get there")
     return ", ".join(parts)
 
 
-def limits(found: Mapping[str, float], factor: float, form: str) -> str:
+def _limits(found: Mapping[str, float], factor: float, form: str) -> str:
     """An interval in a unit, as text."""
     mean, low, high = (f"{factor * found[name]:{form}}" for name in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
@@ -118,7 +120,7 @@ def _difference(measure: str, found: Mapping[str, Any], first: str) -> str:
     if "mean" not in found:
         return f"which cannot be compared with {first} seed by seed"
     factor, unit, _ = MEASURES[measure]
-    text = f"{limits(found, factor, '+.3g')} {'points' if unit == '%' else unit}".rstrip()
+    text = f"{_limits(found, factor, '+.3g')} {'points' if unit == '%' else unit}".rstrip()
     if found["verdict"] == "within the noise":
         return f"which differs from {first} by {text}: within the noise"
     return f"{found['verdict']} than with {first} by {text}"

@@ -236,7 +236,10 @@ def run_study(options: StudyOptions) -> dict[str, Any]:
                 folders[name].append(job.options.output)
             about = {**plan, "source": options.source, "seeds": options.seeds, "rates": rates}
             records = {name: [curve and curve.epochs for curve in found] for name, found in curves.items()}
-            results = {**about, **conclude(study, curves), "epochs": records}
+            rows = {
+                name: {m: [measured(m, c) for c in found] for m in study.measures} for name, found in curves.items()
+            }
+            results = {**about, **conclude(rows), "epochs": records}
             report(study, options.output, source, results, curves, folders)
         write_text(options.output / RESULTS_NAME, _json(results))
     return results
