@@ -133,8 +133,8 @@ def zeros(look: Look) -> Found:
             panel[name] = {layer: _figure(np.mean(abs(x) <= 0.01 * abs(x).max())) for layer, x in found.items()}
         few, least, most = _carriers(abs(found["fc7"]), labels), min(panel[name].values()), max(panel[name].values())
         answer.append(
-            f"{name}: after training (seed 0) {100 * least:.0f} to {100 * most:.0f} % of a layer's activations are zero "
-            "or within 1 % of its greatest; half of what a class excites in fc7 is in "
+            f"{name}: after training (seed 0) {100 * least:.0f} to {100 * most:.0f} % of a layer is zero, or "
+            "within 1 % of its greatest; half of what a class excites in fc7 is in "
             f"{few} of {found['fc7'].shape[1]} units."
         )
     caption = (
