@@ -82,7 +82,13 @@ def start(look: Look) -> Found:
             if key.endswith(".weight")
         }
     panels = {"Gradient over weight, norms": gradients, "Standard deviation of activations": scales}
-    return panels, pictures.by_layer(look.folder / "start.png", panels), "Layers before the first step, seed 0"
+    answer = [
+        f"{name}: before the first step (seed 0) the gradient's norm is {norms['conv1']:.2g} of that of the weights in "
+        f"conv1, {norms['fc8']:.2g} in fc8."
+        for name, norms in gradients.items()
+    ]
+    picture = pictures.by_layer(look.folder / "start.png", panels)
+    return {**panels, "answer": answer}, picture, "Layers before the first step, seed 0"
 
 
 def maps(look: Look) -> Found:

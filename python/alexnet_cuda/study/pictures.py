@@ -33,7 +33,7 @@ def curves(path: Path, found: Mapping[str, Sequence[Curve]]) -> str:
         errors = [[1 - record["val_accuracy"] for record in run.epochs] for run in runs]
         _band(validation, [record["epoch"] for record in runs[0].epochs], errors, name)
     training.set(title="Training error, of a quarter of an epoch", xlabel="epoch", ylabel="%", ylim=(0, None))
-    validation.set(title="Validation error", xlabel="epoch", ylim=(0, None))
+    validation.set(title="Validation error", xlabel="epoch", ylabel="%", ylim=(0, None))
     for axes in (training, validation):
         axes.grid(alpha=0.3)
         axes.legend()
