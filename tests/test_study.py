@@ -152,7 +152,7 @@ def test_bad_input_is_answered_in_a_sentence(
         "does not exist": ["relu", str(tmp_path / "absent"), *output],
         "seeds must be at least 2": ["relu", str(images), *output, "--seeds", "1"],
         "looks at no images": ["counts", str(images), *output],
-        "holds a study of other recipes": ["relu", str(images), "--output", str(finished), "--epochs", "3"],
+        "holds a study begun with other recipes": ["relu", str(images), "--output", str(finished), "--epochs", "3"],
     }
     for sentence, arguments in cases.items():
         assert cli.main(["study", *arguments]) == 2

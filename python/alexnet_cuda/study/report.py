@@ -64,7 +64,7 @@ def report(
 
 
 def _table(results: dict[str, Any]) -> str:
-    measures, rates, searched = results["measures"], results["rates"], results["searched"]
+    measures, rates, searched = results["measures"], results["rates"], results["searched_rates"]
     rows = [["variant", *next(iter(measures.values())), *(["rate"] if any(rates.values()) else [])]]
     for name, found in measures.items():
         edge = ", the end of the search" if rates[name] in searched[:1] + searched[-1:] else ""

@@ -218,7 +218,7 @@ def run_study(options: StudyOptions) -> dict[str, Any]:
     if source is not None:
         devices = options.devices or available.default_device("float32")
         plan |= {"images": fingerprint(source), "devices": [devices] if isinstance(devices, str) else list(devices)}
-        plan["searched"] = list(study.rates)
+        plan["searched_rates"] = list(study.rates)
         plan["recipes"] = {name: study.given(name, 0, options.epochs) for name in study.variants}
     with locked_folder(options.output):
         _hold(options.output, plan)
@@ -253,7 +253,9 @@ def _hold(folder: Path, plan: dict[str, Any]) -> None:
     with naming(path):
         before = json.loads(path.read_text(encoding="utf-8"))
     if other := [key for key, value in json.loads(text).items() if before.get(key) != value]:
-        raise ValueError(f"{folder} holds a study of other {other[0]}: give the same or another --output")
+        raise ValueError(
+            f"{folder} holds a study begun with other {other[0].replace('_', ' ')}: give the same, or another --output"
+        )
     return None
 
 
