@@ -16,35 +16,19 @@ SEARCH_SEED = 1_000_000
 
 @dataclass(frozen=True)
 class Study:
-    """The plan of a study.
-
-    Attributes
-    ----------
-    name, question, equal, paper, limits
-        What it is called, asks, holds equal (beside seeds, order and split of the data), what the paper and later
-        literature say, and what it does not show.
-    variants
-        What is compared, the others with the first: name -> fields of `Recipe` that differ from the study's.
-    measures
-        Names of `results.MEASURES`; less is better in all of them. A search goes by the first.
-    base
-        Fields of `Recipe` that all variants share, added to `BASE`.
-    rates
-        Learning rates of which the best is searched for each variant; empty: that of the recipe.
-    looks
-        Names of `looks.LOOKS`: what is looked at beside curves, each with a picture.
-    """
+    """The plan of a study."""
 
     name: str
     question: str
-    equal: str
-    paper: str
-    limits: str = ""
+    equal: str  # what is held equal, beside seeds, order and split of the data
+    paper: str  # what the paper and later literature say
+    limits: str = ""  # what it does not show
+    # What is compared, the others with the first: name -> fields of `Recipe` that differ from the study's.
     variants: Mapping[str, Fields] = field(default_factory=dict)
-    measures: Sequence[str] = ()
-    base: Fields = field(default_factory=dict)
-    rates: Sequence[float] = ()
-    looks: Sequence[str] = ()
+    measures: Sequence[str] = ()  # of `results.MEASURES`; less is better; a search goes by the first
+    base: Fields = field(default_factory=dict)  # fields of `Recipe` of all variants, added to `BASE`
+    rates: Sequence[float] = ()  # of which the best is searched for each variant; empty: the recipe's
+    looks: Sequence[str] = ()  # of `looks.LOOKS`: what is looked at beside curves, each with a picture
 
     def given(self, variant: str, seed: int, epochs: int | None, rate: float | None = None) -> dict[str, Any]:
         """The fields of `Recipe` of one run; `epochs` and `rate` None: those of the plan."""

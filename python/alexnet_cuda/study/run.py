@@ -71,18 +71,15 @@ class Job(NamedTuple):
     """One training run of a study."""
 
     variant: str
-    title: str
     options: TrainOptions
 
 
 def make_job(options: StudyOptions, variant: str, seed: int, rate: float | None = None) -> Job:
     """The run of a variant and seed, or of the search at a rate."""
-    searching = seed == SEARCH_SEED
-    name = f"search-{rate:g}" if searching else f"seed-{seed}"
+    name = f"search-{rate:g}" if seed == SEARCH_SEED else f"seed-{seed}"
     folder = options.output / "runs" / variant.replace(",", "").replace(" ", "-") / name
     given = options.study.given(variant, seed, options.epochs, rate)
-    title = f"{variant}, {f'search at rate {rate:g}' if searching else f'seed {seed}'}"
-    return Job(variant, title, TrainOptions(options.source, folder, given, devices=options.devices))
+    return Job(variant, TrainOptions(options.source, folder, given, devices=options.devices))
 
 
 def planned(options: StudyOptions) -> list[Job]:
@@ -169,7 +166,7 @@ class Runner:
             slower = self._spent / self._expected if self._expected else 1.0
             left = duration(slower * sum(self._times[variant][1] for variant in self._left.values()))
             number = self._all - len(self._left) + 1
-            self._message(f"run {number} of {self._all}: {job.title}; about {left} left in all")
+            self._message(f"run {number} of {self._all}: {job.variant}, {folder.name}; about {left} left in all")
             before = time.monotonic()
             try:
                 result = train(dataclasses.replace(options, resume=(folder / CHECKPOINT_NAME).exists()))
