@@ -38,7 +38,9 @@ def write_page(folder: Path, title: str, paragraphs: Sequence[str]) -> None:
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     body = re.sub(r'src="([\w-]+\.png)"', lambda found: f'src="{_inside(folder / found[1])}"', body)
     write_text(folder / "README.md", text)
-    write_text(folder / "index.html", _HEAD.format(title=html.escape(title)) + body + "</body></html>\n")
+    write_text(
+        folder / "index.html", _HEAD.format(title=html.escape(title.replace("`", ""))) + body + "</body></html>\n"
+    )
 
 
 def _inside(picture: Path) -> str:
