@@ -112,7 +112,7 @@ def shown(measure: str, found: Mapping[str, Any]) -> str:
 
 def _limits(found: Mapping[str, float], factor: float, form: str) -> str:
     """An interval in a unit, as text."""
-    mean, low, high = (f"{factor * found[name]:{form}}" for name in ("mean", "low", "high"))
+    mean, low, high = (f"{round(factor * found[name], 9) + 0.0:{form}}" for name in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
 
 
