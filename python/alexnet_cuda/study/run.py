@@ -256,5 +256,7 @@ def _hold(folder: Path, plan: dict[str, Any]) -> None:
     return None
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+def _json(value: dict[str, Any]) -> str:
+    """A line for each part: short enough to keep, and to compare."""
+    lines = (f"{json.dumps(key)}: {json.dumps(part, allow_nan=False)}" for key, part in value.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"
