@@ -23,6 +23,7 @@ FLOORS = {
     "model": "Model",
     "data": "image sources and the loader",
     "train": "trainer, schedules, metrics",
+    "study": "questions answered by runs: plans, intervals, pictures, pages",
     "cli": "the command alexnet-cuda",
 }
 # Of pictures, in the colours of GitHub's two pages; a browser takes the one that its user prefers.

@@ -46,7 +46,7 @@ class PlainReporter:
         left = (now - self._started) / (step - self._first) * (self._total - step)
         self.message(
             f"epoch {epoch}/{self._epochs} step {step}/{self._total}: loss {loss:.4f}, accuracy {accuracy:.1%}, "
-            f"{speed:.0f} images/s, {_duration(left)} left"
+            f"{speed:.0f} images/s, {duration(left)} left"
         )
 
     def epoch(self, line: str) -> None:
@@ -139,7 +139,8 @@ def shown(text: str) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Give seconds as ``m:ss`` or ``h:mm:ss``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
