@@ -15,7 +15,7 @@ import pytest
 
 from alexnet_cuda import Model, ops
 from alexnet_cuda.backends.cpu.fold import unfold
-from alexnet_cuda.network.layers import layer
+from alexnet_cuda.network import layers
 from alexnet_cuda.network.layers.dropout import mask_of
 from alexnet_cuda.network.layers.product import input_layout
 from alexnet_cuda.network.stages import Stage
@@ -46,7 +46,7 @@ class Recorder:
     def __init__(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: dict[str, Seen] = {}
         (self.tower,) = model.towers
-        forward, backward = Tower.forward, Tower.backward
+        forward, backward = layers.forward, layers.backward
 
         def follow_forward(tower: Tower, number: int, stage: Stage, x: Any, arrival: None, run: Pass) -> Any:
             y = forward(tower, number, stage, x, arrival, run)
@@ -64,8 +64,8 @@ class Recorder:
             self.seen[stage.name].dx = self.down(dx)
             return dx
 
-        monkeypatch.setattr(Tower, "forward", follow_forward)
-        monkeypatch.setattr(Tower, "backward", follow_backward)
+        monkeypatch.setattr(layers, "forward", follow_forward)
+        monkeypatch.setattr(layers, "backward", follow_backward)
 
     def down(self, array: Any) -> Any:
         if array is None:
@@ -139,10 +139,10 @@ def check_product(
 def check_other(plain: Tower, number: int, stage: Stage, seen: Seen, precision: Precision) -> None:
     """LRN and pools: a few roundings of each number, and of the largest in a window."""
     y, dx = np.empty_like(seen.y), np.empty_like(seen.kept.x)
-    layer(stage.op).forward(plain, stage, seen.kept.x, None, y, Pass(train=True))
+    layers.MODULES[stage.op].forward(plain, stage, seen.kept.x, None, y, Pass(train=True))
     assert_close(seen.y, y, precision.bound(y, 64 * np.abs(y)), np.float64)
     kept = Kept(seen.kept.x, None, seen.kept.own)
-    layer(stage.op).backward(plain, stage, kept, seen.dy, dx, None, Pass(train=True))
+    layers.MODULES[stage.op].backward(plain, stage, kept, seen.dy, dx, None, Pass(train=True))
     assert_close(seen.dx, dx, precision.bound(dx, np.full(dx.shape, 64 * np.abs(dx).max())), np.float64)
 
 

@@ -357,8 +357,8 @@ def results_not_awaited(late):
 
 def made_result(losses, correct, look=lambda: None):
     """A step's result whose values are these; `look` is called when somebody looks at them."""
-    values = [np.asarray(losses, np.float32).view(np.uint8), np.asarray(correct, np.uint8)]
-    return StepResult(lambda: look() or np.concatenate(values), np.dtype(np.float32))
+    values = [np.asarray(losses, np.float64).view(np.uint8), np.asarray(correct, np.uint8)]
+    return StepResult(lambda: look() or np.concatenate(values), np.dtype(np.float64))
 
 
 def test_a_loss_is_looked_at_when_the_next_step_is_queued_and_nothing_else_changes(run, whole):

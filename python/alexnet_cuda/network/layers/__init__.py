@@ -15,7 +15,7 @@ from ..stages import Stage
 from ..tower import Array, Arrival, Kept, Pass, Tower
 from . import avg_pool, dropout, lrn, lrn_max_pool, max_pool, product
 
-_MODULES: dict[str, Any] = {
+MODULES: dict[str, Any] = {
     "conv2d": product,
     "linear": product,
     "lrn": lrn,
@@ -34,7 +34,7 @@ def forward(tower: Tower, number: int, stage: Stage, x: Array, arrival: Arrival 
     name = stage.name if run.train or tower.count == 2 or logits else f"forward{number % 2}"
     y = tower.buffer(name, (len(x), *stage.output[:-1], hi - lo), tower.accumulator if logits else tower.dtype)
     with tower.device.active():
-        own = _MODULES[stage.op].forward(tower, stage, x, arrival, y, run)
+        own = MODULES[stage.op].forward(tower, stage, x, arrival, y, run)
     if run.train:
         tower.kept[stage.name] = Kept(x, None if arrival is None else arrival.array, own)
     return y
@@ -49,14 +49,14 @@ def backward(tower: Tower, number: int, stage: Stage, dy: Array, arrival: Arriva
     kept = tower.kept[stage.name]
     dx = tower.buffer(f"backward{number % 2}", kept.x.shape) if number else None
     with tower.device.active():
-        _MODULES[stage.op].backward(tower, stage, kept, dy, dx, arrival, run)
+        MODULES[stage.op].backward(tower, stage, kept, dy, dx, arrival, run)
     return dx
 
 
 def backward_remote(tower: Tower, stage: Stage, dy: Array) -> Array:
     """Of a stage that crosses: the gradient of the half of its input that came from the other tower."""
     with tower.device.active():
-        gradient: Array = _MODULES[stage.op].backward_remote(tower, stage, tower.kept[stage.name], dy)
+        gradient: Array = MODULES[stage.op].backward_remote(tower, stage, tower.kept[stage.name], dy)
     return gradient
 
 
