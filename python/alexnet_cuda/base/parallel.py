@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
@@ -98,17 +98,7 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
             work()
 
     with one_blas_thread():
-        helpers = [_pool().submit(help_along) for _ in range(min(num_threads(), tasks) - 1)]
-        try:
-            work()
-            _join(helpers)
-        except BaseException:
-            failed.set()  # also where Ctrl-C came while this thread waited: nobody may go on in the caller's arrays
-            _join(helpers)
-            raise
-        for helper in helpers:
-            if not helper.cancelled():
-                helper.result()
+        _together(work, help_along, min(num_threads(), tasks) - 1, failed.set)
 
 
 @contextmanager
@@ -137,17 +127,32 @@ def run(work: Any) -> None:
     if alone or min(num_threads(), work.tiles) < 2:
         work.run(address)
         return
-    helpers = [_pool().submit(work.run, address) for _ in range(min(num_threads(), work.tiles) - 1)]
+    run_tiles = partial(work.run, address)
+    _together(run_tiles, run_tiles, min(num_threads(), work.tiles) - 1)
+
+
+def _together(
+    own: Callable[[], object], helping: Callable[[], object], helpers: int, give_up: Callable[[], object] = lambda: None
+) -> None:
+    """Do `own` here and `helping` in so many threads of the pool; return, or raise the first error, when all have ended.
+
+    `give_up` has them end early.
+    """
+    begun: list[Future[object]] = []
     try:
-        work.run(address)
-    finally:
-        _join(helpers)
-    for helper in helpers:
+        begun.extend(_pool().submit(helping) for _ in range(helpers))
+        own()
+        _join(begun)
+    except BaseException:
+        give_up()  # also where Ctrl-C came while this thread waited: nobody may go on in the caller's arrays
+        _join(begun)
+        raise
+    for helper in begun:
         if not helper.cancelled():
             helper.result()
 
 
-def _join(helpers: list[Future[None]]) -> None:
+def _join(helpers: list[Future[object]]) -> None:
     # One that still waits for another caller's work has nothing to do here any more.
     wait([helper for helper in helpers if not helper.cancel()])
 
