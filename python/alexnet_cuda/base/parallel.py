@@ -134,7 +134,7 @@ def run(work: Any) -> None:
 def _together(
     own: Callable[[], object], helping: Callable[[], object], helpers: int, give_up: Callable[[], object] = lambda: None
 ) -> None:
-    """Do `own` here and `helping` in so many threads of the pool; return, or raise the first error, when all have ended.
+    """Do `own` here and `helping` in so many threads of the pool; return, or raise the first error, at the end of all.
 
     `give_up` has them end early.
     """
