@@ -73,7 +73,7 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
     The first exception of a body is raised here, after the running bodies have ended. Called from inside a body, it
     runs in that thread.
     """
-    if tasks <= 0:
+    if tasks <= 0 or preallocating():
         return
     if getattr(_state, "busy", False):
         for i in range(tasks):
@@ -103,7 +103,7 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
 
 @contextmanager
 def preallocation() -> Iterator[None]:
-    """A context in which operations that this thread calls do nothing: what a pass allocates is there afterwards."""
+    """A context in which operations that this thread calls do nothing but take their workspace; see `Runtime`'s."""
     before, _state.preallocating = preallocating(), True
     try:
         yield
@@ -119,9 +119,12 @@ def preallocating() -> bool:
 def run(work: Any) -> None:
     """Have all cores take the tiles of a `Work` of `_cpu`, which releases the interpreter lock; return at its end.
 
-    Called from inside a body of `parallel_for`, it runs in that thread.
+    In a `preallocation` its workspace is made, no more. Called from inside a body of `parallel_for`, it runs in that
+    thread.
     """
     workspace = scratch("workspace", (work.workspace_bytes + 64,), np.uint8)
+    if preallocating():
+        return
     address = -(-workspace.ctypes.data // 64) * 64
     alone = getattr(_state, "busy", False)
     if alone or min(num_threads(), work.tiles) < 2:
