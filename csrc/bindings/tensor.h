@@ -22,7 +22,7 @@ inline const char* dtype_name(DType dtype) {
   return dtype == DType::kBFloat16 ? "bfloat16" : dtype == DType::kFloat16 ? "float16" : "float32";
 }
 
-// What backends/kernels/_runtime.py knows of an array. It throws std::invalid_argument, which begins with the name.
+// What backends/runtime.py knows of an array. It throws std::invalid_argument, which begins with the name.
 struct Tensor {
   const char* name;   // of the parameter
   uintptr_t address;  // may be 0 only where there are no elements
@@ -162,7 +162,7 @@ void bind_launch(pybind11::module_& module, const char* name, Function function,
 
 }  // namespace alexnet::bindings
 
-// From the tuple Tensor of backends/kernels/_runtime.py: (name, address, dtype, shape, pitch).
+// From the tuple Tensor of backends/runtime.py: (name, address, dtype, shape, pitch).
 template <>
 struct pybind11::detail::type_caster<alexnet::bindings::Tensor> {
   PYBIND11_TYPE_CASTER(alexnet::bindings::Tensor, const_name("Tensor"));

@@ -64,7 +64,7 @@ inline void PoolFprop::tile(int, int index, float*) {
   int ready = first * s.stride;
   for (int p = first; p < end; ++p) {
     float* y = p_.y + (static_cast<ptrdiff_t>(n) * s.P + p) * s.Q * s.C;
-    if (s.size == 1 && s.stride == 1 && p_.normalise) {  // no pool
+    if (s.size == 1 && s.stride == 1 && p_.normalise && !p_.argmax) {  // no pool
       lrn_.normalise(x + p * line, y, s.W, margin);
       continue;
     }

@@ -150,7 +150,7 @@ class Model:
     def gradients(self) -> Mapping[str, Array]:
         """Like `parameters`: the gradients of the last `backward`; empty before the first.
 
-        `train_step` on the kernels updates each weight where its gradient is computed and leaves none here.
+        `train_step` updates each weight where its gradient is computed and leaves none here.
         """
         if not self._has_gradients:
             return {}
@@ -321,7 +321,6 @@ class Model:
         result = self._network.train_step(images, labels, chosen, self.step, rate, Update(*rates))
         self._inputs.wait_until_read(*given)
         self.step += 1
-        self._has_gradients = not self._network.fuses_update
         return result
 
     def probabilities(self, images: Array, views: int = 1) -> npt.NDArray[np.float32]:

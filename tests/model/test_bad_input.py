@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model
+from alexnet_cuda.base import parallel
 from alexnet_cuda.network.checks import OutputsNotFinite
 
+from ..failing import failing
 from .tiny import TINY, tiny
 
 NAN = np.full((1, 67, 67, 3), np.nan, np.float32)
@@ -194,6 +197,23 @@ def test_a_refused_assignment_changes_nothing() -> None:
     with pytest.raises(ValueError, match=r"velocity lack 'conv1\.weight'"):
         model.set_velocity({})
     assert not model.velocity
+
+
+@pytest.mark.parametrize("devices", ["cpu", ("cpu", "cpu")], ids=["one", "two"])
+def test_no_memory_for_a_workspace_changes_no_parameter(devices: Any) -> None:
+    sizes: set[int] = set()
+    with failing(parallel, "scratch", MemoryError, lambda name, shape, _: sizes.update(shape)):
+        tiny(devices=devices).train_step(GOOD, [0, 1])
+    assert len(sizes) > 5
+    for size in sizes:
+        model = tiny(devices=devices)
+        before = dict(model.parameters)
+        here = functools.partial(lambda size, _name, shape, _dtype: size in shape, size)
+        with failing(parallel, "scratch", MemoryError("too much"), here), pytest.raises(MemoryError, match="too much"):
+            model.train_step(GOOD, [0, 1])
+        assert model.step == 0
+        for name, value in model.parameters.items():
+            np.testing.assert_array_equal(value, before[name])
 
 
 def test_devices_that_are_no_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_ten_views_are_the_mean_over_corners_and_centre_mirrored() -> None:
         crop = np.ascontiguousarray(images[:, top : top + 67, left : left + 67])
         expected += model.probabilities(crop) + model.probabilities(np.ascontiguousarray(crop[:, :, ::-1]))
     np.testing.assert_allclose(model.probabilities(images, views=10), expected / 10, rtol=1e-5, atol=1e-7)
+
+
+def test_a_batch_is_not_kept_once_it_was_read() -> None:
+    model = tiny(devices="cpu")
+    for dtype in (np.uint8, np.float32):
+        for call in (model.forward, lambda images: model.train_step(images, [0, 1])):
+            images = np.zeros((2, 67, 67, 3), dtype)
+            kept = weakref.ref(images)
+            call(images)
+            del images
+            assert kept() is None
 
 
 def test_predict_orders_classes_and_gives_at_most_all() -> None:

@@ -41,6 +41,7 @@ CASES = {
     "vectors, groups": Case((2, 7, 9, 96), groups=2),
     "vectors across, a rest left out": Case((1, 8, 6, 32), k=1.0, beta=0.6, pool=3, stride=2),
     "more than one block has room for": Case((1, 40, 36, 64), groups=2),
+    "a pool of 1": Case((2, 5, 4, 19), pool=1, stride=1),
     "the largest pool": Case((1, 16, 15, 5), pool=15, stride=1),
     "empty batch": Case((0, 7, 9, 12), groups=2),
 }

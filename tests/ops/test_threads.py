@@ -9,6 +9,9 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,6 +119,30 @@ def test_an_error_is_raised_when_the_running_tasks_have_ended_and_the_next_call_
         parallel.parallel_for(body, 100)
     assert len(started) - 1 == len(ended) < 99
     test_each_task_runs_once(5)
+
+
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize("native", [False, True])
+def test_ctrl_c_while_others_are_waited_for_comes_at_their_end(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, ended = threading.Barrier(4), []
+    real = parallel.wait
+
+    def interrupted(futures: Any) -> None:
+        monkeypatch.setattr(parallel, "wait", real)
+        raise KeyboardInterrupt
+
+    def task(_: int) -> None:  # of `_cpu` it would go on in memory that the next call takes
+        together.wait(timeout=10)
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.05)
+            ended.append(1)
+
+    monkeypatch.setattr(parallel, "wait", interrupted)
+    of_cpu = SimpleNamespace(workspace_bytes=0, tiles=4, run=task)
+    run = partial(parallel.run, of_cpu) if native else partial(parallel.parallel_for, task, 4)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert len(ended) == 3
 
 
 @pytest.mark.usefixtures("four_threads")

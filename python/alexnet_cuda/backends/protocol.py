@@ -18,7 +18,6 @@ class Device(Protocol):
     name: str
     kind: str  # as `alexnet_cuda.base.array.array_kind` has it
     precisions: tuple[str, ...]
-    fuses_update: bool  # the weights' gradient and their update are one operation, the gradient need not be stored
     folds_input: bool  # the first convolution wants the images folded: `alexnet_cuda.ops.conv2d.folded_layout`
     graphs: bool  # `run` may record work and repeat it
     allocations: int  # arrays made so far

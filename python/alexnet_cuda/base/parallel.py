@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
@@ -73,7 +73,7 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
     The first exception of a body is raised here, after the running bodies have ended. Called from inside a body, it
     runs in that thread.
     """
-    if tasks <= 0:
+    if tasks <= 0 or preallocating():
         return
     if getattr(_state, "busy", False):
         for i in range(tasks):
@@ -98,22 +98,12 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
             work()
 
     with one_blas_thread():
-        helpers = [_pool().submit(help_along) for _ in range(min(num_threads(), tasks) - 1)]
-        try:
-            work()
-            _join(helpers)
-        except BaseException:
-            failed.set()  # also where Ctrl-C came while this thread waited: nobody may go on in the caller's arrays
-            _join(helpers)
-            raise
-        for helper in helpers:
-            if not helper.cancelled():
-                helper.result()
+        _together(work, help_along, min(num_threads(), tasks) - 1, failed.set)
 
 
 @contextmanager
 def preallocation() -> Iterator[None]:
-    """A context in which operations that this thread calls do nothing: what a pass allocates is there afterwards."""
+    """A context in which operations that this thread calls do nothing but take their workspace; see `Runtime`'s."""
     before, _state.preallocating = preallocating(), True
     try:
         yield
@@ -129,25 +119,43 @@ def preallocating() -> bool:
 def run(work: Any) -> None:
     """Have all cores take the tiles of a `Work` of `_cpu`, which releases the interpreter lock; return at its end.
 
-    Called from inside a body of `parallel_for`, it runs in that thread.
+    In a `preallocation` its workspace is made, no more. Called from inside a body of `parallel_for`, it runs in that
+    thread.
     """
     workspace = scratch("workspace", (work.workspace_bytes + 64,), np.uint8)
+    if preallocating():
+        return
     address = -(-workspace.ctypes.data // 64) * 64
     alone = getattr(_state, "busy", False)
     if alone or min(num_threads(), work.tiles) < 2:
         work.run(address)
         return
-    helpers = [_pool().submit(work.run, address) for _ in range(min(num_threads(), work.tiles) - 1)]
+    run_tiles = partial(work.run, address)
+    _together(run_tiles, run_tiles, min(num_threads(), work.tiles) - 1)
+
+
+def _together(
+    own: Callable[[], object], helping: Callable[[], object], helpers: int, give_up: Callable[[], object] = lambda: None
+) -> None:
+    """Do `own` here and `helping` in so many threads of the pool; return, or raise the first error, at the end of all.
+
+    `give_up` has them end early.
+    """
+    begun: list[Future[object]] = []
     try:
-        work.run(address)
-    finally:
-        _join(helpers)
-    for helper in helpers:
+        begun.extend(_pool().submit(helping) for _ in range(helpers))
+        own()
+        _join(begun)
+    except BaseException:
+        give_up()  # also where Ctrl-C came while this thread waited: nobody may go on in the caller's arrays
+        _join(begun)
+        raise
+    for helper in begun:
         if not helper.cancelled():
             helper.result()
 
 
-def _join(helpers: list[Future[None]]) -> None:
+def _join(helpers: list[Future[object]]) -> None:
     # One that still waits for another caller's work has nothing to do here any more.
     wait([helper for helper in helpers if not helper.cancel()])
 

@@ -265,16 +265,17 @@ class _Arrivals:
         return self
 
     def __enter__(self) -> dict[str, Array]:
-        device = self._tower.device
-        on_device = {name: own for name, array in self._given.items() if (own := device.adopt(array)) is not None}
+        device, given = self._tower.device, self._given
+        self._given = {}  # what is not kept here is free when the caller has done with it
+        on_device = {name: own for name, array in given.items() if (own := device.adopt(array)) is not None}
         self._adopted, self.marks, self._filled = list(on_device.values()), [], False
         if on_device:
             device.await_owner()
-        for owner in self._towers if len(on_device) < len(self._given) else ():
-            adopted = {n: own for n, array in self._given.items() if (own := owner.device.adopt(array)) is not None}
+        for owner in self._towers if len(on_device) < len(given) else ():
+            adopted = {n: own for n, array in given.items() if (own := owner.device.adopt(array)) is not None}
             if owner is not self._tower and adopted:
                 on_device |= self._sent(owner, adopted)
-        for name, array in self._given.items():
+        for name, array in given.items():
             if name in on_device:
                 continue
             if array_kind(array) != "cpu":
@@ -285,8 +286,9 @@ class _Arrivals:
 
     def __exit__(self, *error: object) -> None:
         mark = self._tower.device.record()
-        if self._adopted:
-            self._hand_back(self._tower, self._adopted, mark)
+        adopted, self._adopted = self._adopted, []
+        if adopted:
+            self._hand_back(self._tower, adopted, mark)
         if self._filled:
             self._read[self._turn] = mark
 

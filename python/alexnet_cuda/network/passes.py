@@ -40,8 +40,6 @@ class Network:
     Attributes
     ----------
     inputs : Inputs
-    fuses_update : bool
-        Whether a training step leaves no gradients.
     gradient_scale : float
         What the gradients of the last pass are to be multiplied by.
     """
@@ -52,7 +50,6 @@ class Network:
         self.towers = [Tower(config, plan, i, len(devices), device) for i, device in enumerate(devices)]
         self.link = Link(self.towers) if len(devices) == 2 else None
         self.inputs = Inputs(config, self.towers)
-        self.fuses_update = all(device.fuses_update for device in devices)
         self.gradient_scale = 1.0
         self._device, self._others = devices[0], tuple(devices[1:])
         self._preallocated: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
@@ -90,9 +87,8 @@ class Network:
         try:
             with self._device.active():
                 for tower in self.towers:
-                    tower.start_training(gradients=not self.fuses_update)
-                if self.fuses_update:
-                    self._preallocate(images, chosen, labels, run)
+                    tower.start_training(gradients=False)
+                self._preallocate(images, chosen, labels, run)
                 halves = self.inputs.load(images, chosen, step, labels, learning_rate)
                 key = ("train_step", len(images), update)
                 self._device.run(key, partial(self._step, halves, run), *self._others)
@@ -121,9 +117,6 @@ class Network:
     def _step(self, halves: list[Array], run: Pass) -> None:
         self._forward(halves, run)
         self._backward(len(halves[0]), run)
-        if run.update is not None and not self.fuses_update:
-            for tower in self.towers:
-                tower.update(run.update, run.gradient_scale)
 
     def _forward(self, halves: list[Array], run: Pass) -> None:
         """The logits [N, num_classes], whole on every tower, from each tower's input."""

@@ -28,9 +28,9 @@ def backend(op: str, *arrays: Array, module: str = "") -> Any:
     kinds = {array_kind(a) for a in arrays if a is not None}
     if len(kinds) != 1:
         raise TypeError(f"{op}: all arrays must be of one kind, got {' and '.join(sorted(kinds)) or 'none'}")
-    if kinds == {"cpu"} and preallocating() and op != "augment":  # what that prepares is kept
-        return _Nothing()
     package = "kernels" if kinds != {"cpu"} else "cpu.native" if native.has(op, arrays) else "cpu"
+    if package == "cpu" and preallocating() and op != "augment":  # what that prepares is kept
+        return _Nothing()
     return late_import(f"alexnet_cuda.backends.{package}.{module or op}")
 
 

@@ -23,7 +23,6 @@ class CpuDevice:
 
     kind = "cpu"
     precisions: tuple[str, ...] = ("float32", "float64")
-    fuses_update = True
     folds_input = False
     graphs = True
     preallocating = False

@@ -84,7 +84,6 @@ class CudaDevice(CudaRuntime):
     """
 
     precisions: tuple[str, ...] = KERNEL_PRECISIONS
-    fuses_update = True
     folds_input = True
 
     def __init__(self, number: int, graphs: bool = True) -> None:

@@ -32,7 +32,6 @@ class SimtDevice(SimtRuntime):
     """
 
     precisions: tuple[str, ...] = KERNEL_PRECISIONS
-    fuses_update = True
     folds_input = True
     graphs = True
 

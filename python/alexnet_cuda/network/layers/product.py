@@ -128,7 +128,7 @@ def _wgrad(tower: Tower, stage: Stage, parts: list[tuple[Array, Any]], dy: Array
     `parts` are parts of the input, and what takes the part of the weights that belongs to each (None: all of them).
     """
     weight, bias = f"{stage.name}.weight", f"{stage.name}.bias"
-    update = run.update if tower.device.fuses_update else None
+    update = run.update
     out = tower.gradients[weight] if update is None else None
     dbias = tower.gradients[bias] if update is None else tower.buffer("dbias", dy.shape[-1:], tower.accumulator)
     sgd = None if update is None else tower.sgd(weight, update, run.gradient_scale)
