@@ -98,8 +98,10 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
             work()
 
     with one_blas_thread():
-        helpers = [_pool().submit(help_along) for _ in range(min(num_threads(), tasks) - 1)]
+        helpers: list[Future[None]] = []
         try:
+            for _ in range(min(num_threads(), tasks) - 1):
+                helpers.append(_pool().submit(help_along))
             work()
             _join(helpers)
         except BaseException:
@@ -137,8 +139,10 @@ def run(work: Any) -> None:
     if alone or min(num_threads(), work.tiles) < 2:
         work.run(address)
         return
-    helpers = [_pool().submit(work.run, address) for _ in range(min(num_threads(), work.tiles) - 1)]
+    helpers: list[Future[None]] = []
     try:
+        for _ in range(min(num_threads(), work.tiles) - 1):
+            helpers.append(_pool().submit(work.run, address))
         work.run(address)
     finally:
         _join(helpers)
