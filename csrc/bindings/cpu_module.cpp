@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -15,7 +16,7 @@ namespace py = pybind11;
 namespace alexnet::cpu {
 namespace {
 
-using Pair = std::pair<int, int>;
+using Pair = std::pair<int64_t, int64_t>;
 using Optional = py::object;  // an array, or None
 
 // The instruction sets that this processor has, best first.
@@ -24,7 +25,7 @@ std::vector<const Isa*> supported() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl")) {
+      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma")) {
     sets.push_back(&avx512::kIsa);
   }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets.push_back(&avx2::kIsa);
@@ -59,28 +60,47 @@ class PyWork {
 };
 
 // Where a float32 array lies, null for None. Its last dimension is dense.
-float* data(const py::object& object) {
+const float* data(const py::object& object) {
   if (object.is_none()) return nullptr;
   if (!py::isinstance<py::array_t<float>>(object)) throw py::type_error("expected a float32 array");
-  return static_cast<float*>(const_cast<void*>(py::reinterpret_borrow<py::array>(object).data()));
+  return static_cast<const float*>(py::reinterpret_borrow<py::array>(object).data());
+}
+
+// Of one that is written; throws where it is read-only.
+void* writable(const py::object& object) {
+  return object.is_none() ? nullptr : py::reinterpret_borrow<py::array>(object).mutable_data();
+}
+float* output(const py::object& object) {
+  data(object);  // checks the type
+  return static_cast<float*>(writable(object));
+}
+
+int narrow(int64_t number, int64_t most = std::numeric_limits<int>::max()) {
+  if (number > most) {
+    throw std::invalid_argument("an extent, pitch, stride or padding is " + std::to_string(number) +
+                                "; expected at most " + std::to_string(most) + " on the CPU");
+  }
+  return static_cast<int>(number);
+}
+
+int extent(const py::array& array, py::ssize_t dimension) {
+  return narrow(array.shape(dimension));
 }
 
 // From one position (row of a matrix) to the next.
 int pitch(const py::array& array) {
-  if (array.flags() & py::array::c_style) return static_cast<int>(array.shape(array.ndim() - 1));
-  return static_cast<int>(array.strides(array.ndim() - 2) / static_cast<py::ssize_t>(sizeof(float)));
-}
-
-int extent(const py::array& array, int dimension) {
-  return static_cast<int>(array.shape(dimension));
+  if (array.flags() & py::array::c_style) return extent(array, array.ndim() - 1);
+  return narrow(array.strides(array.ndim() - 2) / static_cast<py::ssize_t>(sizeof(float)));
 }
 
 Conv2dProblem problem(const py::array& x, const py::array& y, const py::array& weight, Pair stride, Pair padding,
                       int groups) {
   Conv2dProblem p{};
-  p.N = extent(x, 0), p.H = extent(x, 1), p.W = extent(x, 2), p.C = extent(x, 3);
+  constexpr int64_t kMost = 1 << 28;  // of what is added up
+  p.N = extent(x, 0), p.H = narrow(x.shape(1), kMost), p.W = narrow(x.shape(2), kMost), p.C = extent(x, 3);
   p.K = extent(weight, 0), p.R = extent(weight, 1), p.S = extent(weight, 2);
-  p.stride_h = stride.first, p.stride_w = stride.second, p.padding_h = padding.first, p.padding_w = padding.second;
+  p.stride_h = narrow(stride.first, kMost), p.stride_w = narrow(stride.second, kMost);
+  p.padding_h = narrow(padding.first, kMost), p.padding_w = narrow(padding.second, kMost);
   p.groups = groups;
   p.x_pitch = pitch(x), p.y_pitch = pitch(y), p.weight_pitch = pitch(weight);
   return p;
@@ -90,7 +110,7 @@ Conv2dProblem problem(const py::array& x, const py::array& y, const py::array& w
 Sgd parse_sgd(const py::object& object) {
   if (object.is_none()) return {};
   const py::tuple t = py::reinterpret_borrow<py::tuple>(object);
-  return {data(t[0]),         data(t[1]),         nullptr,           data(t[2]), t[3].cast<float>(),
+  return {output(t[0]),       output(t[1]),       nullptr,           data(t[2]), t[3].cast<float>(),
           t[4].cast<float>(), t[5].cast<float>(), t[6].cast<float>()};
 }
 
@@ -101,7 +121,7 @@ PyWork conv2d_fprop(py::array x, py::array weight, Optional bias, Optional adden
                                  data(weight),
                                  data(bias),
                                  data(addend),
-                                 data(y),
+                                 output(y),
                                  false,
                                  parse_activation(activation),
                                  {},
@@ -117,7 +137,7 @@ PyWork conv2d_dgrad(py::array dy, py::array weight, Optional mask, float mask_sc
                                  data(mask),
                                  mask_scale,
                                  data(addend),
-                                 data(dx),
+                                 output(dx),
                                  false,
                                  nullptr};
   return {active->conv2d_dgrad(params), {dy, weight, mask, addend, dx}};
@@ -129,8 +149,8 @@ PyWork conv2d_wgrad(py::array x, py::array dy, py::array like, Optional dweight,
   const Conv2dWgradParams params{problem(x, dy, like, stride, padding, groups),
                                  data(x),
                                  data(dy),
-                                 data(dweight),
-                                 data(dbias),
+                                 output(dweight),
+                                 output(dbias),
                                  accumulate,
                                  parse_sgd(sgd),
                                  nullptr};
@@ -141,21 +161,22 @@ PyWork linear_fprop(py::array x, py::array weight, Optional bias, Optional adden
                     const std::string& activation) {
   const LinearFpropParams params{extent(x, 0),  extent(x, 1), extent(weight, 0), pitch(x),
                                  pitch(weight), pitch(y),     data(x),           data(weight),
-                                 data(addend),  data(bias),   data(y),           parse_activation(activation)};
+                                 data(addend),  data(bias),   output(y),         parse_activation(activation)};
   return {active->linear_fprop(params), {x, weight, bias, addend, y}};
 }
 
 PyWork linear_dgrad(py::array dy, py::array weight, Optional mask, float mask_scale, Optional addend, py::array dx) {
   const LinearDgradParams params{extent(dy, 0), extent(weight, 1), extent(weight, 0), pitch(dy),
                                  pitch(weight), pitch(dx),         data(dy),          data(weight),
-                                 data(addend),  data(mask),        mask_scale,        data(dx)};
+                                 data(addend),  data(mask),        mask_scale,        output(dx)};
   return {active->linear_dgrad(params), {dy, weight, mask, addend, dx}};
 }
 
 PyWork linear_wgrad(py::array x, py::array dy, py::array like, Optional dweight, Optional dbias, bool accumulate,
                     py::object sgd) {
-  const LinearWgradParams params{extent(x, 0), extent(x, 1), extent(dy, 1), pitch(x),    pitch(dy),  pitch(like),
-                                 data(x),      data(dy),     data(dweight), data(dbias), accumulate, parse_sgd(sgd)};
+  const LinearWgradParams params{extent(x, 0),    extent(x, 1),  extent(dy, 1), pitch(x),
+                                 pitch(dy),       pitch(like),   data(x),       data(dy),
+                                 output(dweight), output(dbias), accumulate,    parse_sgd(sgd)};
   return {active->linear_wgrad(params), {x, dy, like, dweight, dbias, sgd}};
 }
 
@@ -166,11 +187,6 @@ LrnWindow parse_window(const py::object& object) {
   return {t[0].cast<int>(), t[1].cast<int>(), t[2].cast<float>(), t[3].cast<float>(), t[4].cast<float>()};
 }
 
-uint8_t* bytes(const py::object& object) {
-  if (object.is_none()) return nullptr;
-  return static_cast<uint8_t*>(const_cast<void*>(py::reinterpret_borrow<py::array>(object).data()));
-}
-
 // `window` is None for no normalisation; `size` and `stride` of 1 are no pool.
 PyWork pool_fprop(py::array x, py::array y, Optional argmax, Optional window, int size, int stride) {
   const PoolFpropParams params{
@@ -178,8 +194,8 @@ PyWork pool_fprop(py::array x, py::array y, Optional argmax, Optional window, in
       !window.is_none(),
       parse_window(window),
       data(x),
-      data(y),
-      bytes(argmax)};
+      output(y),
+      static_cast<uint8_t*>(writable(argmax))};
   return {active->pool_fprop(params), {x, y, argmax}};
 }
 
@@ -190,18 +206,18 @@ PyWork pool_bprop(py::array dy, Optional argmax, Optional x, Optional y, py::arr
       !window.is_none(),
       parse_window(window),
       data(dy),
-      bytes(argmax),
+      argmax.is_none() ? nullptr : static_cast<const uint8_t*>(py::array(argmax).data()),
       data(x),
       data(y),
       relu,
-      data(dx)};
+      output(dx)};
   return {active->pool_bprop(params), {dy, argmax, x, y, dx}};
 }
 
 PyWork dropout_apply(py::array x, py::array y, double rate, uint64_t seed, uint32_t purpose, uint64_t step,
                      int64_t start, int64_t row_stride) {
   const DropoutParams params{
-      data(x), data(y), x.shape(0), x.shape(1), {nullptr, seed, purpose, rate, start, row_stride}, DType::kFloat32};
+      data(x), output(y), x.shape(0), x.shape(1), {nullptr, seed, purpose, rate, start, row_stride}, DType::kFloat32};
   return {active->dropout_apply(params, step, pitch(x), pitch(y)), {x, y}};
 }
 

@@ -18,7 +18,7 @@ class LinearWgrad : public Work {
     // Panels of x that stay in half of the second-level cache.
     const size_t panel = sizeof(float) * (p.N > 0 ? p.N : 1) * kColumns, fit = l2_bytes() / 2 / panel;
     per_block_ = fit < 1 ? 1 : fit < static_cast<size_t>(panels_) ? static_cast<int>(fit) : panels_;
-    blocks_ = (panels_ + per_block_ - 1) / per_block_;
+    blocks_ = panels_ > 0 ? (panels_ + per_block_ - 1) / per_block_ : 1;  // dbias is wanted without inputs too
     tiles_[0] = panels_;
     tiles_[1] = ((p.out + kTileRows - 1) / kTileRows) * blocks_;
   }

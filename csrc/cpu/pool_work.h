@@ -55,7 +55,7 @@ inline void PoolFprop::tile(int, int index, float*) {
   const ptrdiff_t line = static_cast<ptrdiff_t>(s.W) * s.C;
   const int n = index / pieces_, first = index % pieces_ * rows_;
   const int end = first + rows_ < s.P ? first + rows_ : s.P;
-  const float* x = p_.x + n * s.H * line;
+  const float* x = p_.x + static_cast<ptrdiff_t>(n) * s.H * line;
   const size_t padded = p_.normalise ? lrn_.padded_floats() : 0;
   float* margin = scratch(padded + (p_.normalise ? static_cast<size_t>(s.size) * line : 0));
   float* ring = margin + padded;  // normalised rows, row h at h % size

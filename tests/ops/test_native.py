@@ -77,6 +77,63 @@ def test_every_set_differs_from_numpy_by_rounding_alone(monkeypatch: pytest.Monk
                 np.testing.assert_allclose(a, b, rtol=0, atol=6 * 2000 * 2.0**-25)
 
 
+def ones(*shape: int) -> np.ndarray[Any, Any]:
+    return np.ones(shape, np.float32)
+
+
+def test_a_window_of_one_position_has_an_argmax() -> None:
+    argmax = np.full((1, 2, 3, 4), 77, np.uint8)
+    lrn_max_pool.fprop(ones(1, 2, 3, 4), lrn.parameters(4), size=1, stride=1, argmax_out=argmax)
+    assert not argmax.any()
+
+
+def test_a_layer_without_inputs_has_a_gradient_of_its_bias() -> None:
+    dweight, dbias = linear.wgrad(ones(3, 0), ones(3, 4))
+    assert dweight.shape == (4, 0)
+    assert dbias.tolist() == [3, 3, 3, 3]
+
+
+def test_a_float16_gradient_moves_float32_weights() -> None:
+    weight = ones(5, 3)
+    sgd.update(sgd.SgdParams(weight, ones(5, 3), 0.5, weight_decay=0.0), np.ones((5, 3), np.float16))
+    np.testing.assert_allclose(weight, 1 + 0.9 - 0.5, rtol=1e-6)
+
+
+def test_strides_beyond_the_image_are_taken_or_refused() -> None:
+    x, weight = ones(1, 5, 5, 1), ones(1, 3, 3, 1)
+    assert conv2d.dgrad(ones(1, 1, 1, 1), weight, x.shape, stride=2**28).sum() == 9
+    for options in ({"stride": 2**31 - 1}, {"stride": 2**40}, {"stride": 2**30, "padding": 2**30}):
+        with pytest.raises(ValueError, match=r"stride or padding is \d+; expected at most 268435456"):
+            conv2d.fprop(x, weight, **options)
+
+
+def test_an_extent_beyond_an_int_is_refused() -> None:
+    long = np.lib.stride_tricks.as_strided(ones(1), (2**32 + 3, 1), (0, 4))  # no memory is touched before the check
+    with pytest.raises(ValueError, match="4294967299; expected at most 2147483647"):
+        native.extension().linear_fprop(long, ones(1, 1), None, None, long, "none")
+
+
+@pytest.mark.parametrize("name", ["y", "dx", "dweight", "dbias", "weight", "velocity", "argmax", "dropped"])
+def test_what_is_read_only_stays_as_it_is(name: str) -> None:
+    x, y, weight = ones(4, 3), ones(4, 5), ones(5, 3)
+    shape = {"y": (4, 5), "dbias": (5,), "argmax": (1, 1, 1, 2), "dx": (4, 3), "dropped": (4, 3)}.get(name, (5, 3))
+    kept = np.full(shape, 7, np.uint8 if name == "argmax" else np.float32)
+    kept.flags.writeable = False
+    key = {"seed": 1, "purpose": 2, "step": 3, "row_stride": 3}
+    with pytest.raises(ValueError, match="not writeable"):
+        {
+            "y": lambda: linear.fprop(x, weight, out=kept),
+            "dx": lambda: linear.dgrad(y, weight, out=kept),
+            "dweight": lambda: linear.wgrad(x, y, out=kept),
+            "dbias": lambda: linear.wgrad(x, y, bias_out=kept),
+            "weight": lambda: linear.wgrad(x, y, sgd=sgd.SgdParams(kept, ones(5, 3), 0.1)),
+            "velocity": lambda: sgd.update(sgd.SgdParams(weight, kept, 0.1), weight),
+            "argmax": lambda: lrn_max_pool.fprop(ones(1, 3, 3, 2), lrn.parameters(2), argmax_out=kept),
+            "dropped": lambda: dropout.apply(x, dropout.parameters(0.5, **key), out=kept),
+        }[name]()
+    assert (kept == 7).all()
+
+
 def test_the_stub_has_the_same_functions_and_parameters() -> None:
     module = native.extension()
     stub = ast.parse(Path(module.__file__).with_name("_cpu.pyi").read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
@@ -161,3 +162,40 @@ def test_a_task_within_a_task_stays_in_its_thread_and_memory() -> None:
     assert all(len(idents) == 1 for idents in threads.values())
     assert len(set.union(*threads.values())) > 1
     assert reused == [True] * 8
+
+
+class Slow:
+    """A `Work` whose helper takes a while."""
+
+    tiles, workspace_bytes = 3, 0
+
+    def __init__(self) -> None:
+        self.began, self.ended = threading.Event(), threading.Event()
+
+    def run(self, _: int = 0) -> None:
+        self.began.set()
+        time.sleep(0.05)
+        self.ended.set()
+
+
+@pytest.mark.parametrize(
+    "call", [parallel.run, lambda work: parallel.parallel_for(work.run, work.tiles)], ids=["run", "parallel_for"]
+)
+def test_a_call_that_ends_while_it_calls_for_help_leaves_no_helper_in_its_arrays(
+    monkeypatch: pytest.MonkeyPatch, call: Callable[[Slow], None]
+) -> None:
+    work, pool = Slow(), ThreadPoolExecutor(1)
+
+    class Pool:
+        def submit(self, *body: Any) -> Any:
+            if work.began.is_set():
+                raise KeyboardInterrupt  # or the system has no thread for the pool
+            future = pool.submit(*body)
+            assert work.began.wait(timeout=60)
+            return future
+
+    monkeypatch.setattr(parallel, "num_threads", lambda: 3)
+    monkeypatch.setattr(parallel, "_pool", Pool)
+    with pytest.raises(KeyboardInterrupt):
+        call(work)
+    assert work.ended.is_set()

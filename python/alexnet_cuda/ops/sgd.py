@@ -55,4 +55,4 @@ def update(p: SgdParams, gradient: Array) -> None:
     check("gradient", gradient, p.weight.shape, None if narrow else p.weight.dtype)
     if p.copy is not None:
         check("copy", p.copy, p.weight.shape)
-    backend("sgd", p.weight, p.velocity, gradient, p.copy).update(p, gradient)
+    backend("sgd", gradient, p.weight, p.velocity, p.copy).update(p, gradient)
