@@ -7,6 +7,7 @@
 
 #include "common/cuda_runtime.h"
 #include "common/dtype.h"
+#include "ptx/store.cuh"
 
 namespace alexnet {
 
@@ -32,6 +33,7 @@ __device__ inline Pack<T, kVector> load_pack(const T* source) {
   return pack;
 }
 
+// Writes kVector elements of global memory, likewise; 8 bytes too are one access, which needs an address aligned to it.
 template <int kVector, typename T>
 __device__ inline void store_pack(T* target, const Pack<T, kVector>& pack) {
   constexpr int kBytes = kVector * sizeof(T);
@@ -39,7 +41,11 @@ __device__ inline void store_pack(T* target, const Pack<T, kVector>& pack) {
     uint4 raw[kBytes / 16];
     memcpy(raw, &pack, kBytes);
 #pragma unroll
-    for (int i = 0; i < kBytes / 16; ++i) reinterpret_cast<uint4*>(target)[i] = raw[i];
+    for (int i = 0; i < kBytes / 16; ++i) ptx::store(reinterpret_cast<uint4*>(target) + i, raw[i]);
+  } else if constexpr (kBytes == 8) {
+    uint2 raw;
+    memcpy(&raw, &pack, kBytes);
+    ptx::store(reinterpret_cast<uint2*>(target), raw);
   } else {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) target[i] = pack.value[i];

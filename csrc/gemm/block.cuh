@@ -223,7 +223,7 @@ __device__ inline void gemm_block(SourceA a, SourceB b, const BlockMap& map, con
     partial = map.partial + (split * groups + group) * epilogue.rows * epilogue.columns;
   }
   if (epilogue.vector) {
-    store_tile<16 / sizeof(T), Shape>(staged, epilogue, partial, group, first_row, first_column);
+    store_tile<Epilogue::kWidth, Shape>(staged, epilogue, partial, group, first_row, first_column);
   } else {
     store_tile<1, Shape>(staged, epilogue, partial, group, first_row, first_column);
   }

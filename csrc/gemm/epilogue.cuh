@@ -1,7 +1,8 @@
 // Bias, activation and store: what is done with the sums of C, or with the partial sums of its splits.
 //
-// An epilogue is a class derived from OutputLayout with store<kWidth>(sums, group, row, column), which takes kWidth
-// neighbouring sums of C and does the rest: ops/conv2d_epilogue.cuh.
+// An epilogue is a class derived from OutputLayout with store<kCount>(sums, group, row, column), which takes kCount
+// neighbouring sums of C and does the rest: ops/conv2d_epilogue.cuh. Its own kWidth is how many make 16 bytes of what
+// it writes: more would be two stores, each of half a sector a thread.
 #pragma once
 
 #include <cstdint>

@@ -8,11 +8,16 @@
 #include "common/cuda_runtime.h"
 #include "common/dtype.h"
 #include "gemm/precision.h"
-#include "ptx/convert.cuh"
 #include "ptx/ldmatrix.cuh"
 #include "ptx/mma.cuh"
 
 namespace alexnet {
+
+// Rounds to TF32 (10 bits of mantissa), ties away from zero, as cvt.rna.tf32 does, for which ptxas emits more. NaN
+// stays NaN, which integers would carry to infinity or -0.
+__device__ inline uint32_t to_tf32(float value) {
+  return value == value ? (__float_as_uint(value) + 0x1000u) & 0xFFFFE000u : 0x7FFFE000u;
+}
 
 template <Precision>
 struct Mma;
@@ -38,22 +43,25 @@ struct Mma<Precision::kTf32> {
   using T = float;
   static constexpr ptx::MmaInput kInput = ptx::MmaInput::kTf32;
   static constexpr int kParts = 1;
-  __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) { part[0] = ptx::to_tf32(__uint_as_float(raw)); }
+  __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) { part[0] = to_tf32(__uint_as_float(raw)); }
 };
 
 // 3xTF32: a = high + low with both in TF32 is exact to 2^-22 |a| or better, and high high + high low + low high lacks
 // low low, at most 2^-22 |a b|: what FP32 additions lose of a product and its sum anyway.
+//
+// Both are rounded as by to_tf32. low has 12 bits, of which the instruction looks at 11: adding 2^-11 of it carries
+// into those where the last bit is set, and nowhere else. (A subnormal low, so of |a| < 2^-113 alone, may be cut off
+// instead.) Of NaN high may be anything, but low is NaN; of infinity, and of what rounds to it, low is NaN or the other
+// infinity. So no sum that one of them enters is finite.
 template <>
 struct Mma<Precision::kFloat32> {
   using T = float;
   static constexpr ptx::MmaInput kInput = ptx::MmaInput::kTf32;
   static constexpr int kParts = 2;
   __device__ static void split(uint32_t raw, uint32_t (&part)[kParts]) {
-    const float value = __uint_as_float(raw);
-    part[0] = ptx::to_tf32(value);
-    // The rest of infinity would be NaN.
-    const bool finite = (part[0] & 0x7F800000u) != 0x7F800000u;
-    part[1] = finite ? ptx::to_tf32(value - __uint_as_float(part[0])) : 0u;
+    part[0] = (raw + 0x1000u) & 0xFFFFE000u;
+    const float low = __uint_as_float(raw) - __uint_as_float(part[0]);
+    part[1] = __float_as_uint(__fmaf_rn(low, 0x1p-11f, low));
   }
 };
 

@@ -16,6 +16,7 @@ namespace alexnet {
 // y = dropout(activation(sum + addend + bias[group, column])); null bias, addend or dropout step: without it.
 template <typename T>
 struct FpropEpilogue : OutputLayout {
+  static constexpr int kWidth = 16 / sizeof(T);
   void* out;            // of float where out_float, else of T
   const float* bias;    // [groups * columns]
   const float* addend;  // laid out as out; may be out
@@ -32,15 +33,15 @@ struct FpropEpilogue : OutputLayout {
         activation(params.activation),
         out_float(params.y_float) {}
 
-  template <int kWidth>
-  __device__ void store(Pack<float, kWidth> sums, int group, int row, int column) const {
+  template <int kCount>
+  __device__ void store(Pack<float, kCount> sums, int group, int row, int column) const {
     const int64_t at = offset(group, row, column);
     const int64_t channel = static_cast<int64_t>(group) * columns + column;
     if (addend != nullptr) add_terms(sums, addend + at);
     if (bias != nullptr) add_terms(sums, bias + channel);
     if (activation != Activation::kNone) {
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) {
+      for (int i = 0; i < kCount; ++i) {
         float& value = sums.value[i];
         value = activation == Activation::kTanh ? Tanh::fprop(value) : Relu::fprop(value);
       }
@@ -53,6 +54,7 @@ struct FpropEpilogue : OutputLayout {
 // dx = mask > 0 ? mask_scale * (sum + addend) : 0; null mask or addend: without it.
 template <typename T>
 struct DgradEpilogue : OutputLayout {
+  static constexpr int kWidth = 16 / sizeof(T);
   void* out;            // of float where out_float, else of T
   const float* addend;  // laid out as out, like mask; may be out
   const T* mask;
@@ -67,14 +69,14 @@ struct DgradEpilogue : OutputLayout {
         mask_scale(params.mask_scale),
         out_float(params.dx_float) {}
 
-  template <int kWidth>
-  __device__ void store(Pack<float, kWidth> sums, int group, int row, int column) const {
+  template <int kCount>
+  __device__ void store(Pack<float, kCount> sums, int group, int row, int column) const {
     const int64_t at = offset(group, row, column);
     if (addend != nullptr) add_terms(sums, addend + at);
     if (mask != nullptr) {
-      const Pack<T, kWidth> open = load_pack<kWidth>(mask + at);
+      const Pack<T, kCount> open = load_pack<kCount>(mask + at);
 #pragma unroll
-      for (int i = 0; i < kWidth; ++i) {
+      for (int i = 0; i < kCount; ++i) {
         sums.value[i] = to_float(open.value[i]) > 0.0f ? mask_scale * sums.value[i] : 0.0f;
       }
     }
@@ -85,6 +87,7 @@ struct DgradEpilogue : OutputLayout {
 // g = sum + addend; dweight = g; SgdStep with g. Null addend, dweight or weights of the step: without it.
 template <typename T>
 struct WgradEpilogue : OutputLayout {
+  static constexpr int kWidth = 16 / sizeof(float);
   float* out;           // dweight
   const float* addend;  // laid out as out, like the step's tensors; may be out
   SgdStep<T> sgd;
@@ -95,13 +98,13 @@ struct WgradEpilogue : OutputLayout {
         addend(params.accumulate ? params.dweight : nullptr),
         sgd(params.sgd) {}
 
-  template <int kWidth>
-  __device__ void store(Pack<float, kWidth> sums, int group, int row, int column) const {
+  template <int kCount>
+  __device__ void store(Pack<float, kCount> sums, int group, int row, int column) const {
     store_at(sums, offset(group, row, column));
   }
 
-  template <int kWidth>
-  __device__ void store_at(Pack<float, kWidth> sums, int64_t at) const {
+  template <int kCount>
+  __device__ void store_at(Pack<float, kCount> sums, int64_t at) const {
     if (addend != nullptr) add_terms(sums, addend + at);
     if (out != nullptr) store_pack(out + at, sums);
     if (sgd.weights != nullptr) sgd.update(at, sums);

@@ -6,8 +6,8 @@
 
 #include "common/cuda_runtime.h"
 #include "common/launch.h"
+#include "gemm/mma.cuh"
 #include "ptx/barrier.cuh"
-#include "ptx/convert.cuh"
 #include "ptx/cp_async.cuh"
 #include "ptx/ldmatrix.cuh"
 #include "ptx/mma.cuh"
@@ -268,7 +268,7 @@ __global__ void mma_kernel(const uint32_t* a, const uint32_t* b, float* d, int t
 
 __global__ void convert_kernel(const float* x, uint32_t* y) {
   const int i = thread_number();
-  y[4 * i] = alexnet::ptx::to_tf32(x[i]);
+  y[4 * i] = alexnet::to_tf32(x[i]);
   y[4 * i + 1] = __bfloat16_as_ushort(__float2bfloat16_rn(x[i]));
   y[4 * i + 2] = __half_as_ushort(__float2half_rn(x[i]));
   y[4 * i + 3] = __float_as_uint(__half2float(__float2half_rn(x[i])));

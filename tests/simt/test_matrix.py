@@ -162,7 +162,9 @@ def test_conversions(executor: Executor) -> None:
 
 
 def test_conversions_keep_nan(executor: Executor) -> None:
-    x = np.full(32, np.nan, np.float32)
+    # One that NumPy makes, one that a GPU makes, a negative one, one whose last bit alone says that it is none.
+    bits = np.array([0x7FC00000, 0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001], np.uint32)
+    x = np.resize(bits, 32).view(np.float32)
     y = executor.empty((32, 4), np.uint32)
     executor.run("convert", executor.array(x), y)
     assert np.isnan(y[:, 0].view(np.float32)).all()
