@@ -81,12 +81,6 @@ def ones(*shape: int) -> np.ndarray[Any, Any]:
     return np.ones(shape, np.float32)
 
 
-def test_a_window_of_one_position_has_an_argmax() -> None:
-    argmax = np.full((1, 2, 3, 4), 77, np.uint8)
-    lrn_max_pool.fprop(ones(1, 2, 3, 4), lrn.parameters(4), size=1, stride=1, argmax_out=argmax)
-    assert not argmax.any()
-
-
 def test_a_layer_without_inputs_has_a_gradient_of_its_bias() -> None:
     dweight, dbias = linear.wgrad(ones(3, 0), ones(3, 4))
     assert dweight.shape == (4, 0)
