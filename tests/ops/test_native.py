@@ -99,6 +99,9 @@ def test_strides_beyond_the_image_are_taken_or_refused() -> None:
     for options in ({"stride": 2**31 - 1}, {"stride": 2**40}, {"stride": 2**30, "padding": 2**30}):
         with pytest.raises(ValueError, match=r"stride or padding is \d+; expected at most 268435456"):
             conv2d.fprop(x, weight, **options)
+    most = 2**28 - 1  # each image padded to 2^64 numbers
+    with pytest.raises(MemoryError):
+        conv2d.fprop(ones(16, 5, 5, 64), ones(1, 2, 2, 64), stride=most, padding=most)
 
 
 def test_an_extent_beyond_an_int_is_refused() -> None:
