@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from alexnet_cuda.backends.cpu import native
 from alexnet_cuda.backends.devices import runs_as
 from alexnet_cuda.cli import doctor
 from alexnet_cuda.cli.doctor import find_problems, query_cuda, render, report
@@ -23,6 +24,7 @@ HEALTHY = {
     "platform": "Linux",
     "numpy": "2.0.0",
     "blas": ["openblas 0.3, 2 threads"],
+    "cpu": "avx2, 2 threads",
     "cupy": {"distribution": "cupy-cuda13x", "version": "14.0.0", "others": []},
     "build": {
         "build": "cuda",
@@ -186,3 +188,17 @@ def test_report_of_this_machine_is_json_and_text():
     assert facts["build"] is not None, "the tests run on an installed package"
     assert all(entry["problem"].endswith(".") and entry["fix"] for entry in facts["problems"])
     assert facts["package"] in render(facts)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("generic", "generic, "), ("numpy", "NumPy, "), ("avx1024", "ALEXNET_CUDA_CPU must be ")]
+)
+def test_what_computes_on_the_cpu_is_told(monkeypatch, value, expected):
+    monkeypatch.setenv("ALEXNET_CUDA_CPU", value)
+    native.extension.cache_clear()
+    try:
+        assert report()["cpu"].startswith(expected)
+    finally:
+        monkeypatch.undo()
+        native.extension.cache_clear()
+        native.extension()

@@ -240,6 +240,7 @@ PYBIND11_MODULE(_cpu, module) {
         return names;
       },
       "What select() takes on this processor, best first.");
+  module.def("selected", [] { return active->name; }, "What is computed with.");
   module.def("select", &select_instruction_set, py::arg("name"), "Compute with this instruction set from now on.");
   py::class_<PyWork>(module, "Work", "An operation cut into tiles, for any number of threads.")
       .def_property_readonly("tiles", &PyWork::tiles)

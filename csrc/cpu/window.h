@@ -2,6 +2,8 @@
 // is then one run of neighbouring numbers, which the micro-kernel reads where it lies. Patches are never unfolded.
 #pragma once
 
+#include <new>
+
 #include "cpu/simd.h"
 
 namespace alexnet::cpu::ALEXNET_CPU_ISA {
@@ -20,7 +22,9 @@ struct Window {
 };
 
 inline size_t window_floats(int rows, int columns, int channels) {
-  return (static_cast<size_t>(rows) * columns * channels + 15) / 16 * 16;
+  const size_t positions = static_cast<size_t>(rows) * columns;
+  if (positions > (size_t{1} << 40) / channels) throw std::bad_alloc();  // of a huge padding; the product may overflow
+  return (positions * channels + 15) / 16 * 16;
 }
 
 inline void copy_floats(float* to, const float* from, ptrdiff_t count) {

@@ -81,12 +81,6 @@ def ones(*shape: int) -> np.ndarray[Any, Any]:
     return np.ones(shape, np.float32)
 
 
-def test_a_window_of_one_position_has_an_argmax() -> None:
-    argmax = np.full((1, 2, 3, 4), 77, np.uint8)
-    lrn_max_pool.fprop(ones(1, 2, 3, 4), lrn.parameters(4), size=1, stride=1, argmax_out=argmax)
-    assert not argmax.any()
-
-
 def test_a_layer_without_inputs_has_a_gradient_of_its_bias() -> None:
     dweight, dbias = linear.wgrad(ones(3, 0), ones(3, 4))
     assert dweight.shape == (4, 0)
@@ -105,6 +99,9 @@ def test_strides_beyond_the_image_are_taken_or_refused() -> None:
     for options in ({"stride": 2**31 - 1}, {"stride": 2**40}, {"stride": 2**30, "padding": 2**30}):
         with pytest.raises(ValueError, match=r"stride or padding is \d+; expected at most 268435456"):
             conv2d.fprop(x, weight, **options)
+    most = 2**28 - 1  # each image padded to 2^64 numbers
+    with pytest.raises(MemoryError):
+        conv2d.fprop(ones(16, 5, 5, 64), ones(1, 2, 2, 64), stride=most, padding=most)
 
 
 def test_an_extent_beyond_an_int_is_refused() -> None:

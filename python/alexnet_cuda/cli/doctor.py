@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..backends.cpu import native
 from ..backends.devices import runs_as
+from ..base.parallel import num_threads
 
 Facts = dict[str, Any]
 
@@ -30,8 +32,8 @@ def report() -> Facts:
     Returns
     -------
     dict
-        JSON-able: ``package``, ``python``, ``platform``, ``numpy``, ``blas``, ``cupy``, ``build``, ``cuda`` (driver,
-        runtime, GPUs, peer access) and ``problems``, each with ``problem`` and ``fix``.
+        JSON-able: ``package``, ``python``, ``platform``, ``numpy``, ``blas``, ``cpu``, ``cupy``, ``build``, ``cuda``
+        (driver, runtime, GPUs, peer access) and ``problems``, each with ``problem`` and ``fix``.
     """
     facts: Facts = {
         "package": __version__,
@@ -39,6 +41,7 @@ def report() -> Facts:
         "platform": platform.platform(),
         "numpy": _version_of("numpy"),
         "blas": _blas(),
+        "cpu": _cpu(),
         "cupy": _cupy(),
         "build": _build_info(),
         "cuda": _cuda_facts(),
@@ -60,6 +63,15 @@ def _blas() -> list[str]:
 
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return [f"{pool['internal_api']} {pool['version'] or 'unknown'}, {pool['num_threads']} threads" for pool in pools]
+
+
+def _cpu() -> str:
+    """What computes float32 on the CPU, or why nothing does."""
+    try:
+        module = native.extension()
+        return f"{'NumPy' if module is None else module.selected()}, {num_threads()} threads"
+    except (ImportError, ValueError) as error:
+        return str(error)
 
 
 def _cupy() -> dict[str, Any]:
@@ -228,6 +240,7 @@ def render(facts: Facts) -> str:
         ("Python", f"{facts['python']} ({sys.executable})"),
         ("platform", facts["platform"]),
         ("NumPy", f"{facts['numpy']}; BLAS: {'; '.join(facts['blas']) or 'unknown'}"),
+        ("CPU", facts["cpu"]),
         ("CuPy", f"{cupy['version']} ({cupy['distribution']})" if cupy["version"] else "missing"),
         ("build", built),
     ]
