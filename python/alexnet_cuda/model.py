@@ -304,6 +304,9 @@ class Model:
         arrays are read in the order of CuPy's current stream: what that does next may overwrite them. Arrays of others,
         by DLPack, are read after what their producer's current stream has to do, and have been read on return.
 
+        An exception that comes from outside while it computes, as that of Ctrl-C, leaves some weights updated and
+        others not.
+
         Raises
         ------
         ValueError, TypeError

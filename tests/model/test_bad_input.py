@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model
+from alexnet_cuda.backends.simt.device import SimtDevice
 from alexnet_cuda.base import parallel
+from alexnet_cuda.base.array import DeviceMemoryError
 from alexnet_cuda.network.checks import OutputsNotFinite
 
 from ..failing import failing
@@ -214,6 +216,25 @@ def test_no_memory_for_a_workspace_changes_no_parameter(devices: Any) -> None:
         assert model.step == 0
         for name, value in model.parameters.items():
             np.testing.assert_array_equal(value, before[name])
+
+
+def test_what_a_refused_batch_gave_back_is_preallocated_again() -> None:
+    model = tiny(devices="simt")
+    tower = model.towers[0]
+    device: Any = tower.device
+    model.train_step(GOOD, [0, 1])
+    before = dict(model.parameters)
+    full = failing(
+        SimtDevice, "empty", DeviceMemoryError(), lambda d, *_: d is device and "backward1" not in tower._buffers
+    )
+    with full, pytest.raises(MemoryError, match="training on a batch of 6 needs"):
+        model.train_step(np.concatenate([GOOD] * 3), [0, 1] * 3)
+    device.memory_limit = device.allocated_bytes  # others took what was given back
+    with pytest.raises(MemoryError, match="training on a batch of 2 needs"):
+        model.train_step(GOOD, [0, 1])
+    assert model.step == 1
+    for name, value in model.parameters.items():
+        np.testing.assert_array_equal(value, before[name])
 
 
 def test_devices_that_are_no_names() -> None:

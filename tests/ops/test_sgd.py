@@ -132,5 +132,8 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend) -> Non
         sgd.update(SgdParams(zeros((2, 3)), zeros((2, 3)), 0.1, copy=zeros((6,))), zeros((2, 3)))
     with pytest.raises(TypeError, match="gradient must be of dtype float32, got float64"):
         sgd.update(SgdParams(zeros((2,)), zeros((2,)), 0.1), zeros((2,), np.float64))
+    if not backend.kernels:
+        with pytest.raises(TypeError, match="gradient must be of dtype float32, got float16"):
+            sgd.update(SgdParams(zeros((2,)), zeros((2,)), 0.1), zeros((2,), np.float16))
     with pytest.raises(TypeError, match="weight must be of dtype float32 or float64, got float16"):
         sgd.update(SgdParams(zeros((2,), np.float16), zeros((2,)), 0.1), zeros((2,)))

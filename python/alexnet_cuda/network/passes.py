@@ -52,7 +52,8 @@ class Network:
         self.inputs = Inputs(config, self.towers)
         self.gradient_scale = 1.0
         self._device, self._others = devices[0], tuple(devices[1:])
-        self._preallocated: set[tuple[Any, ...]] = set()  # images whose training step has all its memory
+        # By images, the arrays made when a training step on them had all its memory: a later one may replace some.
+        self._preallocated: dict[tuple[Any, ...], list[int]] = {}
 
     def forward(self, images: Array, chosen: Views | None, step: int, train: bool) -> Array:
         """The logits [N, num_classes] on the host; with `train` `backward` may follow."""
@@ -103,13 +104,16 @@ class Network:
     def _preallocate(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
         """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
         key = (images.shape, images.dtype)
-        if key in self._preallocated:
+        if self._preallocated.get(key) == self._allocations():
             return
         with ExitStack() as devices:
             for tower in self.towers:
                 devices.enter_context(tower.device.preallocation())
             self._step(self.inputs.load(images, chosen, 0, labels), run)
-        self._preallocated.add(key)
+        self._preallocated[key] = self._allocations()
+
+    def _allocations(self) -> list[int]:
+        return [tower.device.allocations for tower in self.towers]
 
     def _too_large(self, shape: tuple[int, ...], dtype: str, train: bool) -> MemoryError:
         return MemoryError(advice(type(self), self._config, self.towers, tuple(shape), dtype, train))

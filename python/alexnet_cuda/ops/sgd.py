@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.array import array_kind
 from ..base.params import SgdParams
 from ._dispatch import Array, accumulator_dtype, backend, check
 
@@ -52,7 +53,8 @@ def update(p: SgdParams, gradient: Array) -> None:
         raise TypeError(f"weight must be of dtype float32 or float64, got {p.weight.dtype}")
     check("velocity", p.velocity, p.weight.shape, p.weight.dtype)
     narrow = getattr(getattr(gradient, "dtype", None), "name", "") in ("bfloat16", "float16")
-    check("gradient", gradient, p.weight.shape, None if narrow else p.weight.dtype)
+    any_float = narrow and array_kind(gradient) != "cpu"
+    check("gradient", gradient, p.weight.shape, None if any_float else p.weight.dtype)
     if p.copy is not None:
         check("copy", p.copy, p.weight.shape)
     backend("sgd", gradient, p.weight, p.velocity, p.copy).update(p, gradient)
