@@ -17,7 +17,7 @@ PACKAGE = Path(alexnet_cuda.__file__).parent
     ("pattern", "places"),
     [
         (r"\bcaffenet\b", ["config.py"]),
-        (r'["\'](conv|lrn|pool|fc|dropout)\d["\']', []),
+        (r'["\'](conv|lrn|pool|fc|dropout)\d["\']', ["looks.py"]),  # a study's question may name a layer
         (r"""[!=]= ["']cupy["']""", ["array.py"]),
     ],
     ids=["presets", "layers", "CuPy"],
