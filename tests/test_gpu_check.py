@@ -189,19 +189,19 @@ def test_how_to_install_what_is_missing_is_said_once(
         raise needs.NotRunError("compute-sanitizer is not on PATH", ["sanitizer>=1"])
 
     monkeypatch.setattr(needs, "find_sanitizer", no_sanitizer)
-    absent = {"cmake>=3.26", "pytest>=8"}
+    absent = {"pybind11~=3.1.0", "pytest>=8"}
     monkeypatch.setattr(needs, "missing", lambda given: sorted(absent & set(given)))
     runner = FakeRunner()
     status, report = check(runner)
     assert (status, set(statuses(report).values()), runner.limits) == (1, {"not run"}, {})
-    assert report["stages"][0]["reason"] == "missing: cmake>=3.26"
+    assert report["stages"][0]["reason"] == "missing: pybind11~=3.1.0"
     checked = capsys.readouterr().out
     assert gpu_check.main(["--dry-run"], runner) == 1
     dry = capsys.readouterr().out
-    assert "\nenvironment: missing: pytest>=8\n" in dry
+    assert "\nenvironment: missing: pybind11~=3.1.0, pytest>=8\n" in dry
     assert "\nmemcheck, racecheck, synccheck, initcheck: compute-sanitizer is not on PATH\n" in dry
     assert dry.endswith("\nnothing was run; stages that lack something: 6\n")
-    for output, wanted in ((checked, "'cmake>=3.26'"), (dry, "'cmake>=3.26' 'pytest>=8' 'sanitizer>=1'")):
+    for output, wanted in ((checked, "'pybind11~=3.1.0'"), (dry, "'pybind11~=3.1.0' 'pytest>=8' 'sanitizer>=1'")):
         assert output.count("[gpu-check]") == 1
         assert f"-m pip download -d wheels {wanted};" in output
         assert f"-m pip install --no-index --find-links wheels {wanted}\n" in output
