@@ -16,7 +16,7 @@ _PLACES = {"Config": "config", "Model": "model", "StepResult": "network.result",
 
 
 def __getattr__(name: str) -> object:
-    # NumPy and every operation come with what is asked for; `alexnet-cuda --help` needs neither.
+    # NumPy and every operation come with what is asked for, not with the package.
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
