@@ -4,11 +4,13 @@
 
 #include <limits>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "bindings/options.h"
 #include "cpu/isa.h"
 
 namespace py = pybind11;
@@ -106,12 +108,20 @@ Conv2dProblem problem(const py::array& x, const py::array& y, const py::array& w
   return p;
 }
 
-// (weights, velocity, learning rate [1], rate factor, momentum, weight decay, gradient scale), or None.
-Sgd parse_sgd(const py::object& object) {
-  if (object.is_none()) return {};
-  const py::tuple t = py::reinterpret_borrow<py::tuple>(object);
-  return {output(t[0]),       output(t[1]),       nullptr,           data(t[2]), t[3].cast<float>(),
-          t[4].cast<float>(), t[5].cast<float>(), t[6].cast<float>()};
+// Of SgdParams, or None; `rate` keeps the learning rate [1], which may have been a number.
+Sgd parse_sgd(const py::object& params, py::object& rate) {
+  bindings::SgdOptions options{};
+  if (params.is_none()) return {};
+  if (!options.read(params)) throw py::type_error("expected SgdParams");
+  rate = py::array_t<float>::ensure(params.attr("learning_rate"));
+  return {output(params.attr("weight")),
+          output(params.attr("velocity")),
+          nullptr,
+          data(rate),
+          static_cast<float>(options.rate_factor),
+          static_cast<float>(options.momentum),
+          static_cast<float>(options.weight_decay),
+          static_cast<float>(options.gradient_scale)};
 }
 
 PyWork conv2d_fprop(py::array x, py::array weight, Optional bias, Optional addend, py::array y, Pair stride,
@@ -146,15 +156,16 @@ PyWork conv2d_dgrad(py::array dy, py::array weight, Optional mask, float mask_sc
 // `like`: the gradient, or the weights; their layout is the other's.
 PyWork conv2d_wgrad(py::array x, py::array dy, py::array like, Optional dweight, Optional dbias, bool accumulate,
                     py::object sgd, Pair stride, Pair padding, int groups) {
+  py::object rate;
   const Conv2dWgradParams params{problem(x, dy, like, stride, padding, groups),
                                  data(x),
                                  data(dy),
                                  output(dweight),
                                  output(dbias),
                                  accumulate,
-                                 parse_sgd(sgd),
+                                 parse_sgd(sgd, rate),
                                  nullptr};
-  return {active->conv2d_wgrad(params), {x, dy, like, dweight, dbias, sgd}};
+  return {active->conv2d_wgrad(params), {x, dy, like, dweight, dbias, sgd, rate}};
 }
 
 PyWork linear_fprop(py::array x, py::array weight, Optional bias, Optional addend, py::array y,
@@ -174,24 +185,26 @@ PyWork linear_dgrad(py::array dy, py::array weight, Optional mask, float mask_sc
 
 PyWork linear_wgrad(py::array x, py::array dy, py::array like, Optional dweight, Optional dbias, bool accumulate,
                     py::object sgd) {
+  py::object rate;
   const LinearWgradParams params{extent(x, 0),    extent(x, 1),  extent(dy, 1), pitch(x),
                                  pitch(dy),       pitch(like),   data(x),       data(dy),
-                                 output(dweight), output(dbias), accumulate,    parse_sgd(sgd)};
-  return {active->linear_wgrad(params), {x, dy, like, dweight, dbias, sgd}};
+                                 output(dweight), output(dbias), accumulate,    parse_sgd(sgd, rate)};
+  return {active->linear_wgrad(params), {x, dy, like, dweight, dbias, sgd, rate}};
 }
 
-// (size, groups, k, alpha, beta), or None.
-LrnWindow parse_window(const py::object& object) {
-  if (object.is_none()) return {1, 1, 1.f, 0.f, 0.75f};
-  const py::tuple t = py::reinterpret_borrow<py::tuple>(object);
-  return {t[0].cast<int>(), t[1].cast<int>(), t[2].cast<float>(), t[3].cast<float>(), t[4].cast<float>()};
+using Window = std::optional<bindings::LrnOptions>;
+
+LrnWindow parse_window(const Window& given) {
+  if (!given) return {1, 1, 1.f, 0.f, 0.75f};
+  return {narrow(given->size), narrow(given->groups), static_cast<float>(given->k), static_cast<float>(given->alpha),
+          static_cast<float>(given->beta)};
 }
 
 // `window` is None for no normalisation; `size` and `stride` of 1 are no pool.
-PyWork pool_fprop(py::array x, py::array y, Optional argmax, Optional window, int size, int stride) {
+PyWork pool_fprop(py::array x, py::array y, Optional argmax, const Window& window, int size, int stride) {
   const PoolFpropParams params{
       {extent(x, 0), extent(x, 1), extent(x, 2), extent(x, 3), extent(y, 1), extent(y, 2), size, stride},
-      !window.is_none(),
+      window.has_value(),
       parse_window(window),
       data(x),
       output(y),
@@ -199,11 +212,11 @@ PyWork pool_fprop(py::array x, py::array y, Optional argmax, Optional window, in
   return {active->pool_fprop(params), {x, y, argmax}};
 }
 
-PyWork pool_bprop(py::array dy, Optional argmax, Optional x, Optional y, py::array dx, Optional window, int size,
+PyWork pool_bprop(py::array dy, Optional argmax, Optional x, Optional y, py::array dx, const Window& window, int size,
                   int stride, bool relu) {
   const PoolBpropParams params{
       {extent(dx, 0), extent(dx, 1), extent(dx, 2), extent(dx, 3), extent(dy, 1), extent(dy, 2), size, stride},
-      !window.is_none(),
+      window.has_value(),
       parse_window(window),
       data(dy),
       argmax.is_none() ? nullptr : static_cast<const uint8_t*>(py::array(argmax).data()),
@@ -214,15 +227,20 @@ PyWork pool_bprop(py::array dy, Optional argmax, Optional x, Optional y, py::arr
   return {active->pool_bprop(params), {dy, argmax, x, y, dx}};
 }
 
-PyWork dropout_apply(py::array x, py::array y, double rate, uint64_t seed, uint32_t purpose, uint64_t step,
-                     int64_t start, int64_t row_stride) {
-  const DropoutParams params{
-      data(x), output(y), x.shape(0), x.shape(1), {nullptr, seed, purpose, rate, start, row_stride}, DType::kFloat32};
+PyWork dropout_apply(py::array x, py::array y, const bindings::DropoutOptions& dropout, uint64_t step) {
+  const DropoutParams params{data(x),
+                             output(y),
+                             x.shape(0),
+                             x.shape(1),
+                             {nullptr, dropout.seed, dropout.purpose, dropout.rate, dropout.start, dropout.row_stride},
+                             DType::kFloat32};
   return {active->dropout_apply(params, step, pitch(x), pitch(y)), {x, y}};
 }
 
 PyWork sgd_update(py::object sgd, py::array gradient) {
-  return {active->sgd_update(parse_sgd(sgd), data(gradient), gradient.size()), {sgd, gradient}};
+  py::object rate;
+  const Sgd parsed = parse_sgd(sgd, rate);
+  return {active->sgd_update(parsed, data(gradient), gradient.size()), {sgd, rate, gradient}};
 }
 
 }  // namespace
@@ -266,7 +284,6 @@ PYBIND11_MODULE(_cpu, module) {
              py::arg("size"), py::arg("stride"));
   module.def("pool_bprop", &pool_bprop, py::arg("dy"), py::arg("argmax"), py::arg("x"), py::arg("y"), py::arg("out"),
              py::arg("window"), py::arg("size"), py::arg("stride"), py::arg("relu"));
-  module.def("dropout_apply", &dropout_apply, py::arg("x"), py::arg("out"), py::arg("rate"), py::arg("seed"),
-             py::arg("purpose"), py::arg("step"), py::arg("start"), py::arg("row_stride"));
+  module.def("dropout_apply", &dropout_apply, py::arg("x"), py::arg("out"), py::arg("dropout"), py::arg("step"));
   module.def("sgd_update", &sgd_update, py::arg("sgd"), py::arg("gradient"));
 }

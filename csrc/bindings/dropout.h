@@ -21,19 +21,6 @@ inline double check_rate(double rate) {
   return rate;
 }
 
-struct DropoutOptions {
-  static constexpr char kDataclass[] = "DropoutParams";
-  double rate;
-  uint64_t seed;
-  uint32_t purpose;
-  int64_t start, row_stride;
-
-  bool read(pybind11::handle p) {
-    return read_field(p, "rate", rate) && read_field(p, "seed", seed) && read_field(p, "purpose", purpose) &&
-           read_field(p, "start", start) && read_field(p, "row_stride", row_stride);
-  }
-};
-
 // Of a matrix [rows, columns]; `step` is one uint64.
 inline Dropout check_dropout(const DropoutOptions& given, const Tensor& step, int64_t rows, int64_t columns) {
   Dropout dropout{};

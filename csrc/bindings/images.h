@@ -63,17 +63,6 @@ inline Images check_images(const Tensor& x) {
   return check_images({x.shape[0], x.shape[1], x.shape[2], x.shape[3]});
 }
 
-struct LrnOptions {
-  static constexpr char kDataclass[] = "LrnParams";
-  int64_t groups, size;
-  double k = 1.0, alpha = 0.0, beta = 0.75;
-
-  bool read(pybind11::handle p) {
-    return read_field(p, "groups", groups) && read_field(p, "size", size) && read_field(p, "k", k) &&
-           read_field(p, "alpha", alpha) && read_field(p, "beta", beta);
-  }
-};
-
 inline LrnWindow check_lrn_window(int64_t channels, const LrnOptions& given) {
   check_size("channels", channels, 1);
   check_size("groups", given.groups, 1);

@@ -22,6 +22,40 @@ bool read_field(pybind11::handle options, const char* name, T& value) {
   return true;
 }
 
+struct DropoutOptions {
+  static constexpr char kDataclass[] = "DropoutParams";
+  double rate;
+  uint64_t seed;
+  uint32_t purpose;
+  int64_t start, row_stride;
+
+  bool read(pybind11::handle p) {
+    return read_field(p, "rate", rate) && read_field(p, "seed", seed) && read_field(p, "purpose", purpose) &&
+           read_field(p, "start", start) && read_field(p, "row_stride", row_stride);
+  }
+};
+
+struct SgdOptions {
+  static constexpr char kDataclass[] = "SgdParams";
+  double rate_factor, momentum, weight_decay, gradient_scale;
+
+  bool read(pybind11::handle p) {
+    return read_field(p, "rate_factor", rate_factor) && read_field(p, "momentum", momentum) &&
+           read_field(p, "weight_decay", weight_decay) && read_field(p, "gradient_scale", gradient_scale);
+  }
+};
+
+struct LrnOptions {
+  static constexpr char kDataclass[] = "LrnParams";
+  int64_t groups, size;
+  double k = 1.0, alpha = 0.0, beta = 0.75;
+
+  bool read(pybind11::handle p) {
+    return read_field(p, "groups", groups) && read_field(p, "size", size) && read_field(p, "k", k) &&
+           read_field(p, "alpha", alpha) && read_field(p, "beta", beta);
+  }
+};
+
 }  // namespace alexnet::bindings
 
 // For a struct with kDataclass, the dataclass's name, and bool read(pybind11::handle), which fills it.

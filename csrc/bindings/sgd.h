@@ -7,16 +7,6 @@
 
 namespace alexnet::bindings {
 
-struct SgdOptions {
-  static constexpr char kDataclass[] = "SgdParams";
-  double rate_factor, momentum, weight_decay, gradient_scale;
-
-  bool read(pybind11::handle p) {
-    return read_field(p, "rate_factor", rate_factor) && read_field(p, "momentum", momentum) &&
-           read_field(p, "weight_decay", weight_decay) && read_field(p, "gradient_scale", gradient_scale);
-  }
-};
-
 // The weights may have a pitch, which velocity and copy share; the copy is of a 16-bit type.
 inline Sgd check_sgd(const SgdOptions& given, const Tensor& weights, const Tensor& velocity, const OptionalTensor& copy,
                      const Tensor& learning_rate) {

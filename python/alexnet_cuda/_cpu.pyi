@@ -3,10 +3,10 @@
 Every operation returns work, cut into tiles, that any number of threads run together.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
+
+from .base.params import DropoutParams, LrnParams, SgdParams
 
 _Array = npt.NDArray[np.float32]
 _Bytes = npt.NDArray[np.uint8]
@@ -53,7 +53,7 @@ def conv2d_wgrad(
     dweight: _Array | None,
     dbias: _Array | None,
     accumulate: bool,
-    sgd: tuple[Any, ...] | None,
+    sgd: SgdParams | None,
     *,
     stride: _Pair,
     padding: _Pair,
@@ -72,10 +72,10 @@ def linear_wgrad(
     dweight: _Array | None,
     dbias: _Array | None,
     accumulate: bool,
-    sgd: tuple[Any, ...] | None,
+    sgd: SgdParams | None,
 ) -> Work: ...
 def pool_fprop(
-    x: _Array, out: _Array, argmax: _Bytes | None, window: tuple[Any, ...] | None, size: int, stride: int
+    x: _Array, out: _Array, argmax: _Bytes | None, window: LrnParams | None, size: int, stride: int
 ) -> Work: ...
 def pool_bprop(
     dy: _Array,
@@ -83,12 +83,10 @@ def pool_bprop(
     x: _Array | None,
     y: _Array | None,
     out: _Array,
-    window: tuple[Any, ...] | None,
+    window: LrnParams | None,
     size: int,
     stride: int,
     relu: bool,
 ) -> Work: ...
-def dropout_apply(
-    x: _Array, out: _Array, rate: float, seed: int, purpose: int, step: int, start: int, row_stride: int
-) -> Work: ...
-def sgd_update(sgd: tuple[Any, ...], gradient: _Array) -> Work: ...
+def dropout_apply(x: _Array, out: _Array, dropout: DropoutParams, step: int) -> Work: ...
+def sgd_update(sgd: SgdParams, gradient: _Array) -> Work: ...

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ....base.params import LrnParams, SgdParams
-
 Array = npt.NDArray[Any]
 
 OPERATIONS = frozenset({"conv2d", "dropout", "linear", "lrn", "lrn_max_pool", "max_pool", "sgd"})
@@ -52,16 +50,3 @@ def lie_alike(out: Array, *others: Array | None) -> bool:
     """Whether arrays of one shape, None among them passed over, have the same strides."""
     alike = [out, *(a for a in others if a is not None)]
     return all(a.flags.c_contiguous for a in alike) or all(a.strides == out.strides for a in alike)
-
-
-def sgd_arguments(p: SgdParams | None) -> tuple[Any, ...] | None:
-    """An update as the extension takes it."""
-    if p is None:
-        return None
-    rate = np.asarray(p.learning_rate, np.float32).reshape(1)
-    return p.weight, p.velocity, rate, p.rate_factor, p.momentum, p.weight_decay, p.gradient_scale
-
-
-def window(p: LrnParams) -> tuple[Any, ...]:
-    """A normalisation as the extension takes it."""
-    return p.size, p.groups, p.k, p.alpha, p.beta

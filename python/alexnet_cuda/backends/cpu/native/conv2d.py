@@ -10,7 +10,7 @@ from .. import conv2d as reference
 from ..conv2d import Array, require_own_precision
 from ..fold import unfold
 from . import dropout as dropouts
-from . import extension, lie_alike, sgd_arguments
+from . import extension, lie_alike
 
 
 def _geometry(s: Conv2dShape) -> dict[str, Any]:
@@ -80,5 +80,4 @@ def wgrad(
     if like is None or not lie_alike(like, dweight):
         reference.wgrad(x, dy, s, dweight, dbias, accumulate=accumulate, sgd=sgd)
         return
-    update = sgd_arguments(sgd)
-    run(extension().conv2d_wgrad(x, dy, like, dweight, dbias, accumulate, update, **_geometry(s)))
+    run(extension().conv2d_wgrad(x, dy, like, dweight, dbias, accumulate, sgd, **_geometry(s)))

@@ -11,4 +11,4 @@ from . import extension
 def apply(x: Array, p: DropoutParams, out: Array) -> None:
     """Write the masked and scaled `x` [rows, columns] to `out`, which may be `x`; the backward pass is the same."""
     step = p.step if isinstance(p.step, int) else int(p.step.item())
-    run(extension().dropout_apply(x, out, p.rate, p.seed, p.purpose, step, p.start, p.row_stride))
+    run(extension().dropout_apply(x, out, p, step))

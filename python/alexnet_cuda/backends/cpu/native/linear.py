@@ -7,7 +7,7 @@ from ....base.params import DropoutParams, SgdParams
 from .. import linear as reference
 from ..conv2d import Array, require_own_precision
 from . import dropout as dropouts
-from . import extension, lie_alike, sgd_arguments
+from . import extension, lie_alike
 
 
 def fprop(
@@ -65,4 +65,4 @@ def wgrad(
     if like is None or not lie_alike(like, dweight):
         reference.wgrad(x, dy, dweight, dbias, accumulate=accumulate, sgd=sgd)
         return
-    run(extension().linear_wgrad(x, dy, like, dweight, dbias, accumulate, sgd_arguments(sgd)))
+    run(extension().linear_wgrad(x, dy, like, dweight, dbias, accumulate, sgd))

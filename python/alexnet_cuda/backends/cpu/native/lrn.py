@@ -5,14 +5,14 @@ from __future__ import annotations
 from ....base.parallel import run
 from ....base.params import LrnParams
 from ..lrn import Array
-from . import extension, window
+from . import extension
 
 
 def fprop(x: Array, p: LrnParams, out: Array) -> None:
     """Write the normalised `x` to `out`."""
-    run(extension().pool_fprop(x, out, None, window(p), 1, 1))
+    run(extension().pool_fprop(x, out, None, p, 1, 1))
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) -> None:
     """Write the gradient by the input to `out`, which may be `dy`; with `relu` zero where `x` is not positive."""
-    run(extension().pool_bprop(dy, None, x, None, out, window(p), 1, 1, relu))
+    run(extension().pool_bprop(dy, None, x, None, out, p, 1, 1, relu))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from ....base.parallel import run
 from ....base.params import SgdParams
 from ..sgd import Array
-from . import extension, sgd_arguments
+from . import extension
 
 
 def update(p: SgdParams, gradient: Array) -> None:
     """``v <- momentum v - weight_decay lr w - lr g; w <- w + v``, in place; see `SgdParams`."""
-    run(extension().sgd_update(sgd_arguments(p), gradient))
+    run(extension().sgd_update(p, gradient))
     if p.copy is not None:
         p.copy[...] = p.weight
