@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import weakref
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +131,14 @@ def test_ten_views_are_the_mean_over_corners_and_centre_mirrored() -> None:
     np.testing.assert_allclose(model.probabilities(images, views=10), expected / 10, rtol=1e-5, atol=1e-7)
 
 
-def test_a_batch_is_not_kept_once_it_was_read() -> None:
+def test_a_batch_is_not_kept_once_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    said_done = Future.set_result
+
+    def linger(future: Future[object], result: object) -> None:
+        said_done(future, result)
+        time.sleep(0.02)  # a thread of the pool that the machine leaves waiting just before it drops its work
+
+    monkeypatch.setattr(Future, "set_result", linger)
     model = tiny(devices="cpu")
     for dtype in (np.uint8, np.float32):
         for call in (model.forward, lambda images: model.train_step(images, [0, 1])):

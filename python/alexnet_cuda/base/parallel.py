@@ -142,14 +142,19 @@ def _together(
     `give_up` has them end early.
     """
     begun: list[Future[object]] = []
+    # A thread of the pool lets go of what it ran only some time after it said that it is done: it is handed a list, not
+    # the work itself, whose arrays would live on with it.
+    holder = [helping]
     try:
-        begun.extend(_pool().submit(helping) for _ in range(helpers))
+        begun.extend(_pool().submit(lambda: holder[0]()) for _ in range(helpers))
         own()
         _join(begun)
     except BaseException:
         give_up()  # also where Ctrl-C came while this thread waited: nobody may go on in the caller's arrays
         _join(begun)
         raise
+    finally:
+        holder.clear()
     for helper in begun:
         if not helper.cancelled():
             helper.result()
