@@ -170,7 +170,7 @@ def test_pictures_are_whole_pngs_from_the_beginning_of_a_run_on(tmp_path):
 
 def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"curves\.png needs matplotlib: pip install 'alexnet-cuda\[demo\]'"):
+    with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install 'alexnet-cuda\[demo\]'"):
         plot_curves(tmp_path)
 
 

@@ -27,6 +27,7 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 METRICS_NAME = "metrics.jsonl"
 CURVES_NAME = "curves.png"
 FILTERS_NAME = "conv1_filters.png"
+PAGE_NAME = "index.html"
 
 
 @contextlib.contextmanager

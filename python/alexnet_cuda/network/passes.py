@@ -150,9 +150,7 @@ class Network:
             with tower.device.active():
                 tower.join(self._logits(tower, len(half)), half, arrival)
 
-    def _outputs(
-        self, stages: Sequence[Stage], halves: list[Array], run: Pass
-    ) -> Iterator[tuple[Stage, list[Array]]]:
+    def _outputs(self, stages: Sequence[Stage], halves: list[Array], run: Pass) -> Iterator[tuple[Stage, list[Array]]]:
         """Each stage with each tower's channels of its output, good until the next one is asked for."""
         if self.link is not None:
             self.link.begin()
