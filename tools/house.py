@@ -24,6 +24,7 @@ FLOORS = {
     "data": "image sources and the loader",
     "pages": "pages with their pictures inside, pictures",
     "train": "trainer, schedules, metrics",
+    "show": "what a checkpoint makes of images, to look at",
     "study": "questions answered by runs: plans, intervals, answers",
     "cli": "the command alexnet-cuda",
 }

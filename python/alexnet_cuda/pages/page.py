@@ -40,7 +40,7 @@ def escaped(text: str) -> str:
 
 def picture(name: str, caption: str) -> str:
     """A picture of the page's folder, with its caption, which is Markdown, below it."""
-    return f"![]({name})\n\n*{caption}*"
+    return f"![{caption}]({name})\n\n*{caption}*"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

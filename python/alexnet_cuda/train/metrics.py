@@ -27,7 +27,7 @@ def _finite(value: Any) -> Any:
 def magnitudes(parameters: Mapping[str, np.ndarray], velocity: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
     """Of each layer's weights: the Euclidean norm of them, and of their last update, which is the momentum.
 
-    Six digits of each: ``{"conv1": {"weight": 5.12, "update": 0.00317}, ...}``.
+    Six digits of each, under ``weight`` and ``update`` of the layer's name.
     """
 
     def norm(array: np.ndarray) -> float:
