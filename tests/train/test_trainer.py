@@ -121,7 +121,7 @@ def test_the_page_of_a_run_holds_its_pictures_its_recipe_and_what_is_taken_for_w
     assert "alexnet-cuda train " in text
     assert f"7 images: top-1 error {1 - whole.val_accuracy:.2%}" in text
     words = text.split()
-    start = words.index("as") + 4  # the head of the table, and its three classes
+    start = words.index("predicted:") + 4  # the head of the table, and its three classes
     rows = [words[start + 4 * i : start + 4 * i + 4] for i in range(3)]
     assert [row[0] for row in rows] == ["blue", "green", "red"]
     counts = np.array([row[1:] for row in rows], int)

@@ -14,7 +14,9 @@ from ..base.files import PAGE_NAME, atomic_path
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>
 <style>body{{font:16px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#1f2328;background:#fff}}
-table{{border-collapse:collapse}} td,th{{border:1px solid #d0d7de;padding:.2em .6em}} img{{max-width:100%}}</style>
+h1,h2{{overflow-wrap:anywhere}} pre{{white-space:pre-wrap;overflow-wrap:anywhere}}
+table{{border-collapse:collapse;display:block;overflow-x:auto}}
+td,th{{border:1px solid #d0d7de;padding:.2em .6em}} img{{max-width:100%}}</style>
 </head><body>
 """
 

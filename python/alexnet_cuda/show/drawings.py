@@ -1,4 +1,4 @@
-"""The pictures with axes: five bars below each image, the matrix of confusions, updates by epoch."""
+"""The pictures with axes: five bars below each image, the confusion matrix, updates by epoch."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def predictions(
         return save(drawn, path)
 
 
-def confusion(path: Path, counts: np.ndarray, names: Sequence[str]) -> str:
-    """Of each class, down, the part predicted as each class, across."""
+def confusion_matrix(path: Path, counts: np.ndarray, names: Sequence[str]) -> str:
+    """Of each class, a row, the part predicted as each class, a column."""
     drawn, ((ax,),) = figure(1, 1, 8.5, 7.5)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawn.colorbar(ax.imshow(shares, cmap="Blues", vmin=0, vmax=1), ax=ax, label="part of the class", shrink=0.8)
-    ax.set(xlabel="predicted as", ylabel="is")
+    ax.set(xlabel="predicted class", ylabel="true class")
     if len(names) <= _NAMED:
         short = [_short(name) for name in names]
         ax.set_xticks(range(len(names)), short, rotation=90, parse_math=False)

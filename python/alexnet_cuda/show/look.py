@@ -61,8 +61,8 @@ def crops(model: Model, square: np.ndarray) -> tuple[list[str], np.ndarray]:
 
 
 def way(model: Model, square: np.ndarray) -> list[Maps]:
-    """The output of every step but dropout, which drops nothing here, for the centre of an image."""
-    steps = [step for step in model.plan.steps if step.op != "dropout"]
+    """The output of every step for the centre of an image; but of dropout, which drops nothing here, and the logits."""
+    steps = [step for step in model.plan.steps if step.op != "dropout" and not step.makes_logits]
     found = model.features(square[None], [step.name for step in steps])
     return [_maps(step.name, found[step.name][0], model.config.groups) for step in steps]
 
@@ -73,7 +73,7 @@ def _maps(name: str, values: np.ndarray, towers: int) -> Maps:
     maps = np.moveaxis(values, -1, 0) if whole else values[:, None, None]
     side = maps.shape[1]
     scale = max(1, round(_SIDE / side)) if whole else 10
-    columns = max(1, _WIDTH // (scale * side + 4) // 8 * 8) if whole else _UNITS
+    columns = _columns(len(maps) // towers, scale * side + 4) if whole else _UNITS
     least, most = min(0.0, float(maps.min())), float(maps.max())
     white = float(np.percentile(maps[maps > 0], _WHITE)) if whole and most > 0 else most
     grey = np.clip((maps - least) / ((white - least) or 1), 0, 1)
@@ -82,6 +82,12 @@ def _maps(name: str, values: np.ndarray, towers: int) -> Maps:
     shares = f"{zero[0]} zero" if towers == 1 else f"{zero[0]} zero in the first tower, {zero[1]} in the second"
     pixels = tiles(np.rint(255 * grey).astype(np.uint8), towers, columns, scale)
     return Maps(name, pixels, f"{kind}, {least:.3g} (black) to {most:.3g}; {shares}")
+
+
+def _columns(images: int, width: int) -> int:
+    """How many images of a width stand in a row: of the multiples of eight that fit the most that leaves none over."""
+    fit = list(range(max(1, _WIDTH // width // 8 * 8), 0, -8))
+    return next((columns for columns in fit if images % columns == 0), fit[0])
 
 
 def colour_shares(weight: np.ndarray, towers: int) -> list[float]:

@@ -18,7 +18,7 @@ from ..pages import pictures
 from ..pages.page import escaped, picture, table, write_html
 from ..train.evaluation import Evaluation
 from ..train.metrics import is_epoch, read_metrics
-from ..train.page import FILTERS, MAGNITUDES, by_tower, confusion, magnitude_table
+from ..train.page import FILTERS, MAGNITUDES, by_tower, confusion, errors, magnitude_table, mistakes
 from ..train.plots import plot_filters, write_png
 from . import drawings, look
 from .look import Seen
@@ -100,13 +100,10 @@ def _predictions(shown: Shown, folder: Path, classes: np.ndarray, probabilities:
 
 def _confusion(shown: Shown, found: Evaluation, folder: Path) -> list[str]:
     names = look.class_names(shown.model)
-    counts = np.zeros((len(names), len(names)), np.int64)
-    np.add.at(counts, (found.labels, found.predicted), 1)
-    name = drawings.confusion(folder / "confusion.png", counts, names)
-    caption = (
-        f"Images of {escaped(shown.source or '')}, by their centres: down what they are, across what they are taken for"
-    )
-    return ["## What is taken for what", picture(name, caption), *confusion(found, names)]
+    name = drawings.confusion_matrix(folder / "confusion.png", confusion(found, len(names)), names)
+    caption = f"Rows: true class, columns: predicted class; centres of the images of {escaped(shown.source or '')}"
+    most = ["The most frequent confusions:", mistakes(found, names)] if found.top1_error else []
+    return ["## Confusion matrix", errors(found), picture(name, caption), *most]
 
 
 def _read_updates(path: Path) -> list[tuple[int, dict[str, dict[str, float | None]]]]:
@@ -149,9 +146,9 @@ def _views(model: Model, image: Seen, folder: Path, number: int) -> list[str]:
 
 def _way(model: Model, image: Seen, folder: Path, number: int) -> list[str]:
     found = [
-        f"### Way through the network{by_tower(model.config.groups)}",
-        "Of the centre. All maps of a step have one scale of grey; the brightest half percent of what is not zero is "
-        "white.",
+        "### Activations",
+        f"Of the image's centre, step by step{by_tower(model.config.groups)}. All maps of a step have one scale of "
+        "grey; the brightest half percent of what is not zero is white.",
     ]
     for step, pixels, caption in look.way(model, image.square):
         name = write_png(folder / f"{number}-{step}.png", pixels).name

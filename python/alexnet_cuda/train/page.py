@@ -52,7 +52,7 @@ def write_run_page(run: Run, record: dict[str, Any], validation: Evaluation | No
     if record:
         found += ["## Weights and updates", magnitude_table(record["layers"]), MAGNITUDES]
     if validation is not None:
-        found += ["## Validation", *confusion(validation, run.training.classes)]
+        found += ["## Validation", errors(validation), confusion_table(validation, run.training.classes)]
     found += ["## Recipe", fields(run.recipe.to_dict()), "## Network", fields(config.to_dict())]
     found += ["## Command", f"```\n{train_command(run.options)}\n```"]
     write_html(run.options.output, f"Run {escaped(run.options.output.resolve().name)}", found)
@@ -73,21 +73,35 @@ def magnitude_table(layers: dict[str, dict[str, float | None]]) -> str:
     return table(rows)
 
 
-def confusion(found: Evaluation, classes: Sequence[str]) -> list[str]:
-    """What is taken for what, as Markdown: of few classes a table of all, of many the most frequent mistakes."""
+def errors(found: Evaluation) -> str:
+    """Images and errors of an evaluation, as a sentence."""
     top5 = "" if found.top5_error is None else f", top-5 error {found.top5_error:.2%}"
-    paragraphs = [f"{counted(found.images, 'image')}: top-1 error {found.top1_error:.2%}{top5}."]
+    return f"{counted(found.images, 'image')}: top-1 error {found.top1_error:.2%}{top5}."
+
+
+def confusion(found: Evaluation, classes: int) -> np.ndarray:
+    """How many images of each class, a row, are predicted as each class, a column: int64 [classes, classes]."""
+    pairs = classes * found.labels + found.predicted
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def confusion_table(found: Evaluation, classes: Sequence[str]) -> str:
+    """The confusion matrix as a table; of many classes the most frequent mistakes instead."""
+    if len(classes) > _MOST_CLASSES:
+        return mistakes(found, classes)
+    counts = confusion(found, len(classes)).tolist()
     names = [escaped(name) for name in classes]
-    if len(classes) <= _MOST_CLASSES:
-        counts = np.zeros((len(classes), len(classes)), np.int64)
-        np.add.at(counts, (found.labels, found.predicted), 1)
-        rows = [[name, *map(str, row)] for name, row in zip(names, counts.tolist(), strict=True)]
-        return [*paragraphs, table([["is, predicted as", *names], *rows])]
+    rows = [[name, *map(str, row)] for name, row in zip(names, counts, strict=True)]
+    return table([["true class; predicted:", *names], *rows])
+
+
+def mistakes(found: Evaluation, classes: Sequence[str]) -> str:
+    """The pairs of true and predicted class that are confused most often, as a table."""
     wrong = np.array([found.labels, found.predicted])[:, found.labels != found.predicted]
     pairs, times = np.unique(wrong, axis=1, return_counts=True)
     order = np.argsort(-times, kind="stable")[:_MOST_PAIRS]
-    rows = [[names[pairs[0, i]], names[pairs[1, i]], str(times[i])] for i in order]
-    return [*paragraphs, table([["is", "predicted as", "times"], *rows])] if rows else paragraphs
+    rows = [[escaped(classes[pairs[0, i]]), escaped(classes[pairs[1, i]]), str(times[i])] for i in order]
+    return table([["true class", "predicted class", "images"], *rows])
 
 
 def fields(values: dict[str, Any]) -> str:
