@@ -45,10 +45,10 @@ def picture(name: str, caption: str) -> str:
     return f"![{caption}]({name})\n\n*{caption}*"
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as a Markdown table, the first one its head."""
+def table(rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """Rows as a Markdown table, the first one its head; after so many columns of text there are numbers."""
     head, *rest = ("| " + " | ".join(row) + " |" for row in rows)
-    return "\n".join([head, "| --- |" + " ---: |" * (len(rows[0]) - 1), *rest])
+    return "\n".join([head, "|" + " --- |" * texts + " ---: |" * (len(rows[0]) - texts), *rest])
 
 
 def write_page(folder: Path, title: str, paragraphs: Sequence[str]) -> None:

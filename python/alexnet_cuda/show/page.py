@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import __version__
-from ..base.files import METRICS_NAME
+from ..base.files import METRICS_NAME, PAGE_NAME
+from ..base.files import SHOWN_PREFIX as PREFIX
 from ..base.wording import counted
 from ..model import Model
 from ..network.views import PLACES
@@ -70,7 +71,7 @@ def write(shown: Shown, folder: Path) -> Path:
         found += [f"## {escaped(image.name)}", *_views(model, image, folder, number)]
         found += _way(model, image, folder, number)
     write_html(folder, escaped(str(shown.checkpoint)), found)
-    return folder / "index.html"
+    return folder / PAGE_NAME
 
 
 def _filters(model: Model, folder: Path) -> list[str]:
@@ -88,19 +89,19 @@ def _filters(model: Model, folder: Path) -> list[str]:
 
 def _predictions(shown: Shown, folder: Path, classes: np.ndarray, probabilities: np.ndarray) -> list[str]:
     names = look.class_names(shown.model)
-    name = drawings.predictions(folder / "predictions.png", shown.images, names, classes, probabilities)
+    name = drawings.predictions(folder / f"{PREFIX}predictions.png", shown.images, names, classes, probabilities)
     rows = [["image", "class", *(f"{i + 1}." for i in range(classes.shape[1]))]]
     for image, labels, parts in zip(shown.images, classes, probabilities, strict=True):
         right = "" if image.label is None else escaped(names[image.label])
         best = [f"{escaped(names[label])} {part:.1%}" for label, part in zip(labels, parts, strict=True)]
         rows.append([escaped(image.name), right, *best])
     caption = "The most probable classes, by the mean of ten views; red where it is the image's own"
-    return ["## Predictions", picture(name, caption), table(rows)]
+    return ["## Predictions", picture(name, caption), table(rows, texts=len(rows[0]))]
 
 
 def _confusion(shown: Shown, found: Evaluation, folder: Path) -> list[str]:
     names = look.class_names(shown.model)
-    name = drawings.confusion_matrix(folder / "confusion.png", confusion(found, len(names)), names)
+    name = drawings.confusion_matrix(folder / f"{PREFIX}confusion.png", confusion(found, len(names)), names)
     caption = f"Rows: true class, columns: predicted class; centres of the images of {escaped(shown.source or '')}"
     most = ["The most frequent confusions:", mistakes(found, names)] if found.top1_error else []
     return ["## Confusion matrix", errors(found), picture(name, caption), *most]
@@ -120,7 +121,7 @@ def _updates(epochs: list[tuple[int, dict[str, dict[str, float | None]]]], folde
         for name, values in ratios.items():
             weight, update = (layers.get(name, {}).get(kind) for kind in ("weight", "update"))
             values.append(update / weight if weight and update else math.nan)
-    name = drawings.updates(folder / "updates.png", [epoch for epoch, _ in epochs], ratios)
+    name = drawings.updates(folder / f"{PREFIX}updates.png", [epoch for epoch, _ in epochs], ratios)
     caption = "The last update of each epoch over the weights, layer by layer; below, after the last epoch"
     return [title, picture(name, caption), magnitude_table(epochs[-1][1]), MAGNITUDES]
 
@@ -132,7 +133,7 @@ def _views(model: Model, image: Seen, folder: Path, number: int) -> list[str]:
     best = np.argsort(-mean, kind="stable")[:5]
     mirrors = len(cut) // len(PLACES)
     rows = [("mirrored" if i else "as it is", list(cut[i::mirrors])) for i in range(mirrors)]
-    drawn = pictures.grid(folder / f"{number}-views.png", rows, PLACES)
+    drawn = pictures.grid(folder / f"{PREFIX}{number}-views.png", rows, PLACES)
     classes = [escaped(look.class_names(model)[label]) for label in best]
     lines = [["view", *classes]]
     for name, parts in [*zip(names, probabilities, strict=True), ("**mean**", mean)]:
@@ -151,6 +152,6 @@ def _way(model: Model, image: Seen, folder: Path, number: int) -> list[str]:
         "grey; the brightest half percent of what is not zero is white.",
     ]
     for step, pixels, caption in look.way(model, image.square):
-        name = write_png(folder / f"{number}-{step}.png", pixels).name
+        name = write_png(folder / f"{PREFIX}{number}-{step}.png", pixels).name
         found += [f"**{step}**", picture(name, caption)]
     return found

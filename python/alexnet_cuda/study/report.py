@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.files import CHECKPOINT_NAME
 from ..config import config_from_preset
-from ..pages.page import picture, table, write_page
+from ..pages.page import table, write_page
 from . import counts, pictures
 from .plan import Study
 from .results import Curve, shown
@@ -48,15 +48,15 @@ def report(
     if all(len(found) == results["seeds"] for found in drawn.values()):  # none diverged
         checkpoints = {name: [run / CHECKPOINT_NAME for run in folders] for name, folders in runs.items()}
         for name in study.looks:
-            results[name], drawn_as, caption = LOOKS[name](Look(folder, source, checkpoints))
+            results[name], picture, caption = LOOKS[name](Look(folder, source, checkpoints))
             results["answer"] += results[name].pop("answer", [])
-            shown_as[caption] = drawn_as
+            shown_as[caption] = picture
     note = (
         f"{results['seeds']} seeds on {results['source']}; in brackets 95 % t intervals of the means over them. "
         "Differences are taken seed by seed, and all of one measure hold together with 95 %; one whose interval holds "
         "zero is within the noise."
     )
-    pages = [note, _table(results), *(picture(name, text) for text, name in shown_as.items())]
+    pages = [note, _table(results), *(f"![{text}]({picture})\n\n*{text}*" for text, picture in shown_as.items())]
     epochs = next(iter(results["recipes"].values()))["epochs"]
     _write(
         study, folder, results, pages, [results["source"], "--seeds", str(results["seeds"]), "--epochs", str(epochs)]

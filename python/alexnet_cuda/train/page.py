@@ -19,8 +19,8 @@ from .setup import Run
 _MOST_CLASSES, _MOST_PAIRS = 12, 12
 FILTERS = "Each scaled from its least value to its greatest"
 MAGNITUDES = (
-    "Norm of each layer's weights, and of the last update of them. About a thousandth is usual while a network learns; "
-    "far more wrecks what was learned, far less learns nothing."
+    "Euclidean norms of each layer's weights and of their last update in the epoch. Updates grow and shrink with the "
+    "learning rate; a thousandth of the weights is a rule of thumb for a rate that works."
 )
 
 
@@ -101,12 +101,12 @@ def mistakes(found: Evaluation, classes: Sequence[str]) -> str:
     pairs, times = np.unique(wrong, axis=1, return_counts=True)
     order = np.argsort(-times, kind="stable")[:_MOST_PAIRS]
     rows = [[escaped(classes[pairs[0, i]]), escaped(classes[pairs[1, i]]), str(times[i])] for i in order]
-    return table([["true class", "predicted class", "images"], *rows])
+    return table([["true class", "predicted class", "images"], *rows], texts=2)
 
 
 def fields(values: dict[str, Any]) -> str:
     """Names and values as a table."""
-    return table([["field", "value"], *([name, escaped(_short(value))] for name, value in values.items())])
+    return table([["field", "value"], *([name, escaped(_short(value))] for name, value in values.items())], texts=2)
 
 
 def _short(value: Any) -> str:
