@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("no_curves")
 
 STEPS_PER_EPOCH = 5  # 27 pictures, 7 held out, batches of 4
 STEPS = 3 * STEPS_PER_EPOCH
+WRITE_RUN_PAGE = page.write_run_page
 
 
 def read(folder):
@@ -299,11 +300,12 @@ def test_a_run_goes_on_for_more_epochs_and_at_another_rate(run, whole):
 
 
 @pytest.mark.parametrize("epochs", [{}, {"epochs": 2}])
-def test_resuming_a_finished_run_changes_nothing_and_says_so(run, whole, finished_runs, capsys, epochs):
+def test_resuming_a_finished_run_changes_nothing_and_says_so(run, whole, finished_runs, capsys, epochs, monkeypatch):
+    monkeypatch.setattr(page, "write_run_page", WRITE_RUN_PAGE)
     result = run("whole", resume=True, **epochs)
     assert (result.epochs, result.steps) == (3, STEPS)
     before = finished_runs["plateau"].checkpoint.parent
-    for name in ("checkpoint.safetensors", "metrics.jsonl"):
+    for name in ("checkpoint.safetensors", "metrics.jsonl", "index.html"):
         assert (whole.checkpoint.parent / name).read_bytes() == (before / name).read_bytes()
     said = f"nothing to train: the run has done 3 epochs, --epochs is {epochs.get('epochs', 3)}; give --epochs 4 or"
     assert said in capsys.readouterr().out

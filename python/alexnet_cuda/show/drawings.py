@@ -13,6 +13,8 @@ from ..pages.pictures import figure, save
 from .look import Seen
 
 _COLUMNS, _LONGEST = 4, 26
+#: So many images are in the picture of predictions, which a page can show and matplotlib can draw.
+PICTURED = 40
 _RIGHT, _OTHER = "#f2a39b", "#a9c8ee"  # light enough for the dark names on them
 _NAMED, _COUNTED = 40, 15
 
@@ -34,8 +36,9 @@ def predictions(
 ) -> str:
     """The left of the paper's figure 4: each image, its class below, and a bar for each of the most probable classes.
 
-    `classes` and `probabilities` are of `Model.predict`, [N, 5] or fewer.
+    `classes` and `probabilities` are of `Model.predict`, [N, 5] or fewer; of the images the first `PICTURED` are drawn.
     """
+    images = images[:PICTURED]
     columns = min(_COLUMNS, len(images))
     rows = -(-len(images) // columns)
     drawn, axes = figure(2 * rows, columns, 2.4 * columns, 3.7 * rows)

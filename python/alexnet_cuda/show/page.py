@@ -96,6 +96,8 @@ def _predictions(shown: Shown, folder: Path, classes: np.ndarray, probabilities:
         best = [f"{escaped(names[label])} {part:.1%}" for label, part in zip(labels, parts, strict=True)]
         rows.append([escaped(image.name), right, *best])
     caption = "The most probable classes, by the mean of ten views; red where it is the image's own"
+    if (count := len(shown.images)) > drawings.PICTURED:
+        caption += f"; the first {drawings.PICTURED} of {counted(count, 'image')}"
     return ["## Predictions", picture(name, caption), table(rows, texts=len(rows[0]))]
 
 

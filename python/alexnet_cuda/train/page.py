@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..base.files import CURVES_NAME, FILTERS_NAME
+from ..base.files import CURVES_NAME, FILTERS_NAME, PAGE_NAME
 from ..base.wording import counted
 from ..pages.page import check_installed, escaped, picture, table, write_html
 from .command import train_command
@@ -25,13 +25,13 @@ MAGNITUDES = (
 
 
 def write_run_page(run: Run, record: dict[str, Any], validation: Evaluation | None) -> None:
-    """Write ``index.html`` into a run's folder, where its pictures are.
+    """Write ``index.html`` into a run's folder, where its pictures are; a call that finished no epoch keeps the last.
 
     Parameters
     ----------
     run
     record
-        Of the last epoch, as in the metrics; empty where this call finished none.
+        Of the last epoch, as in the metrics; empty where this call finished none, and knows less than the call before.
     validation
         Of that epoch.
 
@@ -41,6 +41,8 @@ def write_run_page(run: Run, record: dict[str, Any], validation: Evaluation | No
         What draws is missing; what the file system says.
     """
     check_installed("the page of a run")
+    if not record and (run.options.output / PAGE_NAME).exists():
+        return
     model, config = run.model, run.model.config
     found = [
         f"Images: {escaped(run.training.name)}. {counted(run.state.epoch, 'epoch')} of {run.recipe.epochs} done, "
