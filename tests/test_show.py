@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from tests.failing import failing
 from tests.pages import read_page
 
 CLASSES = ("<img src=x.png>", "![x](x.png)|a*b*", "Gänse $x^$ 鳥")
+UNPRINTABLE = b"<b>\n$x^{$\xff ![](x.png).png"
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
@@ -63,7 +66,8 @@ def run(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shown(run: Path) -> Path:
     """The folder of a page with everything on it."""
-    image, source = run.parent / "source" / CLASSES[1] / "_0_`.png", run.parent / "source"
+    image, source = run.parent / os.fsdecode(UNPRINTABLE), run.parent / "source"
+    shutil.copy(source / CLASSES[1] / "_0_`.png", image)
     words = ["show", run / "checkpoint.safetensors", image, "--source", source, "--output", run.parent / "page"]
     assert cli.main([*map(str, words), "--devices", "cpu"]) == 0
     return run.parent / "page"
@@ -77,7 +81,7 @@ def test_the_page_holds_every_picture_and_every_name_as_it_is(shown: Path) -> No
     assert kept == sorted(["conv1_filters.png", *(f"show-{name}.png" for name in others)])
     assert sorted(picture.size for picture in pictures) == sorted(Image.open(shown / name).size for name in kept)
     assert all(text.count(name) >= 3 for name in CLASSES)
-    assert "_0_`.png" in text
+    assert "<b> $x^{$  ![](x.png).png" in text
     assert "6 images: top-1 error" in text
     assert re.search(r"fc6\s+2\s+0\.004\s+2\.00e-03", text)
 
@@ -111,6 +115,13 @@ def test_tiles_stand_in_order_the_towers_in_rows_of_their_own(count: int, towers
     lines = [row[row != 255].tolist() for row in grid if (row != 255).any()]
     assert (len(lines), np.concatenate(lines).tolist()) == (rows, list(range(count)))
     assert any(line[0] == -(-count // towers) for line in lines) == (towers == 2)
+
+
+def test_the_folder_of_an_image_names_its_class(model: Model, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decomposed = unicodedata.normalize("NFD", CLASSES[2])
+    assert [look.class_of(f"{run}/{name}/1.png", model) for name in (CLASSES[1], decomposed, "other")] == [1, 2, None]
+    monkeypatch.chdir(run.parent / "source" / CLASSES[0])
+    assert look.class_of("_0_`.png", model) == 0
 
 
 def test_grey_filters_hold_no_colour() -> None:

@@ -35,9 +35,13 @@ def check_installed(what: str, *modules: str) -> None:
 
 
 def escaped(text: str) -> str:
-    """Markdown, in one line, that shows a text as it is: class and file names may hold anything."""
-    line = "".join(character if character.isprintable() else " " for character in text)
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", line)
+    """Markdown that shows a text as `one_line` gives it: class and file names may hold anything."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", one_line(text))
+
+
+def one_line(text: str) -> str:
+    """A text with spaces for what cannot be printed: ends of lines, bytes that are no letters."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def picture(name: str, caption: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..pages.page import one_line
 from ..pages.pictures import figure, save
 from .look import Seen
 
@@ -27,7 +28,8 @@ def _any_letters() -> Iterator[None]:
         yield
 
 
-def _short(name: str) -> str:
+def _short(text: str) -> str:
+    name = one_line(text)
     return name if len(name) <= _LONGEST else name[: _LONGEST - 1] + "…"
 
 
@@ -47,7 +49,7 @@ def predictions(
     for i, image in enumerate(images):
         shown, bars = axes[2 * (i // columns), i % columns], axes[2 * (i // columns) + 1, i % columns]
         shown.imshow(image.square)
-        title = image.name if image.label is None else names[image.label]
+        title = Path(image.name).name if image.label is None else names[image.label]
         shown.set_title(_short(title), fontsize=10, parse_math=False)
         colours = [_RIGHT if label == image.label else _OTHER for label in classes[i]]
         bars.barh(range(len(colours)), probabilities[i], color=colours)

@@ -15,7 +15,7 @@ from ..train.plots import tiles
 
 # About what a page is wide, in pixels, and the least side of a map that is recognised.
 _WIDTH, _SIDE = 960, 26
-_UNITS = 64
+_UNITS, _GAP = 64, 4
 _WHITE = 99.5  # a map's percentile that is drawn white: a few positions often exceed all others by far
 
 
@@ -72,8 +72,7 @@ def _maps(name: str, values: np.ndarray, towers: int) -> Maps:
     whole = values.ndim == 3
     maps = np.moveaxis(values, -1, 0) if whole else values[:, None, None]
     side = maps.shape[1]
-    scale = max(1, round(_SIDE / side)) if whole else 10
-    columns = _columns(len(maps) // towers, scale * side + 4) if whole else _UNITS
+    columns, scale = _columns(len(maps) // towers, side) if whole else (_UNITS, 10)
     least, most = min(0.0, float(maps.min())), float(maps.max())
     white = float(np.percentile(maps[maps > 0], _WHITE)) if whole and most > 0 else most
     grey = np.clip((maps - least) / ((white - least) or 1), 0, 1)
@@ -84,10 +83,15 @@ def _maps(name: str, values: np.ndarray, towers: int) -> Maps:
     return Maps(name, pixels, f"{kind}, {least:.3g} (black) to {most:.3g}; {shares}")
 
 
-def _columns(images: int, width: int) -> int:
-    """How many images of a width stand in a row: of the multiples of eight that fit the most that leaves none over."""
-    fit = list(range(max(1, _WIDTH // width // 8 * 8), 0, -8))
-    return next((columns for columns in fit if images % columns == 0), fit[0])
+def _columns(images: int, side: int) -> tuple[int, int]:
+    """How many images stand in a row, and how many times as large.
+
+    Of the multiples of eight that fit it is the most that leaves no image over, if one does.
+    """
+    least = max(1, round(_SIDE / side))
+    fit = list(range(max(8, _WIDTH // (least * side + _GAP) // 8 * 8), 0, -8))
+    columns = next((columns for columns in fit if images % columns == 0), fit[0])
+    return columns, max(least, (_WIDTH // columns - _GAP) // side)
 
 
 def colour_shares(weight: np.ndarray, towers: int) -> list[float]:
