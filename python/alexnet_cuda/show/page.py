@@ -98,7 +98,8 @@ def _predictions(shown: Shown, folder: Path, classes: np.ndarray, probabilities:
     caption = "The most probable classes, by the mean of ten views; red where it is the image's own"
     if (count := len(shown.images)) > drawings.PICTURED:
         caption += f"; the first {drawings.PICTURED} of {counted(count, 'image')}"
-    return ["## Predictions", picture(name, caption), table(rows, texts=len(rows[0]))]
+    more = [f"Views and activations of the first {DETAILED} are below."] if count > DETAILED else []
+    return ["## Predictions", picture(name, caption), table(rows, texts=len(rows[0])), *more]
 
 
 def _confusion(shown: Shown, found: Evaluation, folder: Path) -> list[str]:
