@@ -26,6 +26,7 @@ from .look import Seen
 
 #: So many images are shown with all views and steps; of the others the predictions.
 DETAILED = 4
+_MOST_CLASSES = 2000  # of which a matrix can be seen
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,12 @@ def _predictions(shown: Shown, folder: Path, classes: np.ndarray, probabilities:
 
 def _confusion(shown: Shown, found: Evaluation, folder: Path) -> list[str]:
     names = look.class_names(shown.model)
-    name = drawings.confusion_matrix(folder / f"{PREFIX}confusion.png", confusion(found, len(names)), names)
-    caption = f"Rows: true class, columns: predicted class; centres of the images of {escaped(shown.source or '')}"
-    most = ["The most frequent confusions:", mistakes(found, names)] if found.top1_error else []
-    return ["## Confusion matrix", errors(found), picture(name, caption), *most]
+    paragraphs = ["## Confusion matrix", errors(found)]
+    if len(names) <= _MOST_CLASSES:
+        name = drawings.confusion_matrix(folder / f"{PREFIX}confusion.png", confusion(found, len(names)), names)
+        caption = f"Rows: true class, columns: predicted class; centres of the images of {escaped(shown.source or '')}"
+        paragraphs.append(picture(name, caption))
+    return paragraphs + (["The most frequent confusions:", mistakes(found, names)] if found.top1_error else [])
 
 
 def _read_updates(path: Path) -> list[tuple[int, dict[str, dict[str, float | None]]]]:
