@@ -84,6 +84,7 @@ def updates(path: Path, epochs: Sequence[int], ratios: Mapping[str, Sequence[flo
     for name, values in ratios.items():
         ax.plot(epochs, values, marker=".", label=name)
     ax.set(xlabel="epoch", ylabel="update / weights", yscale="log")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(alpha=0.3)
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return save(drawn, path)
