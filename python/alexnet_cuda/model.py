@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -363,6 +363,46 @@ class Model:
         probabilities = self.probabilities(images, views)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
         return order.astype(np.int64), np.take_along_axis(probabilities, order, axis=1)
+
+    @overload
+    def features(self, images: Any, layer: str) -> Array: ...
+
+    @overload
+    def features(self, images: Any, layer: Sequence[str]) -> dict[str, Array]: ...
+
+    def features(self, images: Any, layer: str | Sequence[str]) -> Array | dict[str, Array]:
+        """What the network makes of images at a layer, with nothing dropped out.
+
+        Parameters
+        ----------
+        images : array [N, H, W, 3]
+            As `forward` takes them; of uint8 images the centre.
+        layer : str or sequence of str
+            A step of `plan`: conv1, lrn1, pool1, ..., fc7, fc8. A convolution's or FC layer's output is after its
+            activation; that of fc8 are the logits.
+
+        Returns
+        -------
+        ndarray [N, height, width, channels], or [N, features], of float32, in float64 networks of float64
+            Of a sequence of layers a dictionary of them, by name, from one pass. Two towers give the channels in the
+            order of one device.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            An unknown layer, or none; and as `forward`.
+        """
+        wanted = (layer,) if isinstance(layer, str) else tuple(layer)
+        checks.check_layers(wanted, [step.name for step in self.plan.steps])
+        images = checks.check_images(as_array(images), self.config)
+        chunks = [self._features(images[i : i + _CHUNK], wanted) for i in range(0, len(images), _CHUNK)]
+        found = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in wanted}
+        return found[layer] if isinstance(layer, str) else found
+
+    @takes_turn("predict")
+    def _features(self, images: Array, wanted: Collection[str]) -> dict[str, Array]:
+        self._seen = None
+        return self._network.features(images, set(wanted))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters and configuration to a safetensors file, all or nothing.

@@ -100,11 +100,11 @@ def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_kno
         for step in range(1, 7):
             metrics.write(step=step, epoch=(step + 2) // 3, loss=math.nan if step == 2 else step / 7)
             if step % 3 == 0:
-                metrics.write(epoch=step // 3, step=step, val_loss=math.inf)
+                metrics.write(epoch=step // 3, step=step, val_loss=math.inf, layers={"a": {"b": math.nan}})
         lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
         assert len(lines) == 8  # flushed while it is open
     assert json.loads(lines[1]) == {"step": 2, "epoch": 1, "loss": None}
-    assert json.loads(lines[3]) == {"epoch": 1, "step": 3, "val_loss": None}
+    assert json.loads(lines[3]) == {"epoch": 1, "step": 3, "val_loss": None, "layers": {"a": {"b": None}}}
     with MetricsWriter(tmp_path, keep_steps=6, keep_epochs=1) as metrics:
         metrics.write(step=7, epoch=3, loss=0.5)
     records = list(read_metrics(tmp_path / "metrics.jsonl"))
@@ -170,7 +170,7 @@ def test_pictures_are_whole_pngs_from_the_beginning_of_a_run_on(tmp_path):
 
 def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"curves\.png needs matplotlib: pip install 'alexnet-cuda\[demo\]'"):
+    with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install 'alexnet-cuda\[demo\]'"):
         plot_curves(tmp_path)
 
 

@@ -16,6 +16,7 @@ from .evaluate import evaluate
 from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
+from .show import show
 from .study import study
 from .train import train
 
@@ -36,7 +37,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, study, summary_command, doctor_command):
+for _subcommand in (train, evaluate, predict, show, study, summary_command, doctor_command):
     command.add_command(_subcommand)
 
 

@@ -92,7 +92,7 @@ def train(
     dropout: float | None,
     **options: Any,
 ) -> int:
-    """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and pictures in --output.
+    """Train a network on SOURCE and leave checkpoint.safetensors, metrics.jsonl and a page in --output.
 
     SOURCE is a folder of class folders, a .tar or .tar.gz of one, or the word digits: scikit-learn's handwritten
     digits, with defaults of their own (fc_widths=512,512, dropout 0.1, no mirror images, no colour noise); a folder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -129,6 +129,14 @@ def check_top(top: Any) -> None:
         raise TypeError(f"top must be an integer, got {top!r}")
     if top < 1:
         raise ValueError(f"top must be positive, got {top}")
+
+
+def check_layers(names: Sequence[str], known: Sequence[str]) -> None:
+    """Require one layer or more, all of them known."""
+    if not names:
+        raise ValueError(f"no layer is named; there are {', '.join(known)}")
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"unknown layer {unknown[0]!r}; there are {', '.join(known)}")
 
 
 def check_tensors(

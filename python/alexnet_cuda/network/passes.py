@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -45,7 +45,7 @@ class Network:
     """
 
     def __init__(self, config: Config, plan: Plan, devices: Sequence[Device]) -> None:
-        self._config = config
+        self._config, self._plan = config, plan
         self.stages = fuse(plan, len(devices))
         self.towers = [Tower(config, plan, i, len(devices), device) for i, device in enumerate(devices)]
         self.link = Link(self.towers) if len(devices) == 2 else None
@@ -68,6 +68,23 @@ class Network:
                 return logits
         except DeviceMemoryError as error:
             raise self._too_large(images.shape, images.dtype.name, train) from error
+
+    def features(self, images: Array, wanted: Collection[str]) -> dict[str, Array]:
+        """The outputs [N, ...] of these steps of the plan at test, whole and on the host; the pass ends at the last."""
+        found: dict[str, Array] = {}
+        try:
+            with self._device.active():
+                halves = self.inputs.load(images, None, 0)
+                for stage, outputs in self._outputs(fuse(self._plan, len(self.towers), wanted), halves, Pass(False)):
+                    if names := [name for name in stage.ends if name in wanted]:
+                        parts = [tower.device.download(x) for tower, x in zip(self.towers, outputs, strict=True)]
+                        whole = np.concatenate(parts, axis=-1).astype(self.towers[0].accumulator)
+                        found |= dict.fromkeys(names, whole)
+                    if len(found) == len(wanted):
+                        break
+        except DeviceMemoryError as error:
+            raise self._too_large(images.shape, images.dtype.name, False) from error
+        return found
 
     def backward(self, shape: tuple[int, ...]) -> StepResult:
         """The gradients of all parameters, after `forward` of images [N, H, W, 3] and `Inputs.load_labels`."""
@@ -124,20 +141,24 @@ class Network:
 
     def _forward(self, halves: list[Array], run: Pass) -> None:
         """The logits [N, num_classes], whole on every tower, from each tower's input."""
+        for _, half in self._outputs(self.stages, halves, run):
+            halves = half
         if self.link is None:
-            x, tower = halves[0], self.towers[0]
-            for number, stage in enumerate(self.stages):
-                x = layers.forward(tower, number, stage, x, None, run)
             return
-        self.link.begin()
-        for number, stage in enumerate(self.stages):
-            arrivals = self._exchange(stage, stage.name, halves)
-            each = zip(self.towers, halves, arrivals, strict=True)
-            halves = [layers.forward(tower, number, stage, x, arrival, run) for tower, x, arrival in each]
         arrived = self.link.exchange("logits", halves)
         for tower, half, arrival in zip(self.towers, halves, arrived, strict=True):
             with tower.device.active():
                 tower.join(self._logits(tower, len(half)), half, arrival)
+
+    def _outputs(self, stages: Sequence[Stage], halves: list[Array], run: Pass) -> Iterator[tuple[Stage, list[Array]]]:
+        """Each stage with each tower's channels of its output, good until the next one is asked for."""
+        if self.link is not None:
+            self.link.begin()
+        for number, stage in enumerate(stages):
+            arrivals = self._exchange(stage, stage.name, halves)
+            each = zip(self.towers, halves, arrivals, strict=True)
+            halves = [layers.forward(tower, number, stage, x, arrival, run) for tower, x, arrival in each]
+            yield stage, halves
 
     def _exchange(self, stage: Stage, name: str, halves: list[Array]) -> list[Arrival] | list[None]:
         return self.link.exchange(name, halves) if self.link and stage.crosses else [None] * len(halves)

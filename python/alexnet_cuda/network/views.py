@@ -13,6 +13,7 @@ from ..config import Config
 
 Shape = tuple[int, ...]
 
+PLACES = ("centre", "top left", "top right", "bottom left", "bottom right")
 # Steps whose views are drawn at once: most of the time of a draw is Python's, whatever its size.
 _STEPS = 32
 
@@ -65,6 +66,6 @@ def fixed_views(shape: Shape, config: Config, place: str, mirrored: bool) -> Vie
 
 def ten_views(shape: Shape, config: Config) -> Iterator[Views]:
     """The four corners and the centre, each as it is and, if the network was trained on mirrors, mirrored."""
-    for place in ("centre", "top left", "top right", "bottom left", "bottom right"):
+    for place in PLACES:
         for mirrored in (False, True)[: 1 + config.mirror]:
             yield fixed_views(shape, config, place, mirrored)

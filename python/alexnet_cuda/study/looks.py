@@ -19,8 +19,8 @@ from ..data import ImageSource, Loader, split
 from ..model import Model
 from ..network import views
 from ..network.stages import fuse
+from ..pages import pictures
 from ..train.plots import filter_grid
-from . import pictures
 from .plan import BASE
 from .results import conclude
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.files import CHECKPOINT_NAME
 from ..config import config_from_preset
+from ..pages.page import table, write_page
 from . import counts, pictures
-from .page import table, write_page
 from .plan import Study
 from .results import Curve, shown
 

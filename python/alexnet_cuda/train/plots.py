@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base.files import CURVES_NAME, FILTERS_NAME, METRICS_NAME, atomic_path
+from ..pages.pictures import figure, save
 from .metrics import is_epoch, read_metrics
 
 _POINTS = 500
@@ -24,15 +25,8 @@ def plot_curves(folder: Path) -> Path:
     ImportError
         When matplotlib is missing.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f"{CURVES_NAME} needs matplotlib: pip install 'alexnet-cuda[demo]'") from error
-
+    drawn, ((loss, accuracy),) = figure(1, 2, 10, 4)
     steps, epochs = _read(folder / METRICS_NAME)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
     loss.plot(steps[:, 0], steps[:, 1], color="0.75", linewidth=1, label="training, steps")
     if len(epochs):
         for axes, columns in ((loss, (1, 3)), (accuracy, (2, 4))):
@@ -44,11 +38,7 @@ def plot_curves(folder: Path) -> Path:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    canvas: Any = FigureCanvasAgg(figure)
-    path = folder / CURVES_NAME
-    with atomic_path(path) as temporary:
-        canvas.print_png(temporary)
-    return path
+    return folder / save(drawn, folder / CURVES_NAME)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -103,26 +93,40 @@ def filter_grid(weight: np.ndarray, towers: int, channel_order: str = "RGB") -> 
     least = filters.min(axis=(1, 2, 3), keepdims=True)
     span = filters.max(axis=(1, 2, 3), keepdims=True) - least
     pixels = np.rint(255 * (filters - least) / np.where(span > 0, span, 1)).astype(np.uint8)
-    pixels = pixels.repeat(_SCALE, axis=1).repeat(_SCALE, axis=2)
+    return tiles(pixels, towers, _COLUMNS, _SCALE)
+
+
+def tiles(pixels: np.ndarray, towers: int, columns: int, scale: int) -> np.ndarray:
+    """Lay images [K, height, width] or [K, height, width, 3] out as one, rows of the first tower above the second's.
+
+    Each pixel becomes `scale` a side. Where there are more images than `columns` a row is full.
+    """
+    pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     count, height, width = pixels.shape[:3]
-    per_tower = count // towers
-    rows = -(-per_tower // _COLUMNS)
+    per_tower = -(-count // towers)
+    columns = min(columns, per_tower)
+    rows = -(-per_tower // columns)
     cell = (height + _GAP, width + _GAP)
     # A wider gap parts the towers.
-    grid = np.full((towers * rows * cell[0] + _GAP * (2 * towers - 1), _COLUMNS * cell[1] + _GAP, 3), 255, np.uint8)
+    size = (towers * rows * cell[0] + _GAP * (2 * towers - 1), columns * cell[1] + _GAP)
+    grid = np.full((*size, *pixels.shape[3:]), 255, np.uint8)
     for index in range(count):
         tower, place = divmod(index, per_tower)
-        top = _GAP + tower * (rows * cell[0] + 2 * _GAP) + place // _COLUMNS * cell[0]
-        left = _GAP + place % _COLUMNS * cell[1]
+        top = _GAP + tower * (rows * cell[0] + 2 * _GAP) + place // columns * cell[0]
+        left = _GAP + place % columns * cell[1]
         grid[top : top + height, left : left + width] = pixels[index]
     return grid
 
 
 def plot_filters(folder: Path, weight: np.ndarray, towers: int, channel_order: str) -> Path:
     """Write conv1's filters as a PNG into `folder` and give its path; see `filter_grid`."""
+    return write_png(folder / FILTERS_NAME, filter_grid(weight, towers, channel_order))
+
+
+def write_png(path: Path, pixels: np.ndarray) -> Path:
+    """Write grey or RGB pixels, uint8 [height, width] or [height, width, 3], and give the path."""
     from PIL import Image
 
-    path = folder / FILTERS_NAME
     with atomic_path(path) as temporary:
-        Image.fromarray(filter_grid(weight, towers, channel_order)).save(temporary, "PNG")
+        Image.fromarray(pixels).save(temporary, "PNG")
     return path
