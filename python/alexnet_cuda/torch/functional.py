@@ -16,6 +16,7 @@ from torch import Tensor
 from ..base.params import LrnParams
 from ..base.philox import Purpose
 from ..ops._dispatch import check_activation, pair
+from ..ops.dropout import parameters
 from . import operators
 
 Size = int | tuple[int, int]
@@ -57,6 +58,8 @@ def conv2d(
     """
     _check_images("x", x)
     _check_images("weight", weight)
+    if groups < 1 or x.shape[1] != weight.shape[1] * groups:
+        raise ValueError(f"weight must be [K, {x.shape[1]} / {groups}, R, S] as x has it, got {list(weight.shape)}")
     check_activation(activation)
     geometry = pair("stride", stride, 1), pair("padding", padding, 0), groups
     return _product(operators.conv2d, x, weight, bias, *geometry, activation, precision)
@@ -108,11 +111,14 @@ def dropout(x: Tensor, rate: float, *, seed: int, step: int | Tensor, purpose: i
     """
     if x.dim() == 0:
         raise ValueError("x must have at least one dimension, got a number")
+    number = 0 if isinstance(step, Tensor) else step
+    parameters(rate, seed=seed, purpose=int(purpose), step=number, row_stride=1)  # which checks them
     if not isinstance(step, Tensor):
         step = torch.full((1,), step, dtype=torch.int64, device=x.device)
     if step.shape != (1,) or step.dtype != torch.int64:
         raise ValueError(f"step must be one int64, got {step.dtype} of shape {list(step.shape)}")
-    return _at_least_single(lambda x: operators.dropout(x, step, rate, seed, int(purpose)), x)
+    signed = seed - (seed >> 63 << 64)  # PyTorch's integers have 63 bits and a sign
+    return _at_least_single(lambda x: operators.dropout(x, step, rate, signed, int(purpose)), x)
 
 
 def _check_images(name: str, tensor: Tensor) -> None:

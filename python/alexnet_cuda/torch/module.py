@@ -13,7 +13,7 @@ from ..model import Model
 from ..network.layers.lrn import parameters
 from ..network.layers.max_pool import window
 from ..network.stages import Stage, fuse
-from . import functional
+from . import functional, operators
 
 
 def as_module(model: Model) -> SharedModel:
@@ -68,10 +68,7 @@ class SharedModel(nn.Module):  # type: ignore[misc]
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits."""
-        x, step = images, None
-        if self.training:
-            step = self.step.clone()  # which the backward pass of dropout reads
-            self.step += 1
+        x, step = images, operators.advance(self.step) if self.training else None
         for layer in self.children():
             x = layer(x, step)
         return x

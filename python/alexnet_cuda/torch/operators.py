@@ -44,8 +44,12 @@ def _operator(name: str, schema: str, outputs: Callable[..., Any], fill: Callabl
             fill(array, made, *arguments)
         return made
 
+    def refuse(*_: Any) -> Any:
+        raise NotImplementedError(f"alexnet_cuda.torch has no second derivatives: {name} cannot be differentiated")
+
     operator = torch.library.custom_op(f"alexnet_cuda::{name}", run, mutates_args=(), schema=schema)
     operator.register_fake(outputs)
+    operator.register_autograd(refuse)  # in the place of which comes the derivative of those that have one
     return operator
 
 
@@ -316,8 +320,8 @@ lrn_max_pool.register_autograd(
 def _dropout(array: Any, y: Tensor, x: Tensor, step: Tensor, rate: float, seed: int, purpose: int) -> None:
     given, out = ((images(t) if t.dim() == 4 else t.contiguous()) for t in (x, y))
     columns = given.shape[-1]
-    counter = array(step).view(np.uint64)
-    p = ops.dropout.parameters(rate, seed=seed, purpose=purpose, step=counter, row_stride=max(1, columns))
+    key = {"seed": seed % (1 << 64), "purpose": purpose, "step": array(step).view(np.uint64)}
+    p = ops.dropout.parameters(rate, **key, row_stride=max(1, columns))
     rows = (-1, columns) if given.numel() else (0, columns)
     ops.dropout.apply(array(given.view(rows)), p, out=array(out.view(rows)))
 
@@ -332,3 +336,17 @@ dropout.register_autograd(
     lambda ctx, dy: _without_options(ctx, dropout(dy, *ctx.saved_tensors, *ctx.options)),
     setup_context=lambda ctx, inputs, output: _save(ctx, inputs[1:2], inputs[2:]),
 )
+
+
+def _advance(step: Tensor) -> Tensor:
+    before = step.clone()
+    step.add_(1)
+    return before
+
+
+# Adds one and returns what was there: as an operator, since a compiler may otherwise read `step` again for the backward
+# pass, when it has changed.
+advance = torch.library.custom_op(
+    "alexnet_cuda::advance", _advance, mutates_args=("step",), schema="(Tensor(a!) step) -> Tensor"
+)
+advance.register_fake(torch.empty_like)
