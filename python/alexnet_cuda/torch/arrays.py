@@ -14,7 +14,6 @@ from torch import Tensor
 from ..backends.cuda.runtime import CudaRuntime
 from ..backends.runtime import activated
 
-
 Array = Any
 
 _NUMPY = {
@@ -41,11 +40,11 @@ def place(tensor: Tensor) -> AbstractContextManager[Callable[[Tensor], Array]]:
     if kind == "cpu":
         return nullcontext(_on_host)
     if kind == "cuda":
-        return _on_gpu(tensor.device)
+        return _on_gpu(tensor.device, tensor.device.index)
     raise TypeError(f"expected a tensor on the CPU or on an NVIDIA GPU, got one on {tensor.device}")
 
 
-def _dtype(tensor: Tensor) -> np.dtype[Any]:
+def _dtype(tensor: Tensor) -> Any:
     if tensor.dtype not in _NUMPY:
         raise TypeError(f"expected a tensor of float32, float64, float16 or bfloat16, got {tensor.dtype}")
     return _NUMPY[tensor.dtype]
@@ -60,7 +59,7 @@ def _on_host(tensor: Tensor) -> Array:
 
 
 @contextmanager
-def _on_gpu(device: Any) -> Iterator[Callable[[Tensor], Array]]:
+def _on_gpu(device: Any, number: int) -> Iterator[Callable[[Tensor], Array]]:
     import cupy
 
     def array(tensor: Tensor) -> Array:
@@ -70,10 +69,10 @@ def _on_gpu(device: Any) -> Iterator[Callable[[Tensor], Array]]:
         if tensor.device != device:
             raise ValueError(f"all tensors must be on {device}, got one on {tensor.device}")
         size = tensor.numel() * tensor.element_size()
-        memory = cupy.cuda.UnownedMemory(tensor.data_ptr(), size, tensor, device_id=device.index)
+        memory = cupy.cuda.UnownedMemory(tensor.data_ptr(), size, tensor, device_id=number)
         return cupy.ndarray(tuple(tensor.shape), _dtype(tensor), memptr=cupy.cuda.MemoryPointer(memory, 0))
 
-    with cupy.cuda.Device(device.index), activated(_TorchRuntime(device, array)):
+    with cupy.cuda.Device(number), activated(_TorchRuntime(device, array)):
         yield array
 
 

@@ -1,8 +1,8 @@
-"""The operations on tensors: `alexnet_cuda.ops` with PyTorch's order of dimensions, [N, C, H, W] and [K, C / groups, R, S].
+"""The operations on tensors: `alexnet_cuda.ops` in PyTorch's order of dimensions, [N, C, H, W], [K, C / groups, R, S].
 
 Tensors are float32, float64 (on the CPU), bfloat16 or float16. The CPU computes the 16-bit ones in float32 and rounds
-what comes out. Within `torch.autocast` convolutions and linear layers take its dtype, as PyTorch's own do; the rest takes
-what it is given. There are no second derivatives but of dropout.
+what comes out. Within `torch.autocast` convolutions and linear layers take its dtype, as PyTorch's own do; the rest
+takes what it is given. There are no second derivatives but of dropout.
 """
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ def max_pool(x: Tensor, *, size: int = 3, stride: int = 2) -> Tensor:
 def lrn_max_pool(x: Tensor, p: LrnParams, *, size: int = 3, stride: int = 2) -> Tensor:
     """Maxima over windows of the normalised x [N, C, H, W], in one pass; see `lrn` and `max_pool`."""
     _check_images("x", x)
-    return _at_least_single(
-        lambda x: operators.lrn_max_pool(x, size, stride, _needs_gradient(x), *_fields(p))[0], x
-    )
+    return _at_least_single(lambda x: operators.lrn_max_pool(x, size, stride, _needs_gradient(x), *_fields(p))[0], x)
 
 
 def dropout(x: Tensor, rate: float, *, seed: int, step: int | Tensor, purpose: int = Purpose.DROPOUT) -> Tensor:

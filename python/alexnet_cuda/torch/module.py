@@ -91,7 +91,11 @@ class _Layer(nn.Module):  # type: ignore[misc]
         stage = self._stage
         if self._lrn is not None:
             pooled = stage.pool
-            return functional.lrn(x, self._lrn) if pooled is None else functional.lrn_max_pool(x, self._lrn, **window(pooled))
+            return (
+                functional.lrn(x, self._lrn)
+                if pooled is None
+                else functional.lrn_max_pool(x, self._lrn, **window(pooled))
+            )
         if stage.op == "max_pool":
             return functional.max_pool(x, **window(stage.step))
         if stage.op == "avg_pool":
@@ -106,11 +110,11 @@ class _Layer(nn.Module):  # type: ignore[misc]
 
     def _product(self, x: Tensor) -> Tensor:
         step = self._stage.step
-        how = {"activation": step.activation, "precision": self._precision}
+        how: dict[str, Any] = {"activation": step.activation, "precision": self._precision}
         if step.op == "linear":
             rows = x.permute(0, 2, 3, 1).flatten(1) if x.dim() == 4 else x  # as the columns of fc6's weights lie
             return functional.linear(rows, self.weight, self.bias, **how)
-        geometry = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
+        geometry: dict[str, Any] = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
         return functional.conv2d(x, self.weight, self.bias, **geometry, **how)
 
 

@@ -1,8 +1,8 @@
 """The custom operators ``torch.ops.alexnet_cuda.*``, their fake implementations and derivatives.
 
-Images [N, C, H, W] are NHWC in memory here, as in PyTorch's `channels_last`, and weights [K, C / groups, R, S] KRSC; what
-lies otherwise is copied. Results are `channels_last`. An operator's outputs are allocated by one function, which is its
-fake implementation too, and filled by another. Schemas have no defaults: `functional` has them.
+Images [N, C, H, W] are NHWC in memory here, as in PyTorch's `channels_last`, and weights [K, C / groups, R, S] KRSC;
+what lies otherwise is copied. Results are `channels_last`. An operator's outputs are allocated by one function, which is
+its fake implementation too, and filled by another. Schemas have no defaults: `functional` has them.
 
 The derivatives are operators themselves, and have no derivatives.
 """
@@ -19,8 +19,6 @@ from torch import Tensor
 from .. import ops
 from ..base.params import LrnParams
 from .arrays import place
-
-
 
 
 def images(tensor: Tensor) -> Tensor:
@@ -91,7 +89,8 @@ def _conv2d_dw(
     x: Tensor, dy: Tensor, kernel: Any, stride: Any, padding: Any, groups: int, bias: bool, _: Any
 ) -> tuple[Tensor, Tensor]:
     k, dtype = dy.shape[1], accumulator(x.dtype)
-    dw = _new_images(x, k, *kernel, x.shape[1] // groups, dtype)
+    r, s = kernel
+    dw = _new_images(x, k, r, s, x.shape[1] // groups, dtype)
     return dw, x.new_empty((k if bias else 0,), dtype=dtype)
 
 
@@ -259,15 +258,13 @@ def _lrn_max_pool(array: Any, made: Any, x: Tensor, size: int, stride: int, trai
 def _lrn_max_pool_bprop(
     array: Any, dx: Tensor, dy: Tensor, argmax: Tensor, x: Tensor, size: int, stride: int, *p: Any
 ) -> None:
-    given = (array(images(t)) for t in (dy, argmax, x))
-    ops.lrn_max_pool.bprop(*given, LrnParams(*p), size=size, stride=stride, out=array(images(dx)))
+    dy, argmax, x, dx = (array(images(t)) for t in (dy, argmax, x, dx))
+    ops.lrn_max_pool.bprop(dy, argmax, x, LrnParams(*p), size=size, stride=stride, out=dx)
 
 
 _LRN = "SymInt window, float k, float alpha, float beta, SymInt groups"
 lrn = _operator("lrn", f"(Tensor x, {_LRN}) -> Tensor", _like, _lrn)
-lrn_bprop = _operator(
-    "lrn_bprop", f"(Tensor dy, Tensor x, {_LRN}) -> Tensor", lambda dy, x, *_: _like(x), _lrn_bprop
-)
+lrn_bprop = _operator("lrn_bprop", f"(Tensor dy, Tensor x, {_LRN}) -> Tensor", lambda dy, x, *_: _like(x), _lrn_bprop)
 max_pool = _operator(
     "max_pool", "(Tensor x, SymInt size, SymInt stride, bool train) -> (Tensor, Tensor)", _pooled, _max_pool
 )
