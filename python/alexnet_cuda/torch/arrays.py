@@ -29,7 +29,7 @@ _NUMPY = {
 def place(tensor: Tensor) -> AbstractContextManager[Callable[[Tensor], Array]]:
     """A context in which operations run where a tensor is, in its device's current stream.
 
-    It gives the function from C-contiguous tensors there, None among them, to arrays.
+    It gives the function from C-contiguous tensors there to arrays.
 
     Raises
     ------
@@ -51,8 +51,6 @@ def _dtype(tensor: Tensor) -> Any:
 
 
 def _on_host(tensor: Tensor) -> Array:
-    if tensor is None:
-        return None
     if tensor.dtype == torch.bfloat16:  # which NumPy has by ml_dtypes alone
         return tensor.detach().view(torch.int16).numpy().view(_dtype(tensor))
     return tensor.detach().numpy()
@@ -64,8 +62,6 @@ def _on_gpu(device: Any, number: int) -> Iterator[Callable[[Tensor], Array]]:
 
     def array(tensor: Tensor) -> Array:
         """CuPy's array on the tensor's memory. Told where that is, CuPy asks nobody and waits for nothing."""
-        if tensor is None:
-            return None
         if tensor.device != device:
             raise ValueError(f"all tensors must be on {device}, got one on {tensor.device}")
         size = tensor.numel() * tensor.element_size()

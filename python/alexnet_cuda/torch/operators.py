@@ -1,8 +1,8 @@
 """The custom operators ``torch.ops.alexnet_cuda.*``, their fake implementations and derivatives.
 
 Images [N, C, H, W] are NHWC in memory here, as in PyTorch's `channels_last`, and weights [K, C / groups, R, S] KRSC;
-what lies otherwise is copied. Results are `channels_last`. An operator's outputs are allocated by one function, which is
-its fake implementation too, and filled by another. Schemas have no defaults: `functional` has them.
+what lies otherwise is copied. Results are `channels_last`. An operator's outputs are allocated by one function, which
+is its fake implementation too, and filled by another. Schemas have no defaults: `functional` has them.
 
 The derivatives are operators themselves, and have no derivatives.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import ops
 from ..base.params import LrnParams
-from .arrays import place
+from .arrays import Array, place
 
 
 def images(tensor: Tensor) -> Tensor:
@@ -26,7 +26,9 @@ def images(tensor: Tensor) -> Tensor:
     return tensor.permute(0, 2, 3, 1).contiguous()
 
 
-def _new_images(like: Tensor, n: Any, h: Any, w: Any, c: Any, dtype: Any = None) -> Tensor:
+def new_images(like: Tensor, shape: Sequence[Any], dtype: Any = None) -> Tensor:
+    """Uninitialised images of a shape (N, C, H, W), in `channels_last`."""
+    n, c, h, w = shape
     return like.new_empty((n, h, w, c), dtype=dtype).permute(0, 3, 1, 2)
 
 
@@ -36,10 +38,18 @@ def accumulator(dtype: Any) -> Any:
 
 
 def _operator(name: str, schema: str, outputs: Callable[..., Any], fill: Callable[..., object]) -> Any:
+    """An operator: `outputs` of its arguments, which `fill` writes, given arrays [N, H, W, C] of them all."""
+
     def run(*arguments: Any) -> Any:
         made = outputs(*arguments)
         with place(arguments[0]) as array:
-            fill(array, made, *arguments)
+
+            def there(thing: Any) -> Any:
+                if not isinstance(thing, Tensor):
+                    return tuple(thing) if isinstance(thing, list) else thing
+                return array(images(thing) if thing.dim() == 4 else thing.contiguous())
+
+            fill(*map(there, made if isinstance(made, tuple) else (made,)), *map(there, arguments))
         return made
 
     def refuse(*_: Any) -> Any:
@@ -51,55 +61,47 @@ def _operator(name: str, schema: str, outputs: Callable[..., Any], fill: Callabl
     return operator
 
 
-# --- convolution
+# --- convolutions and fully connected layers
 
 
 def _conv2d_y(x: Tensor, weight: Tensor, bias: Tensor, stride: Any, padding: Any, groups: int, *_: Any) -> Tensor:
     (n, c, h, w), (k, _, r, s) = x.shape, weight.shape
-    p = ops.conv2d.problem((1, h, w, c), k, (r, s), tuple(stride), tuple(padding), groups)  # N may be symbolic
-    return _new_images(x, n, p.P, p.Q, k)
+    sizes = ops.conv2d.problem((1, h, w, c), k, (r, s), tuple(stride), tuple(padding), groups)  # N may be symbolic
+    return new_images(x, (n, k, sizes.P, sizes.Q))
 
 
-def _conv2d(
-    array: Any, y: Tensor, x: Tensor, weight: Tensor, bias: Tensor, stride: Any, padding: Any, groups: int, *how: Any
-) -> None:
-    options = {**_geometry(stride, padding, groups), "activation": how[0], "precision": how[1]}
-    bias = None if bias is None else bias.contiguous()
-    ops.conv2d.fprop(array(images(x)), array(images(weight)), array(bias), out=array(images(y)), **options)
+def _conv2d(y: Array, x: Array, weight: Array, bias: Array, stride: Any, padding: Any, groups: int, *how: Any) -> None:
+    options = {"stride": stride, "padding": padding, "groups": groups, "activation": how[0], "precision": how[1]}
+    ops.conv2d.fprop(x, weight, bias, out=y, **options)
 
 
-def _geometry(stride: Any, padding: Any, groups: int) -> dict[str, Any]:
-    return {"stride": tuple(stride), "padding": tuple(padding), "groups": groups}
+def _conv2d_dgrad(dx: Array, dy: Array, weight: Array, _: Any, *how: Any) -> None:
+    options = dict(zip(("stride", "padding", "groups", "precision"), how, strict=True))
+    ops.conv2d.dgrad(dy, weight, dx.shape, out=dx, **options)
 
 
-def _conv2d_dx(dy: Tensor, weight: Tensor, shape: Any, *_: Any) -> Tensor:
-    n, c, h, w = shape
-    return _new_images(dy, n, h, w, c)
+def _conv2d_wgrad(dweight: Array, dbias: Array, x: Array, dy: Array, kernel: Any, *how: Any) -> None:
+    options = dict(zip(("stride", "padding", "groups", "bias", "precision"), how, strict=True))
+    ops.conv2d.wgrad(x, dy, kernel, out=dweight, bias_out=dbias if options["bias"] else None, **options)
 
 
-def _conv2d_dgrad(
-    array: Any, dx: Tensor, dy: Tensor, weight: Tensor, shape: Any, stride: Any, padding: Any, groups: int, how: Any
-) -> None:
-    out = array(images(dx))
-    options = {**_geometry(stride, padding, groups), "precision": how}
-    ops.conv2d.dgrad(array(images(dy)), array(images(weight)), out.shape, out=out, **options)
-
-
-def _conv2d_dw(
-    x: Tensor, dy: Tensor, kernel: Any, stride: Any, padding: Any, groups: int, bias: bool, _: Any
-) -> tuple[Tensor, Tensor]:
+def _conv2d_dw(x: Tensor, dy: Tensor, kernel: Any, _: Any, __: Any, groups: int, bias: bool, *___: Any) -> Any:
     k, dtype = dy.shape[1], accumulator(x.dtype)
-    r, s = kernel
-    dw = _new_images(x, k, r, s, x.shape[1] // groups, dtype)
-    return dw, x.new_empty((k if bias else 0,), dtype=dtype)
+    dweight = new_images(x, (k, x.shape[1] // groups, *kernel), dtype)
+    return dweight, x.new_empty((k if bias else 0,), dtype=dtype)
 
 
-def _conv2d_wgrad(
-    array: Any, made: Any, x: Tensor, dy: Tensor, kernel: Any, stride: Any, padding: Any, groups: int, *how: Any
-) -> None:
-    options = {**_geometry(stride, padding, groups), "bias": how[0], "precision": how[1]}
-    out = {"out": array(images(made[0])), "bias_out": array(made[1]) if how[0] else None}
-    ops.conv2d.wgrad(array(images(x)), array(images(dy)), tuple(kernel), **out, **options)
+def _linear(y: Array, x: Array, weight: Array, bias: Array, activation: str, precision: Any) -> None:
+    ops.linear.fprop(x, weight, bias, activation=activation, precision=precision, out=y)
+
+
+def _linear_wgrad(dweight: Array, dbias: Array, x: Array, dy: Array, bias: bool, precision: Any) -> None:
+    ops.linear.wgrad(x, dy, bias=bias, precision=precision, out=dweight, bias_out=dbias if bias else None)
+
+
+def _linear_dw(x: Tensor, dy: Tensor, bias: bool, _: Any) -> tuple[Tensor, Tensor]:
+    k, dtype = dy.shape[1], accumulator(x.dtype)
+    return x.new_empty((k, x.shape[1]), dtype=dtype), x.new_empty((k if bias else 0,), dtype=dtype)
 
 
 _GEOMETRY = "SymInt[2] stride, SymInt[2] padding, SymInt groups"
@@ -112,7 +114,7 @@ conv2d = _operator(
 conv2d_dgrad = _operator(
     "conv2d_dgrad",
     f"(Tensor dy, Tensor weight, SymInt[4] shape, {_GEOMETRY}, str? precision) -> Tensor",
-    _conv2d_dx,
+    lambda dy, weight, shape, *_: new_images(dy, shape),
     _conv2d_dgrad,
 )
 conv2d_wgrad = _operator(
@@ -121,66 +123,6 @@ conv2d_wgrad = _operator(
     _conv2d_dw,
     _conv2d_wgrad,
 )
-
-
-def _product_saved(ctx: Any, inputs: Sequence[Any], output: Tensor) -> None:
-    x, weight, bias, *ctx.options, ctx.activation, ctx.precision = inputs
-    need_x, need_weight, need_bias = (ctx.needs_input_grad[i] for i in range(3))
-    ctx.shape, ctx.kernel, ctx.has_bias = x.shape, weight.shape[2:], need_bias and bias is not None
-    ctx.save_for_backward(
-        x if need_weight or ctx.has_bias else None,
-        weight if need_x else None,
-        output if ctx.activation != "none" else None,
-    )
-
-
-def _before_activation(activation: str, dy: Tensor, y: Tensor) -> Tensor:
-    if activation == "relu":
-        return torch.where(y > 0, dy, 0)
-    return dy * (1 - y * y) if activation == "tanh" else dy
-
-
-def _conv2d_backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-    x, weight, y = ctx.saved_tensors
-    dy = _before_activation(ctx.activation, dy, y).contiguous(memory_format=torch.channels_last)
-    dx = dweight = dbias = None
-    if weight is not None:
-        dx = conv2d_dgrad(dy, weight, ctx.shape, *ctx.options, ctx.precision)
-    if x is not None:
-        dweight, dbias = conv2d_wgrad(x, dy, ctx.kernel, *ctx.options, ctx.has_bias, ctx.precision)
-    return _gradients(ctx, dx, dweight, dbias, dy.dtype)
-
-
-def _gradients(ctx: Any, dx: Any, dweight: Any, dbias: Any, dtype: Any) -> tuple[Any, ...]:
-    dweight = dweight.to(dtype) if ctx.needs_input_grad[1] else None
-    return dx, dweight, dbias if ctx.has_bias else None, *(None for _ in ctx.options), None, None
-
-
-conv2d.register_autograd(_conv2d_backward, setup_context=_product_saved)
-
-
-# --- fully connected layer
-
-
-def _linear(array: Any, y: Tensor, x: Tensor, weight: Tensor, bias: Tensor, activation: str, precision: Any) -> None:
-    x, weight, bias = (None if t is None else array(t.contiguous()) for t in (x, weight, bias))
-    ops.linear.fprop(x, weight, bias, activation=activation, precision=precision, out=array(y))
-
-
-def _linear_dgrad(array: Any, dx: Tensor, dy: Tensor, weight: Tensor, precision: Any) -> None:
-    ops.linear.dgrad(array(dy.contiguous()), array(weight.contiguous()), precision=precision, out=array(dx))
-
-
-def _linear_dw(x: Tensor, dy: Tensor, bias: bool, _: Any) -> tuple[Tensor, Tensor]:
-    k, dtype = dy.shape[1], accumulator(x.dtype)
-    return x.new_empty((k, x.shape[1]), dtype=dtype), x.new_empty((k if bias else 0,), dtype=dtype)
-
-
-def _linear_wgrad(array: Any, made: Any, x: Tensor, dy: Tensor, bias: bool, precision: Any) -> None:
-    out = {"out": array(made[0]), "bias_out": array(made[1]) if bias else None}
-    ops.linear.wgrad(array(x.contiguous()), array(dy.contiguous()), bias=bias, precision=precision, **out)
-
-
 linear = _operator(
     "linear",
     "(Tensor x, Tensor weight, Tensor? bias, str activation, str? precision) -> Tensor",
@@ -191,99 +133,112 @@ linear_dgrad = _operator(
     "linear_dgrad",
     "(Tensor dy, Tensor weight, str? precision) -> Tensor",
     lambda dy, weight, _: dy.new_empty((dy.shape[0], weight.shape[1])),
-    _linear_dgrad,
+    lambda dx, dy, weight, precision: ops.linear.dgrad(dy, weight, precision=precision, out=dx),
 )
 linear_wgrad = _operator(
-    "linear_wgrad",
-    "(Tensor x, Tensor dy, bool bias, str? precision) -> (Tensor, Tensor)",
-    _linear_dw,
-    _linear_wgrad,
+    "linear_wgrad", "(Tensor x, Tensor dy, bool bias, str? precision) -> (Tensor, Tensor)", _linear_dw, _linear_wgrad
 )
 
 
-def _linear_backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+def _save_product(ctx: Any, inputs: Sequence[Any], output: Tensor) -> None:
+    x, weight, bias, *ctx.geometry, ctx.activation, ctx.precision = inputs
+    need_x, need_weight, need_bias = ctx.needs_input_grad[:3]
+    ctx.shape, ctx.kernel, ctx.bias = x.shape, weight.shape[2:], need_bias and bias is not None
+    needed = need_weight or ctx.bias, need_x, ctx.activation != "none"
+    ctx.save_for_backward(*(t if need else None for t, need in zip((x, weight, output), needed, strict=True)))
+
+
+def _product_backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
     x, weight, y = ctx.saved_tensors
-    dy = _before_activation(ctx.activation, dy, y)
-    dx = dweight = dbias = None
-    if weight is not None:
-        dx = linear_dgrad(dy, weight, ctx.precision)
-    if x is not None:
-        dweight, dbias = linear_wgrad(x, dy, ctx.has_bias, ctx.precision)
-    return _gradients(ctx, dx, dweight, dbias, dy.dtype)
+    if ctx.activation != "none":
+        dy = torch.where(y > 0, dy, 0) if ctx.activation == "relu" else dy * (1 - y * y)
+    dx: Any = None
+    dweight: Any = None
+    dbias: Any = None
+    if dy.dim() == 4:
+        dy = dy.contiguous(memory_format=torch.channels_last)  # once for both
+        if weight is not None:
+            dx = conv2d_dgrad(dy, weight, ctx.shape, *ctx.geometry, ctx.precision)
+        if x is not None:
+            dweight, dbias = conv2d_wgrad(x, dy, ctx.kernel, *ctx.geometry, ctx.bias, ctx.precision)
+    else:
+        if weight is not None:
+            dx = linear_dgrad(dy, weight, ctx.precision)
+        if x is not None:
+            dweight, dbias = linear_wgrad(x, dy, ctx.bias, ctx.precision)
+    dweight = dweight.to(dy.dtype) if ctx.needs_input_grad[1] else None
+    return _first(ctx, dx, dweight, dbias if ctx.bias else None)
 
 
-linear.register_autograd(_linear_backward, setup_context=_product_saved)
+def _first(ctx: Any, *gradients: Any) -> tuple[Any, ...]:
+    """Gradients of the first inputs, none of the others."""
+    return *gradients, *(None for _ in ctx.needs_input_grad[len(gradients) :])
 
 
-# --- normalisation and pooling: of each the operator and its gradient. `p` are LrnParams' fields.
+for _product in (conv2d, linear):
+    _product.register_autograd(_product_backward, setup_context=_save_product)
 
 
-def _like(x: Tensor, *_: Any) -> Tensor:
-    return _new_images(x, x.shape[0], x.shape[2], x.shape[3], x.shape[1])
+# --- normalisation and pooling, each with its gradient. `p` are the fields of LrnParams.
 
 
-def _pooled(x: Tensor, size: int, stride: int, train: bool) -> tuple[Tensor, Tensor]:
+def _pooled(x: Tensor, size: int, stride: int, train: bool, *_: Any) -> tuple[Tensor, Tensor]:
     n, c, h, w = x.shape
-    _, p, q, _ = ops.max_pool.output_shape((1, h, w, c), size, stride)
-    y = _new_images(x, n, p, q, c)
-    return y, _new_images(x, n, p, q, c, torch.uint8) if train else x.new_empty((0,), dtype=torch.uint8)
+    p, q = ops.max_pool.output_shape((1, h, w, c), size, stride)[1:3]  # N may be symbolic
+    y = new_images(x, (n, c, p, q))
+    return y, new_images(x, y.shape, torch.uint8) if train else x.new_empty((0,), dtype=torch.uint8)
 
 
-def _pool_outputs(array: Any, made: Any, train: bool) -> dict[str, Any]:
-    return {"out": array(images(made[0])), "train": train, "argmax_out": array(images(made[1])) if train else None}
+def _max_pool(y: Array, argmax: Array, x: Array, size: int, stride: int, train: bool) -> None:
+    argmax = argmax if train else None
+    ops.max_pool.fprop(x, size=size, stride=stride, train=train, out=y, argmax_out=argmax)
 
 
-def _lrn(array: Any, y: Tensor, x: Tensor, *p: Any) -> None:
-    ops.lrn.fprop(array(images(x)), LrnParams(*p), out=array(images(y)))
+def _max_pool_bprop(dx: Array, dy: Array, argmax: Array, _: Any, size: int, stride: int) -> None:
+    ops.max_pool.bprop(dy, argmax, dx.shape, size=size, stride=stride, out=dx)
 
 
-def _lrn_bprop(array: Any, dx: Tensor, dy: Tensor, x: Tensor, *p: Any) -> None:
-    ops.lrn.bprop(array(images(dy)), array(images(x)), LrnParams(*p), out=array(images(dx)))
+def _lrn_max_pool(y: Array, argmax: Array, x: Array, size: int, stride: int, train: bool, *p: Any) -> None:
+    argmax = argmax if train else None
+    ops.lrn_max_pool.fprop(x, LrnParams(*p), size=size, stride=stride, train=train, out=y, argmax_out=argmax)
 
 
-def _max_pool(array: Any, made: Any, x: Tensor, size: int, stride: int, train: bool) -> None:
-    ops.max_pool.fprop(array(images(x)), size=size, stride=stride, **_pool_outputs(array, made, train))
-
-
-def _max_pool_bprop(array: Any, dx: Tensor, dy: Tensor, argmax: Tensor, shape: Any, size: int, stride: int) -> None:
-    out = array(images(dx))
-    ops.max_pool.bprop(array(images(dy)), array(images(argmax)), out.shape, size=size, stride=stride, out=out)
-
-
-def _lrn_max_pool(array: Any, made: Any, x: Tensor, size: int, stride: int, train: bool, *p: Any) -> None:
-    outputs = _pool_outputs(array, made, train)
-    ops.lrn_max_pool.fprop(array(images(x)), LrnParams(*p), size=size, stride=stride, **outputs)
-
-
-def _lrn_max_pool_bprop(
-    array: Any, dx: Tensor, dy: Tensor, argmax: Tensor, x: Tensor, size: int, stride: int, *p: Any
-) -> None:
-    dy, argmax, x, dx = (array(images(t)) for t in (dy, argmax, x, dx))
+def _lrn_max_pool_bprop(dx: Array, dy: Array, argmax: Array, x: Array, size: int, stride: int, *p: Any) -> None:
     ops.lrn_max_pool.bprop(dy, argmax, x, LrnParams(*p), size=size, stride=stride, out=dx)
 
 
 _LRN = "SymInt window, float k, float alpha, float beta, SymInt groups"
-lrn = _operator("lrn", f"(Tensor x, {_LRN}) -> Tensor", _like, _lrn)
-lrn_bprop = _operator("lrn_bprop", f"(Tensor dy, Tensor x, {_LRN}) -> Tensor", lambda dy, x, *_: _like(x), _lrn_bprop)
+lrn = _operator(
+    "lrn",
+    f"(Tensor x, {_LRN}) -> Tensor",
+    lambda x, *_: new_images(x, x.shape),
+    lambda y, x, *p: ops.lrn.fprop(x, LrnParams(*p), out=y),
+)
+lrn_bprop = _operator(
+    "lrn_bprop",
+    f"(Tensor dy, Tensor x, {_LRN}) -> Tensor",
+    lambda dy, x, *_: new_images(x, x.shape),
+    lambda dx, dy, x, *p: ops.lrn.bprop(dy, x, LrnParams(*p), out=dx),
+)
 max_pool = _operator(
     "max_pool", "(Tensor x, SymInt size, SymInt stride, bool train) -> (Tensor, Tensor)", _pooled, _max_pool
 )
 max_pool_bprop = _operator(
     "max_pool_bprop",
     "(Tensor dy, Tensor argmax, SymInt[4] shape, SymInt size, SymInt stride) -> Tensor",
-    lambda dy, argmax, shape, *_: _conv2d_dx(dy, argmax, shape),
+    lambda dy, argmax, shape, *_: new_images(dy, shape),
     _max_pool_bprop,
 )
 lrn_max_pool = _operator(
     "lrn_max_pool",
     f"(Tensor x, SymInt size, SymInt stride, bool train, {_LRN}) -> (Tensor, Tensor)",
-    lambda x, size, stride, train, *_: _pooled(x, size, stride, train),
+    _pooled,
     _lrn_max_pool,
 )
 lrn_max_pool_bprop = _operator(
     "lrn_max_pool_bprop",
     f"(Tensor dy, Tensor argmax, Tensor x, SymInt size, SymInt stride, {_LRN}) -> Tensor",
-    lambda dy, argmax, x, *_: _like(x),
+    lambda dy, argmax, x, *_: new_images(x, x.shape),
     _lrn_max_pool_bprop,
 )
 
@@ -293,20 +248,16 @@ def _save(ctx: Any, tensors: Sequence[Tensor], options: Sequence[Any]) -> None:
     ctx.options = options
 
 
-def _without_options(ctx: Any, dx: Tensor) -> tuple[Any, ...]:
-    return dx, *(None for _ in range(len(ctx.needs_input_grad) - 1))
-
-
 lrn.register_autograd(
-    lambda ctx, dy: _without_options(ctx, lrn_bprop(dy, *ctx.saved_tensors, *ctx.options)),
+    lambda ctx, dy: _first(ctx, lrn_bprop(dy, *ctx.saved_tensors, *ctx.options)),
     setup_context=lambda ctx, inputs, output: _save(ctx, inputs[:1], inputs[1:]),
 )
 max_pool.register_autograd(
-    lambda ctx, dy, _: _without_options(ctx, max_pool_bprop(dy, *ctx.saved_tensors, *ctx.options)),
+    lambda ctx, dy, _: _first(ctx, max_pool_bprop(dy, *ctx.saved_tensors, *ctx.options)),
     setup_context=lambda ctx, inputs, output: _save(ctx, output[1:], (inputs[0].shape, *inputs[1:3])),
 )
 lrn_max_pool.register_autograd(
-    lambda ctx, dy, _: _without_options(ctx, lrn_max_pool_bprop(dy, *ctx.saved_tensors, *ctx.options)),
+    lambda ctx, dy, _: _first(ctx, lrn_max_pool_bprop(dy, *ctx.saved_tensors, *ctx.options)),
     setup_context=lambda ctx, inputs, output: _save(ctx, (output[1], inputs[0]), (*inputs[1:3], *inputs[4:])),
 )
 
@@ -314,23 +265,21 @@ lrn_max_pool.register_autograd(
 # --- dropout, which is linear: its gradient is itself
 
 
-def _dropout(array: Any, y: Tensor, x: Tensor, step: Tensor, rate: float, seed: int, purpose: int) -> None:
-    given, out = ((images(t) if t.dim() == 4 else t.contiguous()) for t in (x, y))
-    columns = given.shape[-1]
-    key = {"seed": seed % (1 << 64), "purpose": purpose, "step": array(step).view(np.uint64)}
-    p = ops.dropout.parameters(rate, **key, row_stride=max(1, columns))
-    rows = (-1, columns) if given.numel() else (0, columns)
-    ops.dropout.apply(array(given.view(rows)), p, out=array(out.view(rows)))
+def _dropout(y: Array, x: Array, step: Array, rate: float, seed: int, purpose: int) -> None:
+    rows = (x.size // max(1, x.shape[-1]), x.shape[-1])
+    key = {"seed": seed % (1 << 64), "purpose": purpose, "step": step.view(np.uint64)}
+    p = ops.dropout.parameters(rate, **key, row_stride=max(1, x.shape[-1]))
+    ops.dropout.apply(x.reshape(rows), p, out=y.reshape(rows))
 
 
 dropout = _operator(
     "dropout",
     "(Tensor x, Tensor step, float rate, int seed, int purpose) -> Tensor",
-    lambda x, *_: _like(x) if x.dim() == 4 else x.new_empty(x.shape),
+    lambda x, *_: new_images(x, x.shape) if x.dim() == 4 else x.new_empty(x.shape),
     _dropout,
 )
 dropout.register_autograd(
-    lambda ctx, dy: _without_options(ctx, dropout(dy, *ctx.saved_tensors, *ctx.options)),
+    lambda ctx, dy: _first(ctx, dropout(dy, *ctx.saved_tensors, *ctx.options)),
     setup_context=lambda ctx, inputs, output: _save(ctx, inputs[1:2], inputs[2:]),
 )
 
