@@ -17,10 +17,16 @@ import alexnet_cuda.torch as act
 from alexnet_cuda import ops
 from alexnet_cuda.torch import operators
 from alexnet_cuda.torch.arrays import place
+from tests.ops.backends import BACKENDS
 
 LRN = ops.lrn.parameters(4, size=3, k=1.5, alpha=0.3, beta=0.75, alpha_over_size=True)
 GEOMETRY: dict[str, Any] = {"stride": (2, 1), "padding": (1, 0), "groups": 2}
 POOL = {"size": 3, "stride": 2}
+
+
+PLACES = [("cpu", dtype) for dtype in (torch.float64, torch.float32, torch.bfloat16)]
+if "cuda" in BACKENDS and torch.cuda.is_available():
+    PLACES += [("cuda", dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)]
 
 
 def randoms(*shapes: tuple[int, ...], dtype: Any = torch.float64) -> list[Tensor]:
@@ -86,24 +92,25 @@ def test_derivatives_equal_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["NCHW", "NHWC"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(("device", "dtype"), PLACES, ids=lambda value: str(value))
 @pytest.mark.parametrize("name", CASES)
-def test_results_and_gradients_equal_pytorchs(name: str, dtype: Any, layout: Any) -> None:
+def test_results_and_gradients_equal_pytorchs(name: str, device: str, dtype: Any, layout: Any) -> None:
     shapes, ours, theirs = CASES[name]
-    given = randoms(*shapes, dtype=dtype)
-    given = [t.detach().contiguous(memory_format=layout).requires_grad_() if t.dim() == 4 else t for t in given]
-    # What 16 bits are computed in on the CPU: float32, of the numbers as they are.
-    wide = [t.detach().to(max(dtype, torch.float32, key=lambda d: d.itemsize)).requires_grad_() for t in given]
+    given = [t.detach() for t in randoms(*shapes, dtype=dtype)]
+    # PyTorch's are of the CPU, and of 16 bits in float32 of the same numbers.
+    wide = [t.to(max(dtype, torch.float32, key=lambda d: d.itemsize)).requires_grad_() for t in given]
+    given = [t.contiguous(memory_format=layout) if t.dim() == 4 else t for t in given]
+    given = [t.to(device).requires_grad_() for t in given]
     y, expected = ours(*given), theirs(*wide)
     assert y.dtype == dtype
     assert y.dim() != 4 or y.is_contiguous(memory_format=torch.channels_last)
     (dy,) = randoms(tuple(y.shape), dtype=dtype)
-    mine = torch.autograd.grad(y, given, dy)
+    mine = torch.autograd.grad(y, given, dy.to(device))
     right = torch.autograd.grad(expected, wide, dy.to(wide[0].dtype))
     for actual, reference in zip([y, *mine], [expected, *right], strict=True):
         assert actual.dtype == dtype
         # Sums of up to 108 products; a 16-bit y, which ReLU and tanh are undone by, has one more rounding.
-        error = torch.linalg.vector_norm(actual.to(reference.dtype) - reference)
+        error = torch.linalg.vector_norm(actual.cpu().to(reference.dtype) - reference)
         assert error <= 20 * torch.finfo(dtype).eps * torch.linalg.vector_norm(reference)
 
 
@@ -204,6 +211,8 @@ def test_autocast_is_that_of_pytorchs_own_products() -> None:
         (lambda x, w: act.max_pool(x, size=16), "size must be between 1 and the input's extent, 6x5"),
         (lambda x, w: act.max_pool(x.int()), "x must be floating point, got int32"),
         (lambda x, w: act.lrn(x, ops.lrn.parameters(6, groups=3)), "groups must divide 4 channels, got 3"),
+        (lambda x, w: act.conv2d(x, w.to("meta"), groups=2), "weight must be on cpu as x, got one on meta"),
+        (lambda x, w: act.dropout(x, 0.5, seed=0, step=torch.tensor([1]).to("meta")), "step must be on cpu as x"),
         (lambda x, w: act.dropout(x, 1.0, seed=0, step=0), "rate must be in [0, 1), got 1.0"),
         (lambda x, w: act.dropout(x, 0.5, seed=0, step=w), "step must be one int64, got torch.float64"),
     ],

@@ -115,8 +115,14 @@ def dropout(x: Tensor, rate: float, *, seed: int, step: int | Tensor, purpose: i
         step = torch.full((1,), step, dtype=torch.int64, device=x.device)
     if step.shape != (1,) or step.dtype != torch.int64:
         raise ValueError(f"step must be one int64, got {step.dtype} of shape {list(step.shape)}")
+    _check_device("step", step, x)
     signed = seed - (seed >> 63 << 64)  # PyTorch's integers have 63 bits and a sign
     return _at_least_single(lambda x: operators.dropout(x, step, rate, signed, int(purpose)), x)
+
+
+def _check_device(name: str, tensor: Tensor, x: Tensor) -> None:
+    if tensor.device != x.device:
+        raise ValueError(f"{name} must be on {x.device} as x, got one on {tensor.device}")
 
 
 def _check_images(name: str, tensor: Tensor) -> None:
@@ -144,8 +150,11 @@ def _computed(x: Tensor) -> Any:
 
 def _product(operator: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *options: Any) -> Tensor:
     """An operator with weights, in the dtype that autocast asks for."""
+    _check_device("weight", weight, x)
+    if bias is not None:
+        _check_device("bias", bias, x)
     kind = x.device.type
-    if torch.is_autocast_enabled(kind):
+    if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
         dtype = torch.get_autocast_dtype(kind)
         x, weight = x.to(dtype), weight.to(dtype)
     if weight.dtype != x.dtype:
