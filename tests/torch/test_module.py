@@ -89,7 +89,6 @@ def test_compiled_whole_with_its_gradients() -> None:
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     expected = [t.detach() for t in (module(x), module(x))]
     module.step.zero_()
-    # Two passes before the backward pass of the first, which needs the step that it had.
     first, second = compiled(x), compiled(x)
     assert [torch.equal(a, e) for a, e in zip((first, second), expected, strict=True)] == [True, True]
     assert module.step == 2

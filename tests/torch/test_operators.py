@@ -136,6 +136,16 @@ def test_the_step_of_dropout_passes_pytorchs_check() -> None:
     torch.library.opcheck(OPERATORS.advance.default, (torch.tensor([3]),))
 
 
+def test_a_compiled_backward_pass_drops_what_its_forward_pass_did() -> None:
+    """Compiled by Inductor, which of a copy of the step would keep the step itself, and that is the next pass's."""
+    x, step = torch.ones(4, 6, requires_grad=True), torch.tensor([3])
+    drop = torch.compile(lambda: act.dropout(x, 0.5, seed=1, step=operators.advance(step)), fullgraph=True)
+    first, second = drop(), drop()
+    assert not torch.equal(first, second)
+    (first + 2 * second).sum().backward()
+    assert torch.equal(x.grad, first + 2 * second)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 def test_arrays_are_the_tensors_memory(dtype: Any) -> None:
     x = torch.ones(2, 4, 3, 5, dtype=dtype).contiguous(memory_format=torch.channels_last)

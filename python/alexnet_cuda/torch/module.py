@@ -90,12 +90,9 @@ class _Layer(nn.Module):  # type: ignore[misc]
         """The stage; `step` keys its dropout, None where there is none."""
         stage = self._stage
         if self._lrn is not None:
-            pooled = stage.pool
-            return (
-                functional.lrn(x, self._lrn)
-                if pooled is None
-                else functional.lrn_max_pool(x, self._lrn, **window(pooled))
-            )
+            if stage.pool is None:
+                return functional.lrn(x, self._lrn)
+            return functional.lrn_max_pool(x, self._lrn, **window(stage.pool))
         if stage.op == "max_pool":
             return functional.max_pool(x, **window(stage.step))
         if stage.op == "avg_pool":
