@@ -21,6 +21,7 @@ FLOORS = {
     "network": "plan, stages, towers, the link between them, layers, passes",
     "checkpoint": "the file of a model",
     "model": "Model",
+    "torch": "for PyTorch: operators with autograd, a model as a module",
     "data": "image sources and the loader",
     "pages": "pages with their pictures inside, pictures",
     "train": "trainer, schedules, metrics",
