@@ -98,24 +98,24 @@ class Extension:
 
 
 @pytest.fixture(params=MODULES, scope="module")
-def extension(request: pytest.FixtureRequest) -> Extension:
+def extension(request):
     return Extension(request.param)
 
 
 @pytest.mark.parametrize(("op", "name"), TENSORS)
-def test_null_pointer_is_named(extension: Extension, op: str, name: str) -> None:
+def test_null_pointer_is_named(extension, op, name):
     with pytest.raises(ValueError, match=f"^{name} is a null pointer; expected the address of [0-9]+ elements"):
         extension.invoke(op, **{name: {"address": 0}})
 
 
 @pytest.mark.parametrize(("op", "name"), [t for t in TENSORS if t[1] not in BYTES])
-def test_misaligned_pointer_is_named(extension: Extension, op: str, name: str) -> None:
+def test_misaligned_pointer_is_named(extension, op, name):
     with pytest.raises(ValueError, match=f"^{name} is at address [0-9]+; expected a multiple of"):
         extension.invoke(op, **{name: {"address": ADDRESS + 1}})
 
 
 @pytest.mark.parametrize(("op", "name"), TENSORS)
-def test_another_dtype_shape_or_pitch_is_named(extension: Extension, op: str, name: str) -> None:
+def test_another_dtype_shape_or_pitch_is_named(extension, op, name):
     with pytest.raises(ValueError, match=f"^{name} is of complex64; expected"):
         extension.invoke(op, **{name: {"dtype": "complex64"}})
     if op != "copy_columns":
@@ -133,7 +133,7 @@ def test_another_dtype_shape_or_pitch_is_named(extension: Extension, op: str, na
 @pytest.mark.parametrize(
     "value", [1.5, None, "1", 4096, (4096, "float32", (5,)), ("x", 1.5, "float32", (5,), 0)], ids=str
 )
-def test_wrong_type_is_a_type_error(extension: Extension, op: str, name: str, value: object) -> None:
+def test_wrong_type_is_a_type_error(extension, op, name, value):
     if value is None and (op, name) in OPTIONAL:
         return
     with pytest.raises(TypeError, match=name):
@@ -207,9 +207,7 @@ IMAGE_OPS = (*(op for op in CALLS if len(CALLS[op][FIRST[op]].shape) == 4),)
     ],
     ids=str,
 )
-def test_value_out_of_range_is_named(
-    extension: Extension, ops: tuple[str, ...], changes: dict[str, Any], words: str
-) -> None:
+def test_value_out_of_range_is_named(extension, ops, changes, words):
     for op in ops:
         with pytest.raises(ValueError, match=words):
             extension.invoke(op, **{name or FIRST[op]: value for name, value in changes.items()})
@@ -232,19 +230,19 @@ def test_value_out_of_range_is_named(
     ],
 )
 @pytest.mark.parametrize("distance", [0, 4, -4])
-def test_overlap_is_named(extension: Extension, op: str, output: str, other: str, distance: int) -> None:
+def test_overlap_is_named(extension, op, output, other, distance):
     with pytest.raises(ValueError, match=f"^{output} overlaps {other}; expected memory of its own"):
         extension.invoke(op, **{output: {"address": CALLS[op][other].address + distance}})
 
 
 @pytest.mark.parametrize(("op", "name"), [(op, name) for op, call in CALLS.items() for name in OPTIONS & call.keys()])
-def test_options_of_another_type_are_a_type_error(extension: Extension, op: str, name: str) -> None:
+def test_options_of_another_type_are_a_type_error(extension, op, name):
     with pytest.raises(TypeError, match=f"{name}: {type(CALLS[op][name]).__name__}"):
         extension.invoke(op, **{name: object()})
 
 
 @pytest.mark.parametrize("op", [op for op in CALLS if op != "bias_bprop"])  # whose sums are zeros then
-def test_empty_batch_returns_at_once(extension: Extension, op: str) -> None:
+def test_empty_batch_returns_at_once(extension, op):
     names = [name for each, name in TENSORS if each == op and name not in ("step", "learning_rate", "dbias")]
     own = {name: CALLS[op][name].shape for name in names}
     extension.invoke(op, **{name: {"address": 0, "shape": (0, *shape[1:])} for name, shape in own.items()})

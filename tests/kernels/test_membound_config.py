@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import itertools
 import math
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,7 @@ GRID_LIMIT = 2**31 - 1
 
 
 @pytest.fixture(params=MODULES, scope="module")
-def extension(request: pytest.FixtureRequest) -> Any:
+def extension(request):
     return importlib.import_module(f"alexnet_cuda.{request.param}")
 
 
@@ -35,7 +34,7 @@ def check_row_config(config: dict[str, int], images: int, packs: int) -> None:
         assert idle[block] == min(idle.values())
 
 
-def test_more_blocks_than_a_grid_has(extension: Any) -> None:
+def test_more_blocks_than_a_grid_has(extension):
     arguments = {"images": GRID_LIMIT, "pixels": 22, "channels": 12, "groups": 1, "size": 3, "dtype": "float32"}
     with pytest.raises(
         ValueError, match=r"^the tensor needs 4294967294 blocks of threads; expected at most 2147483647"
@@ -43,7 +42,7 @@ def test_more_blocks_than_a_grid_has(extension: Any) -> None:
         extension.lrn_bprop_config(**arguments, aligned=True)
 
 
-def test_the_largest_tensors_fit_a_grid(extension: Any) -> None:
+def test_the_largest_tensors_fit_a_grid(extension):
     most = extension.softmax_cross_entropy_config(rows=GRID_LIMIT, classes=5)
     assert most["grid"] == GRID_LIMIT
     with pytest.raises(ValueError, match=r"^rows is 2147483648; expected 0 to 2147483647"):
@@ -55,7 +54,7 @@ def test_the_largest_tensors_fit_a_grid(extension: Any) -> None:
     assert extension.elementwise_config(count=2**44, dtype="float32", vectors=False)["grid"] == 16 * 132
 
 
-def test_the_machine(extension: Any) -> None:
+def test_the_machine(extension):
     """Elementwise: whole waves. LRN with max-pool: four blocks a multiprocessor, and more blocks for more of those."""
     shape = {"images": 2, "height": 55, "width": 55, "channels": 96, "groups": 2, "size": 5}
     options = {**shape, "pool_size": 3, "pool_stride": 2, "dtype": "bfloat16", "aligned": True}
@@ -77,9 +76,7 @@ LRN_SHAPES = [(128, 55 * 55, 96, 2), (128, 27 * 27, 256, 1), (1, 1, 8, 1), (3, 7
 @pytest.mark.parametrize("shape", LRN_SHAPES)
 @pytest.mark.parametrize("size", [1, 5, 9, 4001])
 @pytest.mark.parametrize("aligned", [True, False])
-def test_lrn_launch_choice(
-    extension: Any, dtype: str, width: int, shape: tuple[int, ...], size: int, aligned: bool
-) -> None:
+def test_lrn_launch_choice(extension, dtype, width, shape, size, aligned):
     arguments = dict(zip(("images", "pixels", "channels", "groups"), shape, strict=True))
     images, pixels, channels, groups = shape
     length, elements = channels // groups, pixels * channels
@@ -104,7 +101,7 @@ POOL_SHAPES = [(128, 55, 55, 96, 3, 2), (128, 13, 13, 256, 3, 2), (1, 7, 5, 3, 2
 @pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
 @pytest.mark.parametrize("shape", POOL_SHAPES)
 @pytest.mark.parametrize("aligned", [True, False])
-def test_pool_launch_choice(extension: Any, dtype: str, width: int, shape: tuple[int, ...], aligned: bool) -> None:
+def test_pool_launch_choice(extension, dtype, width, shape, aligned):
     arguments = dict(zip(("images", "height", "width", "channels", "pool_size", "pool_stride"), shape, strict=True))
     images, h, w, c, size, stride = shape
     vector = 16 // width if aligned and c % (16 // width) == 0 else 1
@@ -129,9 +126,7 @@ FUSED_SHAPES = [
 @pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
 @pytest.mark.parametrize("shape", FUSED_SHAPES)
 @pytest.mark.parametrize("aligned", [True, False])
-def test_lrn_max_pool_launch_choice(
-    extension: Any, dtype: str, width: int, shape: tuple[int, ...], aligned: bool
-) -> None:
+def test_lrn_max_pool_launch_choice(extension, dtype, width, shape, aligned):
     names = ("images", "height", "width", "channels", "groups", "size", "pool_size", "pool_stride")
     n, h, w, c, groups, size, pool, stride = shape
     arguments = dict(zip(names, shape, strict=True))
@@ -151,9 +146,7 @@ def test_lrn_max_pool_launch_choice(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("side", "channels", "groups"), [(55, 96, 2), (27, 256, 2), (55, 96, 1), (27, 256, 1)])
-def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(
-    extension: Any, dtype: str, side: int, channels: int, groups: int
-) -> None:
+def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(extension, dtype, side, channels, groups):
     config = extension.lrn_max_pool_fprop_config(
         images=128,
         height=side,
@@ -179,7 +172,7 @@ def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(
     "elements", [*(side * side * c for side, c in itertools.product([1, 2, 3, 32, 224, 227], [3, 4])), 57 * 57 * 48]
 )
 @pytest.mark.parametrize("aligned", [True, False])
-def test_augment_launch_choice(extension: Any, dtype: str, width: int, elements: int, aligned: bool) -> None:
+def test_augment_launch_choice(extension, dtype, width, elements, aligned):
     config = extension.augment_config(images=5, elements=elements, dtype=dtype, aligned=aligned)
     vector = config["vector"]
     assert vector == (16 // width if aligned else 1)

@@ -145,31 +145,31 @@ def unit_roundoffs(precision: str, kernels: bool) -> Precision:
     return (TENSOR_CORES if kernels else PRECISIONS)[precision]
 
 
-def check_fprop(backend: Backend, p: Precision, case: Case, form: FpropForm, there: str = "to_device") -> Any:
-    x, weight, _ = (getattr(backend, there)(a) for a in rounded(case, p.name))
+def check_fprop(backend: Backend, p: Precision, case: Case, form: FpropForm, place: str = "to_device") -> Any:
+    x, weight, _ = (getattr(backend, place)(a) for a in rounded(case, p.name))
 
     def call(**options: Any) -> Any:
         return conv2d.fprop(x, weight, precision=p.option, **case.options, **options)
 
-    return form.check(backend, p, fprop_sums(case, p.name, backend.kernels), call, there)
+    return form.check(backend, p, fprop_sums(case, p.name, backend.kernels), call, place)
 
 
-def check_dgrad(backend: Backend, p: Precision, case: Case, form: DgradForm, there: str = "to_device") -> Any:
+def check_dgrad(backend: Backend, p: Precision, case: Case, form: DgradForm, place: str = "to_device") -> Any:
     x, weight, dy = rounded(case, p.name)
-    given = [getattr(backend, there)(a) for a in (dy, weight)]
+    given = [getattr(backend, place)(a) for a in (dy, weight)]
 
     def call(**options: Any) -> Any:
         return conv2d.dgrad(*given, x.shape, precision=p.option, **case.options, **options)
 
-    return form.check(backend, p, dgrad_sums(case, p.name, backend.kernels), call, there)
+    return form.check(backend, p, dgrad_sums(case, p.name, backend.kernels), call, place)
 
 
-def check_wgrad(backend: Backend, p: Precision, case: Case, form: WgradForm, there: str = "to_device") -> list[Any]:
+def check_wgrad(backend: Backend, p: Precision, case: Case, form: WgradForm, place: str = "to_device") -> list[Any]:
     x, _, dy = rounded(case, p.name)
     # The sums over dy that make the bias's gradient need it on 16 bytes.
-    given = getattr(backend, there)(x), getattr(backend, "to_device" if form.bias else there)(dy)
+    given = getattr(backend, place)(x), getattr(backend, "to_device" if form.bias else place)(dy)
 
     def call(**options: Any) -> Any:
         return conv2d.wgrad(*given, case.rs, precision=p.option, **case.options, **options)
 
-    return form.check(backend, p, *wgrad_sums(case, p.name, backend.kernels), call, there)
+    return form.check(backend, p, *wgrad_sums(case, p.name, backend.kernels), call, place)
