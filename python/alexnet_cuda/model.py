@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -28,6 +29,7 @@ from .network.tower import Update
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
 
+_NONE: Mapping[str, float] = MappingProxyType({})
 _CHUNK = 64  # images that prediction runs through the network at once
 
 
@@ -250,27 +252,35 @@ class Model:
 
     @takes_turn("train")
     def sgd_step(
-        self, learning_rate: float, momentum: float = 0.9, weight_decay: float = 5e-4, bias_rate: float = 2.0
+        self,
+        learning_rate: float,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        bias_rate: float = 2.0,
+        frozen: Collection[str] = (),
+        layer_rates: Mapping[str, float] = _NONE,
     ) -> None:
         """Update the parameters from the gradients; paper section 5.
 
         ``v <- momentum v - weight_decay lr w - lr g; w <- w + v``; biases at `bias_rate` times the learning rate and
-        without decay.
+        without decay. The layers of `frozen` (conv1 to fc8) stay as they are, momentum and all; those of `layer_rates`
+        learn at so many times the learning rate, 0 being the same as frozen.
 
         Raises
         ------
         RuntimeError
             No gradients yet.
         ValueError, TypeError
-            A rate that is negative, not finite or no number.
+            A rate that is negative, not finite or no number; a layer that there is not, or every layer frozen.
         """
-        rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        rate, momentum, decay, bias = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        update = Update(momentum, decay, bias, checks.check_rates(frozen, layer_rates, self.plan.layers))
         if not self._has_gradients:
             raise RuntimeError("sgd_step needs gradients: call forward(images, train=True) and backward(labels) first")
         self._turns.check_step("sgd_step")
         self._inputs.load_learning_rate(rate)
         for tower in self.towers:
-            tower.update(Update(*rates), self._network.gradient_scale)
+            tower.update(update, self._network.gradient_scale)
         self.step += 1
 
     def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
@@ -296,8 +306,12 @@ class Model:
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         bias_rate: float = 2.0,
+        frozen: Collection[str] = (),
+        layer_rates: Mapping[str, float] = _NONE,
     ) -> StepResult:
         """Forward, backward and update on one batch; see `forward`, `backward` and `sgd_step`.
+
+        Of frozen layers no gradients are computed, and the backward pass ends at the lowest layer that is not frozen.
 
         On a GPU it returns when the work is queued, and the result waits for it when it is looked at. After the first
         step with a batch size nothing is allocated; from the second on a graph of the step is replayed. CuPy
@@ -310,18 +324,19 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            As `forward` and `backward`; and a rate that is negative, not finite or no number.
+            As `forward`, `backward` and `sgd_step`.
         MemoryError
             As `forward`; no parameter has changed then.
         """
         given = images, labels
         images = checks.check_images(as_array(images), self.config)
         labels = checks.check_labels(as_array(labels), len(images), self.config.num_classes)
-        rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        rate, momentum, decay, bias = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        update = Update(momentum, decay, bias, checks.check_rates(frozen, layer_rates, self.plan.layers))
         self._seen, self._has_gradients = None, False
         self._turns.begin_step()
         chosen = self._random_views(images)
-        result = self._network.train_step(images, labels, chosen, self.step, rate, Update(*rates))
+        result = self._network.train_step(images, labels, chosen, self.step, rate, update)
         self._inputs.wait_until_read(*given)
         self.step += 1
         return result
