@@ -21,7 +21,7 @@ from .network import checks, views
 from .network.initialize import initial_parameters
 from .network.inputs import as_array
 from .network.passes import Network
-from .network.plan import build_plan
+from .network.plan import Step, build_plan
 from .network.result import StepResult
 from .network.tensors import Tensors
 from .network.tower import Update
@@ -97,9 +97,9 @@ class Model:
         config = config_from_preset(preset, image_size, **fields)
         self._build(config, open_devices(devices, config.precision, cuda_graph))
         for step in filter(lambda step: step.weight_shape, self.plan.steps):
-            for kind, value in zip(("weight", "bias"), initial_parameters(self.config, step), strict=True):
+            for name, value in _initial(self.config, step).items():
                 for tower in self.towers:
-                    tower.assign("parameters", f"{step.name}.{kind}", value)
+                    tower.assign("parameters", name, value)
 
     @classmethod
     def from_config(
@@ -444,26 +444,52 @@ class Model:
         devices: Devices = None,
         precision: str | None = None,
         cuda_graph: bool = True,
+        classes: int | Sequence[str] | None = None,
+        **overrides: Any,
     ) -> Model:
         """The model of a checkpoint, whatever wrote it: the file holds whole tensors in float32 or float64.
 
         Devices and graphs as in `Model`; the precision is the checkpoint's own by default, and where the devices do not
         offer that, float32.
 
+        Parameters
+        ----------
+        classes : int or sequence of str, optional
+            To go on from its weights to other classes, so many or these by name: step 0, and the last layer is drawn
+            anew, as of a new model, unless it has these classes already (the same names; of a number, as many).
+        **overrides
+            Fields of `Config` in place of the checkpoint's, as of `Model`: ``dropout=0.2``, ``mirror=False``, ``seed``
+            and ``init`` for a new last layer.
+
         Raises
         ------
         FileNotFoundError
             No such file.
-        ValueError
-            Not a whole checkpoint of this format, or tensors that do not fit its configuration.
+        ValueError, TypeError
+            Not a whole checkpoint of this format, or tensors that do not fit its configuration; no such field.
         """
+        if isinstance(classes, str):
+            raise TypeError(f"classes must be a number or a sequence of names, got {classes!r}")
         checkpoint = load_checkpoint(path)
         config, class_names, step = checkpoint.network()
-        checkpoint.check_shapes(build_plan(config).parameter_shapes())
         if precision is None:
             precision = config.precision if offers(devices, config.precision) else "float32"
-        config = dataclasses.replace(config, precision=precision)
-        return cls.from_config(config, devices, checkpoint.parameters(), cuda_graph, None, step, class_names)
+        config = Config.from_dict({**config.to_dict(), **overrides, "precision": precision})
+        checkpoint.check_shapes(build_plan(config).parameter_shapes())
+        parameters = checkpoint.parameters()
+        if classes is not None:
+            step, names = 0, None if isinstance(classes, int) else tuple(classes)
+            count = classes if isinstance(classes, int) else len(classes)
+            if count != config.num_classes or (names is not None and names != class_names):
+                config = dataclasses.replace(config, num_classes=count)
+                parameters, class_names = {**parameters, **_initial(config, build_plan(config).steps[-1])}, names
+        return cls.from_config(config, devices, parameters, cuda_graph, None, step, class_names)
+
+
+def _initial(config: Config, step: Step) -> dict[str, Array]:
+    """The initial parameters of a step, by name."""
+    each = zip(("weight", "bias"), initial_parameters(config, step), strict=True)
+    return {f"{step.name}.{kind}": value for kind, value in each}
 
 
 def _softmax(logits: Array) -> Array:
