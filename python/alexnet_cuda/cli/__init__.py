@@ -13,6 +13,7 @@ import click
 
 from .. import __version__
 from .evaluate import evaluate
+from .features import features
 from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
@@ -36,7 +37,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, study, summary_command, doctor_command):
+for _subcommand in (train, evaluate, predict, features, study, summary_command, doctor_command):
     command.add_command(_subcommand)
 
 
