@@ -90,6 +90,18 @@ def test_a_layers_own_rate_scales_its_step(place: str) -> None:
     np.testing.assert_array_equal(other.parameters["fc6.weight"], before["fc6.weight"])
 
 
+def test_layers_that_begin_to_learn_find_memory_before_any_is_updated() -> None:
+    model = tiny(devices="simt")
+    device: Any = model.towers[0].device
+    model.train_step(IMAGES, LABELS, frozen=CONVOLUTIONS)
+    before = states(model)
+    device.memory_limit = device.allocated_bytes  # what the gradients of the convolutions take is not there
+    with pytest.raises(MemoryError, match="training on a batch of 3 needs"):
+        model.train_step(IMAGES, LABELS)
+    for name, value in states(model).items():
+        np.testing.assert_array_equal(value, before[name], err_msg=name)
+
+
 def test_bad_input_is_refused_before_anything_changes() -> None:
     model = tiny(devices="cpu")
     model.forward(IMAGES, train=True)
