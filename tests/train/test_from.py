@@ -1,7 +1,6 @@
 """Runs that start from a checkpoint's weights: other classes, frozen layers, a rate of the new layer's own."""
 
 import os
-import shlex
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.cli import main
 from alexnet_cuda.network.initialize import initial_parameters
 from alexnet_cuda.train import TrainOptions
-from alexnet_cuda.train.command import train_command
 from alexnet_cuda.train.setup import prepare
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -120,13 +118,6 @@ def test_a_run_that_is_killed_goes_on_to_the_bits_of_one_that_is_not_and_frozen_
     assert 0 < load_checkpoint(tmp_path / "killed" / base.name).metadata["step"] < steps
     assert run("killed", "--resume")[0] == 0
     assert (tmp_path / "killed" / base.name).read_bytes() == (tmp_path / "whole" / base.name).read_bytes()
-
-
-def test_the_command_that_a_run_prints_says_what_it_starts_from(others, base, tmp_path, monkeypatch):
-    monkeypatch.chdir(base.parent)
-    words = shlex.split(train_command(options(others, tmp_path / "run", base.name, freeze=("conv1", "conv2"))))
-    assert words[words.index("--from") + 1] == str(base)
-    assert words[words.index("--freeze") + 1] == "conv1,conv2"
 
 
 BAD = [
