@@ -472,11 +472,11 @@ class Model:
             raise TypeError(f"classes must be a number or a sequence of names, got {classes!r}")
         checkpoint = load_checkpoint(path)
         config, class_names, step = checkpoint.network()
+        checkpoint.check_shapes(build_plan(config).parameter_shapes())
+        parameters = checkpoint.parameters()
         if precision is None:
             precision = config.precision if offers(devices, config.precision) else "float32"
         config = Config.from_dict({**config.to_dict(), **overrides, "precision": precision})
-        checkpoint.check_shapes(build_plan(config).parameter_shapes())
-        parameters = checkpoint.parameters()
         if classes is not None:
             step, names = 0, None if isinstance(classes, int) else tuple(classes)
             count = classes if isinstance(classes, int) else len(classes)

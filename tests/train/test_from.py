@@ -126,7 +126,7 @@ BAD = [
     ({"freeze": ("fc8",)}, "fc8 is new, for the classes of .*, and cannot be frozen"),
     ({"new_rate": 0}, "new_rate must be above 0"),
     ({"image_size": 99}, "has the image_size 67, and 99 was given"),
-    ({"config": {"fc_widths": [16, 32]}}, "holds fc6.bias with shape"),
+    ({"config": {"fc_widths": [16, 32]}}, r"fc6\.weight must have shape \[16, \d+\], got \[32, "),
     ({"config": {"num_classes": 4}}, "num_classes comes from the source"),
     ({"preset": "caffe"}, "has the preset paper, and caffe was given"),
     ({"precision": "bfloat16"}, "bfloat16"),

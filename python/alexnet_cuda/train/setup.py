@@ -291,6 +291,7 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions, broken:
 
 def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tuple[Model, dict[str, Any]]:
     """The model of the checkpoint that a run starts from, and what the run's own checkpoints say of that one."""
+    from ..data.base import printable
     from ..model import Model
 
     path = Path(str(options.from_))
@@ -314,7 +315,7 @@ def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tu
     if set(new) & set(recipe.freeze):
         raise ValueError(f"{new[0]} is new, for the classes of {training.name}, and cannot be frozen")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return model, {"name": path.name, "sha256": digest, "step": step, "new": new}
+    return model, {"name": printable(path.name), "sha256": digest, "step": step, "new": new}
 
 
 def absolute(source: str) -> str:
