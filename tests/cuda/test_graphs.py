@@ -86,7 +86,7 @@ def test_what_is_frozen_is_recorded_as_frozen(install_driver: Install) -> None:
     driver = install_driver(order=2)
     found = []
     for devices in (("cuda:0", "cuda:1"), ("simt", "simt")):
-        model = tiny(precision="bfloat16", devices=devices)
+        model = tiny16(devices=devices)
         before = model.parameters["conv2.weight"]
         for _ in range(3):
             model.train_step(IMAGES, LABELS, frozen=["conv1", "conv2"], layer_rates={"fc8": 3})
