@@ -45,6 +45,11 @@ class Stage:
         """``conv1``, ``lrn1``, ...: its first step's."""
         return self.step.name
 
+    @property
+    def activation(self) -> str:
+        """``relu``, ``tanh`` or ``none``: what its output is of, but for a dropout."""
+        return (self.pool or self.step).activation
+
 
 # Operations whose backward pass can leave out where a ReLU before them was closed.
 _MASKING = ("conv2d", "linear", "lrn", "lrn_max_pool", "max_pool")
@@ -71,6 +76,6 @@ def fuse(plan: Plan, towers: int) -> tuple[Stage, ...]:
         undoes = relu_open and op in _MASKING
         output = (pool or dropout or step).output
         stages.append(Stage(step, op, output, pool, dropout, crosses, undoes, undoes and dropped))
-        relu_open = step.activation == "relu"
+        relu_open = stages[-1].activation == "relu"
         dropped = dropout is not None
     return tuple(stages)
