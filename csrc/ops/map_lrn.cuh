@@ -118,7 +118,7 @@ __device__ inline void map_lrn_sums(const float* values, int pitch, int size, in
 // Grid: images * tiles * chunks of channels, kMapLrnThreads threads; map_lrn_bprop_config has the shared memory: x
 // [extent, extent], the terms [middle, middle], and dy s^-beta [tile, tile], each of kMapLrnChannels. No alignment
 // needed.
-// Floor: 3 * sizeof(T) bytes an element; of L2, by size 5, 2.5 times x and 1.7 times dy; of shared memory 27 numbers.
+// Floor: 3 * sizeof(T) bytes an element; of L2, by size 5, 2.5 times x and 1.7 times dy; of shared memory 37 numbers.
 // Deterministic.
 template <typename T, bool kThreeQuarters>
 __global__ void __launch_bounds__(kMapLrnThreads, 2) map_lrn_bprop_kernel(const T* dy,  // [N, H, W, C]

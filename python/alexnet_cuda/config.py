@@ -223,7 +223,8 @@ def config_from_preset(preset: str = "paper", image_size: int | None = None, **o
     preset : str
         One of `PRESETS`.
     image_size : int, optional
-        The preset's own (227; original and torchvision 224) by default. `resize` follows in proportion unless it is given.
+        The preset's own (227; original and torchvision 224) by default. `resize` follows in proportion unless it is
+        given.
     **overrides
         Any field of `Config`.
 

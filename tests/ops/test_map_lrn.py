@@ -128,9 +128,9 @@ def test_arguments_and_arrays_given(backend: Backend, precision: Precision) -> N
     def zeros(*shape: int) -> Any:
         return backend.to_device(precision.array(np.zeros(shape)))
 
-    p, x = map_lrn.parameters(), zeros(1, 2, 3, 12)
-    assert map_lrn.fprop(x, p, out=(y := zeros(1, 2, 3, 12))) is y
-    assert map_lrn.bprop(y, x, p, out=(dx := zeros(1, 2, 3, 12))) is dx
+    p, (x, y, dx) = map_lrn.parameters(), (zeros(1, 2, 3, 12) for _ in range(3))
+    assert map_lrn.fprop(x, p, out=y) is y
+    assert map_lrn.bprop(y, x, p, out=dx) is dx
     with pytest.raises(ValueError, match=r"x must have shape \[any, any, any, any\], got \[2, 12\]"):
         map_lrn.fprop(zeros(2, 12), p)
     with pytest.raises(ValueError, match=r"dy must have shape \[1, 2, 3, 12\], got \[1, 3, 2, 12\]"):

@@ -72,7 +72,8 @@ class LrnParams:
 class DropoutParams:
     """Rate, the key of the mask (Philox seed, purpose and step, number of the first element, row stride), and scale.
 
-    What is kept is multiplied by the scale. The step is a number, or a uint64 array of one element that is read when the operation runs.
+    What is kept is multiplied by the scale. The step is a number, or a uint64 array of one element that is read when
+    the operation runs.
     """
 
     rate: float

@@ -241,12 +241,12 @@ class Inputs:
 
 def _image_layout(config: Config, tower: Tower) -> FoldedLayout | None:
     """How images are laid out for a tower's first layer: folded where it wants that, and padded where they are."""
-    layout, image, padded = input_layout(tower), (config.image_size,) * 2, tower.plan.steps[0].input
-    if image == padded[:2]:
+    layout, size, padded = input_layout(tower), config.image_size, config.padded_size
+    if size == padded:
         return layout
     # A fold has zeros where the image has ended; that of one position a cell only adds them.
-    layout = layout or FoldedLayout(padded, (1, 1), (0, 0), padded)
-    return replace(layout, unfolded=(*image, 3))
+    whole = (padded, padded, 3)
+    return replace(layout or FoldedLayout(whole, (1, 1), (0, 0), whole), unfolded=(size, size, 3))
 
 
 class _Arrivals:

@@ -25,7 +25,8 @@ def random_views(shape: Shape, config: Config, step: int) -> Views:
     """
     divisor = 1.0 + config.colour_noise if config.colour_noise_scaled else 1.0
     drawn = _several(shape[:3], config, step // _STEPS * _STEPS)
-    return Views(*(part[step % _STEPS] for part in drawn), divisor=divisor)
+    top, left, mirrored, shift = (part[step % _STEPS] for part in drawn)
+    return Views(top, left, mirrored, shift, divisor)
 
 
 @lru_cache(maxsize=4)
