@@ -36,7 +36,7 @@ def forward(tower: Tower, number: int, stage: Stage, x: Array, arrival: Arrival 
     y = tower.buffer(name, (len(x), *stage.output[:-1], hi - lo), tower.accumulator if logits else tower.dtype)
     with tower.device.active():
         own = MODULES[stage.op].forward(tower, stage, x, arrival, y, run)
-        if stage.activation != "none" and MODULES[stage.op] is not product:
+        if stage.activation != "none" and MODULES[stage.op] is not product:  # which applies it before it rounds
             getattr(ops, stage.activation).fprop(y, out=y)
     if run.train:
         tower.kept[stage.name] = Kept(x, None if arrival is None else arrival.array, own)
