@@ -46,7 +46,7 @@ CASES = {
     "window of 9, beta 1.2, k 2": Case((2, 11, 3, 2), size=9, beta=1.2, k=2.0),
     "window wider than the map": Case((2, 3, 2, 4), size=9),
     "one position": Case((1, 1, 1, 7)),
-    "one row, vectors": Case((1, 1, 6, 16)),
+    "one row, vectors, beta .6": Case((1, 1, 6, 16), beta=0.6),
     "one column": Case((1, 9, 1, 2)),
     "vectors": Case((2, 5, 4, 24)),
     "one past a tile": Case((1, 15, 16, 17)),
