@@ -21,8 +21,9 @@ PAPER = {
 }
 
 
-def test_paper_equals_the_published_figures_to_the_digit():
-    steps = {s.name: s for s in build_plan(config_from_preset("paper")).steps}
+@pytest.mark.parametrize("preset", ["paper", "original"])
+def test_it_equals_the_published_figures_to_the_digit(preset):
+    steps = {s.name: s for s in build_plan(config_from_preset(preset)).steps}
     figures = {n: (s.output, s.weight_shape, s.parameters, s.multiply_adds) for n, s in steps.items() if s.weight_shape}
     assert figures == PAPER
     assert [steps[f"pool{n}"].output for n in (1, 2, 5)] == [(27, 27, 96), (13, 13, 256), (6, 6, 256)]
@@ -32,6 +33,7 @@ def test_paper_equals_the_published_figures_to_the_digit():
     ("preset", "overrides", "parameters", "multiply_adds"),
     [
         ("paper", {}, 60_965_224, 724_406_816),
+        ("original", {}, 60_965_224, 724_406_816),
         ("caffe", {}, 60_965_224, 724_406_816),
         ("caffenet", {}, 60_965_224, 724_406_816),
         ("paper", {"groups": 1}, 62_378_344, 1_135_256_096),
@@ -41,6 +43,19 @@ def test_paper_equals_the_published_figures_to_the_digit():
 def test_totals(preset, overrides, parameters, multiply_adds):
     summary = summarize(config_from_preset(preset, **overrides))
     assert (summary["parameters"], summary["multiply_adds"]) == (parameters, multiply_adds)
+
+
+def test_original_has_the_order_of_the_code_of_2012():
+    steps = build_plan(config_from_preset("original")).steps
+    assert steps[0].input == (227, 227, 3)  # of images of 224
+    order = [s.name + ("" if s.activation == "none" else f" {s.activation}") for s in steps]
+    assert order[:7] == ["conv1", "lrn1", "pool1 relu", "conv2 relu", "lrn2", "map_lrn2", "pool2"]
+    assert order[7:11] == ["conv3 relu", "conv4 relu", "conv5", "pool5 relu"]
+    assert order[11:] == ["fc6 relu", "dropout6", "fc7 relu", "dropout7", "fc8"]
+    crossed = [exchange.before for exchange in build_plan(config_from_preset("original")).exchanges]
+    assert crossed == ["conv3", "fc6", "fc7", "fc8", "logits"]
+    for size, padded in ((224, 227), (67, 67), (64, 67), (227, 227)):
+        assert config_from_preset("original", size).padded_size == padded
 
 
 def test_two_towers_cross_where_the_paper_does_and_where_layers_see_both():

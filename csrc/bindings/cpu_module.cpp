@@ -232,7 +232,8 @@ PyWork dropout_apply(py::array x, py::array y, const bindings::DropoutOptions& d
                              output(y),
                              x.shape(0),
                              x.shape(1),
-                             {nullptr, dropout.seed, dropout.purpose, dropout.rate, dropout.start, dropout.row_stride},
+                             {nullptr, dropout.seed, dropout.purpose, dropout.rate, static_cast<float>(dropout.scale),
+                              dropout.start, dropout.row_stride},
                              DType::kFloat32};
   return {active->dropout_apply(params, step, pitch(x), pitch(y)), {x, y}};
 }

@@ -24,14 +24,15 @@ bool read_field(pybind11::handle options, const char* name, T& value) {
 
 struct DropoutOptions {
   static constexpr char kDataclass[] = "DropoutParams";
-  double rate;
+  double rate, scale;
   uint64_t seed;
   uint32_t purpose;
   int64_t start, row_stride;
 
   bool read(pybind11::handle p) {
-    return read_field(p, "rate", rate) && read_field(p, "seed", seed) && read_field(p, "purpose", purpose) &&
-           read_field(p, "start", start) && read_field(p, "row_stride", row_stride);
+    return read_field(p, "rate", rate) && read_field(p, "scale", scale) && read_field(p, "seed", seed) &&
+           read_field(p, "purpose", purpose) && read_field(p, "start", start) &&
+           read_field(p, "row_stride", row_stride);
   }
 };
 

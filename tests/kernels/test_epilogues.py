@@ -124,7 +124,10 @@ DRAWS = {"whole blocks": (2**33 + 8, 96), "odd start": (7, 96), "odd stride": (4
 
 
 def dropout(step: Array, start: int, row_stride: int, rate: float = RATE) -> dict[str, Any]:
-    return {"dropout": DropoutParams(rate, 0x0123456789ABCDEF, 9, 0, start, row_stride), "dropout_step": step}
+    return {
+        "dropout": DropoutParams(rate, 0x0123456789ABCDEF, 9, 0, start, row_stride, 1 / (1 - rate)),
+        "dropout_step": step,
+    }
 
 
 def apply_dropout(x: Array, dropout: DropoutParams, dropout_step: Array) -> Array:

@@ -26,7 +26,7 @@ DTYPES = {
     **{"top": "int64", "left": "int64", "labels": "int64", "step": "uint64"},
 }
 ROWS = (3, 5)
-DROPOUT = DropoutParams(0.5, seed=1, purpose=2, step=0, start=0, row_stride=5)
+DROPOUT = DropoutParams(0.5, seed=1, purpose=2, step=0, start=0, row_stride=5, scale=2.0)
 SGD = SgdParams(None, None, None)
 
 
@@ -40,6 +40,8 @@ def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
 CALLS: dict[str, dict[str, Any]] = {
     "lrn_fprop": {**tensors(x=IMAGES, y=IMAGES), **WINDOW},
     "lrn_bprop": {**tensors(x=IMAGES, dy=IMAGES, dx=IMAGES), **WINDOW, "relu": False},
+    "map_lrn_fprop": {**tensors(x=IMAGES, y=IMAGES), **WINDOW},
+    "map_lrn_bprop": {**tensors(x=IMAGES, dy=IMAGES, dx=IMAGES), **WINDOW},
     "max_pool_fprop": {**tensors(x=IMAGES, y=OUTPUTS, argmax=OUTPUTS), **POOL},
     "max_pool_bprop": {**tensors(dx=IMAGES, dy=OUTPUTS, argmax=OUTPUTS, y=OUTPUTS), **POOL},
     "avg_pool_fprop": {**tensors(x=IMAGES, y=OUTPUTS), **POOL},
@@ -141,7 +143,8 @@ def test_wrong_type_is_a_type_error(extension, op, name, value):
 
 
 OBLONG = FoldedLayout(unfolded=(7, 6, 3), stride=(4, 4), padding=(0, 0), shape=(2, 2, 48))
-LRN_OPS = ("lrn_fprop", "lrn_bprop", "lrn_max_pool_fprop", "lrn_max_pool_bprop")
+MAP_LRN_OPS = ("map_lrn_fprop", "map_lrn_bprop")
+LRN_OPS = ("lrn_fprop", "lrn_bprop", "lrn_max_pool_fprop", "lrn_max_pool_bprop", *MAP_LRN_OPS)
 POOL_OPS = (*(op for op in CALLS if "pool" in op),)
 IMAGE_OPS = (*(op for op in CALLS if len(CALLS[op][FIRST[op]].shape) == 4),)
 
@@ -159,6 +162,7 @@ IMAGE_OPS = (*(op for op in CALLS if len(CALLS[op][FIRST[op]].shape) == 4),)
         (LRN_OPS, {"window": {"alpha": -1.0}}, "alpha is -1.0"),
         (LRN_OPS, {"window": {"beta": math.inf}}, "beta is inf"),
         (LRN_OPS, {"x": {"shape": (2, 7, 6, 4000)}, "window": {"groups": 1, "size": 2051}}, "a window of at most 2049"),
+        (MAP_LRN_OPS, {"window": {"size": 11, "groups": 1}}, "size is 11; expected 1 to 9"),
         (POOL_OPS, {"pool_size": 16}, "pool_size is 16; expected 1 to 15"),
         (POOL_OPS, {"pool_size": 0}, "pool_size is 0; expected 1 to 15"),
         (POOL_OPS, {"pool_stride": 0}, "pool_stride is 0; expected 1 to"),
@@ -222,6 +226,9 @@ def test_value_out_of_range_is_named(extension, ops, changes, words):
         ("max_pool_fprop", "y", "x"),
         ("max_pool_bprop", "dx", "dy"),
         ("max_pool_bprop", "dx", "y"),
+        ("map_lrn_fprop", "y", "x"),
+        ("map_lrn_bprop", "dx", "dy"),
+        ("map_lrn_bprop", "dx", "x"),
         ("avg_pool_fprop", "y", "x"),
         ("avg_pool_bprop", "dx", "dy"),
         ("lrn_max_pool_fprop", "y", "x"),

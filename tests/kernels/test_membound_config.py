@@ -95,6 +95,31 @@ def test_lrn_launch_choice(extension, dtype, width, shape, size, aligned):
             check_row_config(config, images, elements // config["vector"])
 
 
+MAP_LRN_SHAPES = [(128, 27, 27, 256), (3, 14, 15, 17), (2, 1, 1, 8)]
+
+
+@pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
+@pytest.mark.parametrize("shape", MAP_LRN_SHAPES)
+@pytest.mark.parametrize("size", [1, 5, 9])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_map_lrn_launch_choice(
+    extension: Any, dtype: str, width: int, shape: tuple[int, ...], size: int, aligned: bool
+) -> None:
+    images, h, w, c = shape
+    arguments = {"images": images, "height": h, "width": w, "channels": c, "size": size}
+    forward, backward = (
+        getattr(extension, f"map_lrn_{direction}_config")(**arguments, dtype=dtype, aligned=aligned)
+        for direction in ("fprop", "bprop")
+    )
+    assert forward["vector"] == (16 // width if aligned and c % (16 // width) == 0 else 1)
+    check_row_config(forward, images, -(-h // 4) * w * c // forward["vector"])
+    assert (backward["vector"], backward["block"]) == (1, 256)
+    assert backward["grid"] == images * -(-h // 14) * -(-w // 14) * -(-c // 16)
+    # What a block may have on every GPU that the kernels are compiled for: 99 KiB on sm_86, sm_89 and sm_120.
+    floats = 16 * ((14 + 2 * (size - 1)) ** 2 + (14 + size - 1) ** 2 + 14**2)
+    assert backward["shared_bytes"] == 4 * floats <= 99 * 1024
+
+
 POOL_SHAPES = [(128, 55, 55, 96, 3, 2), (128, 13, 13, 256, 3, 2), (1, 7, 5, 3, 2, 3), (2, 20, 31, 40, 15, 1)]
 
 

@@ -70,9 +70,10 @@ class LrnParams:
 
 @dataclass(frozen=True)
 class DropoutParams:
-    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride.
+    """Rate, the key of the mask (Philox seed, purpose and step, number of the first element, row stride), and scale.
 
-    The step is a number, or a uint64 array of one element that is read when the operation runs.
+    What is kept is multiplied by the scale. The step is a number, or a uint64 array of one element that is read when
+    the operation runs.
     """
 
     rate: float
@@ -81,6 +82,7 @@ class DropoutParams:
     step: int | Array
     start: int
     row_stride: int
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -123,9 +125,12 @@ class Views:
     mirrored : ndarray of bool [N]
     shift : ndarray of float32 [N, 3]
         Added to the RGB values, 0 to 255.
+    divisor : float
+        Divides the values beside the standard deviation.
     """
 
     top: npt.NDArray[np.int64]
     left: npt.NDArray[np.int64]
     mirrored: npt.NDArray[np.bool_]
     shift: npt.NDArray[np.float32]
+    divisor: float = 1.0

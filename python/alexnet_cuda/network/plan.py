@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..config import NORMALISED, POOLED, SPLIT, Config
+from ..config import NORMALISED, NORMALISED_WITHIN, POOLED, SPLIT, Config
 
 Shape = tuple[int, ...]
 
@@ -21,7 +21,7 @@ class Step:
     name : str
         ``conv1``, ``lrn1``, ``pool1``, ..., ``fc6``, ``dropout6``, ..., ``fc8``.
     op : str
-        ``conv2d``, ``lrn``, ``max_pool``, ``avg_pool``, ``linear`` or ``dropout``.
+        ``conv2d``, ``lrn``, ``map_lrn``, ``max_pool``, ``avg_pool``, ``linear`` or ``dropout``.
     input, output : tuple of int
         ``(height, width, channels)``, or ``(features,)``.
     groups : int
@@ -29,7 +29,7 @@ class Step:
     crosses : bool
         Whether with two towers each one needs the other's half of the input.
     activation : str
-        ``relu``, ``tanh`` or ``none``, applied to the output of a convolution or FC layer.
+        ``relu``, ``tanh`` or ``none``, applied to the output of a convolution, FC layer or pool.
     kernel, stride, padding : int
         Of a convolution or pool.
     index : int
@@ -133,7 +133,7 @@ def _extent(size: int, kernel: int, stride: int, padding: int, name: str) -> int
 class _Builder:
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.shape: Shape = (config.image_size, config.image_size, 3)
+        self.shape: Shape = (config.padded_size, config.padded_size, 3)
         self.steps: list[Step] = []
 
     def add(self, name: str, op: str, index: int, output: Shape, **fields: object) -> None:
@@ -158,7 +158,7 @@ class _Builder:
             output,
             groups=groups,
             crosses=i > 0 and groups == 1,
-            activation=c.activation,
+            activation="none" if i + 1 in c.activation_after_pool else c.activation,
             kernel=kernel,
             stride=stride,
             padding=padding,
@@ -169,6 +169,8 @@ class _Builder:
     def lrn(self, i: int) -> None:
         groups = self.config.groups if self.config.lrn_window == "tower" else 1
         self.add(f"lrn{i + 1}", "lrn", i + 1, self.shape, groups=groups, crosses=groups == 1)
+        if self.config.map_lrn_size and i in NORMALISED_WITHIN:
+            self.add(f"map_lrn{i + 1}", "map_lrn", i + 1, self.shape)
 
     def pool(self, i: int) -> None:
         c = self.config
@@ -178,6 +180,7 @@ class _Builder:
             "max_pool" if c.pool == "max" else "avg_pool",
             i + 1,
             output,
+            activation=c.activation if i + 1 in c.activation_after_pool else "none",
             kernel=c.pool_size,
             stride=c.pool_stride,
         )

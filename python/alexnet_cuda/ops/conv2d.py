@@ -204,7 +204,7 @@ def dgrad(
     ----------
     mask : array [N, H, W, C] of dy's dtype, optional
         The output of the ReLU before: the result is zero where it is not positive, else multiplied by `mask_scale`.
-        With the output of a dropout after the ReLU and ``1 / (1 - rate)`` that undoes both. On the kernels it lies as
+        With the output of a dropout after the ReLU and its scale that undoes both. On the kernels it lies as
         `out` does, like the addend.
     addend : array [N, H, W, C], optional
         Added before the mask; as in `fprop`, and so are the rest.
