@@ -102,9 +102,7 @@ MAP_LRN_SHAPES = [(128, 27, 27, 256), (3, 14, 15, 17), (2, 1, 1, 8)]
 @pytest.mark.parametrize("shape", MAP_LRN_SHAPES)
 @pytest.mark.parametrize("size", [1, 5, 9])
 @pytest.mark.parametrize("aligned", [True, False])
-def test_map_lrn_launch_choice(
-    extension: Any, dtype: str, width: int, shape: tuple[int, ...], size: int, aligned: bool
-) -> None:
+def test_map_lrn_launch_choice(extension, dtype, width, shape, size, aligned) -> None:
     images, h, w, c = shape
     arguments = {"images": images, "height": h, "width": w, "channels": c, "size": size}
     forward, backward = (

@@ -65,8 +65,8 @@ def fuse(plan: Plan, towers: int, wanted: Collection[str] = ()) -> tuple[Stage, 
     """The stages of a plan for one tower or two.
 
     LRN is fused with the max-pool after it, unless its window reaches into the other tower or its own output is
-    `wanted`; dropout with the FC layer before it, unless that one's is `wanted`, where it has a ReLU: the output of both
-    is then positive exactly where both let the gradient pass.
+    `wanted`; dropout with the FC layer before it, unless that one's is, where it has a ReLU: the output of both is then
+    positive exactly where both let the gradient pass.
     """
     stages: list[Stage] = []
     steps = list(plan.steps)
