@@ -48,8 +48,8 @@ def as_module(model: Model) -> SharedModel:
         raise ValueError("as_module takes a model on the CPU or a GPU, got one on 'simt'")
     if c.pad_to_stride or c.activation_after_pool or c.map_lrn_size or not c.dropout_scaled:
         raise ValueError(
-            "as_module has no pad_to_stride, activation_after_pool or map_lrn_size (preset original), and scales dropout "
-            "in training alone"
+            "as_module has no pad_to_stride, activation_after_pool or map_lrn_size (preset original), and its dropout "
+            "scales in training"
         )
     return SharedModel(model)
 
