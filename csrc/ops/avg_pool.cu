@@ -6,13 +6,6 @@
 #include "ops/avg_pool.cuh"
 
 namespace alexnet {
-namespace {
-
-float share_of_window(const PoolShape& shape) {
-  return static_cast<float>(1.0 / (static_cast<double>(shape.size) * shape.size));
-}
-
-}  // namespace
 
 void launch_avg_pool_fprop(const AvgPoolFpropParams& params, cudaStream_t stream) {
   if (params.shape.images == 0 || params.shape.channels == 0) return;
@@ -22,7 +15,7 @@ void launch_avg_pool_fprop(const AvgPoolFpropParams& params, cudaStream_t stream
   dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
     launch<avg_pool_fprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.x, params.y,
-                                               share_of_window(params.shape), PoolGrid(params.shape), grid);
+                                               PoolShare(params.shape, params.counted), PoolGrid(params.shape), grid);
   });
 }
 
@@ -34,7 +27,7 @@ void launch_avg_pool_bprop(const AvgPoolBpropParams& params, cudaStream_t stream
   dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
     launch<avg_pool_bprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.dy, params.dx,
-                                               share_of_window(params.shape), PoolGrid(params.shape), grid);
+                                               PoolShare(params.shape, params.counted), PoolGrid(params.shape), grid);
   });
 }
 
