@@ -248,7 +248,7 @@ IMAGES = [(2, 5, 7, 64), (3, 6, 5, 18)]
 WINDOW = LrnParams(size=5, k=2.0, alpha=0.1, beta=0.75, groups=2)
 
 
-def pool(output: Array) -> dict[str, Any]:
+def windows(output: Array) -> dict[str, Any]:
     return {"pool": PoolParams(3, 2, output=output.shape[1:3]), "stream": 0}
 
 
@@ -286,7 +286,7 @@ def pool(x: Array) -> tuple[Array, Array]:
     n, h, w, c = x.shape
     p, q = (h - 3) // 2 + 1, (w - 3) // 2 + 1
     y, argmax = empty((n, p, q, c), x.dtype), empty((n, p, q, c), np.uint8)
-    _simt.max_pool_fprop(**tensors(x=x, y=y, argmax=argmax), **pool(y))
+    _simt.max_pool_fprop(**tensors(x=x, y=y, argmax=argmax), **windows(y))
     return y, argmax
 
 
@@ -299,7 +299,7 @@ def test_lrn_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int
     results = []
     for relu in (False, True):
         dx = empty(images, DTYPES[dtype])
-        _simt.lrn_max_pool_bprop(**tensors(dy=dy, argmax=argmax, x=x, dx=dx), window=WINDOW, **pool(dy), relu=relu)
+        _simt.lrn_max_pool_bprop(**tensors(dy=dy, argmax=argmax, x=x, dx=dx), window=WINDOW, **windows(dy), relu=relu)
         results.append(dx)
     assert_bits(results[1], relu_bprop(x, results[0]))
     assert (results[0] != results[1]).any()
@@ -314,7 +314,7 @@ def test_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int, in
     results = []
     for gradient, output in ((relu_bprop(y, dy), None), (dy, y), (dy, None)):
         dx = empty(images, DTYPES[dtype])
-        _simt.max_pool_bprop(**tensors(dy=gradient, argmax=argmax, dx=dx, y=output), **pool(dy))
+        _simt.max_pool_bprop(**tensors(dy=gradient, argmax=argmax, dx=dx, y=output), **windows(dy))
         results.append(dx)
     assert_bits(results[1], results[0])
     assert (results[1] != results[2]).any()
