@@ -14,8 +14,11 @@ void launch_avg_pool_fprop(const AvgPoolFpropParams& params, cudaStream_t stream
   const RowGrid grid(params.shape.output_elements() / config.vector, config.row);
   dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    launch<avg_pool_fprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.x, params.y,
-                                               PoolShare(params.shape, params.counted), PoolGrid(params.shape), grid);
+    dispatch_bool(params.shape.clipped(), [&](auto clipped) {
+      launch<avg_pool_fprop_kernel<T, vector(), clipped()>>(config.row.grid, config.row.block, 0, stream, params.x,
+                                                            params.y, PoolShare(params.shape, params.counted),
+                                                            PoolGrid(params.shape), grid);
+    });
   });
 }
 
@@ -26,8 +29,11 @@ void launch_avg_pool_bprop(const AvgPoolBpropParams& params, cudaStream_t stream
   const RowGrid grid(params.shape.input_elements() / config.vector, config.row);
   dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    launch<avg_pool_bprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.dy, params.dx,
-                                               PoolShare(params.shape, params.counted), PoolGrid(params.shape), grid);
+    dispatch_bool(params.shape.clipped(), [&](auto clipped) {
+      launch<avg_pool_bprop_kernel<T, vector(), clipped()>>(config.row.grid, config.row.block, 0, stream, params.dy,
+                                                            params.dx, PoolShare(params.shape, params.counted),
+                                                            PoolGrid(params.shape), grid);
+    });
   });
 }
 

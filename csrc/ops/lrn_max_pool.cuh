@@ -58,9 +58,10 @@ __device__ inline PoolPixel lrn_max_pool_pixel(const LrnMaxPoolTile& tile, const
 // not overlap x. FP32 inside.
 // Grid and block: lrn_max_pool_config; shared memory for the normalised tile, up to 48 KiB. kVector > 1 needs all on 16
 // bytes, LRN segments that are a multiple of kVector, and windows of kLrnVectorSize; kVector 1 takes all.
+// kClipped as in PoolGrid::window.
 // Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes; 11 FLOPs an input and size^2 comparisons an
 // output. What tiles share of x is read again, from L2. Deterministic.
-template <typename T, int kVector, bool kThreeQuarters>
+template <typename T, int kVector, bool kThreeQuarters, bool kClipped>
 __global__ void __launch_bounds__(kLrnMaxPoolBlock, 4)
     lrn_max_pool_fprop_kernel(const T* x,       // [N, H, W, C]
                               T* y,             // [N, P, Q, C]
@@ -70,8 +71,8 @@ __global__ void __launch_bounds__(kLrnMaxPoolBlock, 4)
   const LrnMaxPoolPlace place = lrn_max_pool_place(tile);
   const int packs = tile.packs.divisor;
   // Where the first window begins.
-  const int top = place.row * pool.stride.divisor - pool.padding_h;
-  const int left = place.column * pool.stride.divisor - pool.padding_w;
+  const int top = place.row * pool.stride.divisor - (kClipped ? pool.padding_h : 0);
+  const int left = place.column * pool.stride.divisor - (kClipped ? pool.padding_w : 0);
 
   const int inputs = tile.in_rows * tile.in_columns * packs;
   for (int i = static_cast<int>(threadIdx.x); i < inputs; i += kLrnMaxPoolBlock) {
@@ -94,7 +95,7 @@ __global__ void __launch_bounds__(kLrnMaxPoolBlock, 4)
     const int row = place.row + pixel.row, column = place.column + pixel.column;
     const int channel = (place.pack + pixel.channel) * kVector;
     if (row >= pool.out_height || column >= pool.out_width || channel >= pool.channels.divisor) continue;
-    const PoolWindow window = pool.window(row, column);
+    const PoolWindow window = pool.window<kClipped>(row, column);
     const int first = ((window.row - top) * tile.in_columns + window.column - left) * packs + pixel.channel;
     const int64_t output = pool.output_offset(place.image, row, column) + channel;
     max_of_window<kVector>(normalised + first * kVector, window, pool.size, tile.in_columns * packs * kVector,

@@ -48,9 +48,10 @@ __device__ inline void max_of_window(const T* first, const PoolWindow& window, i
 //
 // x: [N, H, W, C] of T; y: [N, P, Q, C] of T; argmax: [N, P, Q, C] uint8, or null. y and argmax are overwritten.
 // Grid and block: pool_fprop_config; no shared memory. kVector > 1 needs all on 16 bytes and C a multiple of kVector.
+// kClipped as in PoolGrid::window.
 // Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes; size^2 comparisons an output. x comes from L1 and
 // L2 where windows overlap. Deterministic.
-template <typename T, int kVector>
+template <typename T, int kVector, bool kClipped>
 __global__ void __launch_bounds__(256, 4) max_pool_fprop_kernel(const T* x,       // [N, H, W, C]
                                                                 T* y,             // [N, P, Q, C]
                                                                 uint8_t* argmax,  // [N, P, Q, C], or null
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(256, 4) max_pool_fprop_kernel(const T* x,     
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   const PoolPixel pixel = pool.output_pixel(place.pack * kVector);
-  const PoolWindow window = pool.window(pixel.row, pixel.column);
+  const PoolWindow window = pool.window<kClipped>(pixel.row, pixel.column);
   const int channels = pool.channels.divisor;
   const int64_t input = pool.input_offset(place.row, window.row, window.column) + pixel.channel;
   const int64_t output = (place.row * grid.packs + place.pack) * kVector;

@@ -17,6 +17,11 @@ struct PoolShape {
   int size, stride, padding_h, padding_w;
   int out_height, out_width;
 
+  // Whether a window reaches beyond the input.
+  bool clipped() const {
+    return padding_h > 0 || padding_w > 0 || (out_height - 1) * stride + size > height ||
+           (out_width - 1) * stride + size > width;
+  }
   int64_t input_elements() const { return int64_t{height} * width * channels; }           // of an image
   int64_t output_elements() const { return int64_t{out_height} * out_width * channels; }  // of an image
 };

@@ -56,7 +56,11 @@ struct PoolGrid {
     return ((image * out_height + row) * out_width + column) * channels.divisor;
   }
 
+  // kClipped: PoolShape::clipped, some windows reach beyond the input. Without it all are whole, which saves a thread
+  // some 20 instructions.
+  template <bool kClipped>
   __device__ PoolWindow window(int p, int q) const {
+    if constexpr (!kClipped) return {p * stride.divisor, q * stride.divisor, size, size, 0};
     const int top = p * stride.divisor - padding_h, left = q * stride.divisor - padding_w;
     const int row = max(top, 0), column = max(left, 0);
     return {row, column, min(top + size, height) - row, min(left + size, width) - column,
