@@ -101,12 +101,6 @@ def test_lrn_launch_choice(
             check_row_config(config, images, elements // config["vector"])
 
 
-def windows(
-    shape: tuple[int, ...], size: int, stride: int, padding: Any = 0, ceil_mode: bool = False
-) -> tuple[PoolParams, tuple[int, ...]]:
-    return max_pool.pool(shape, size, stride, padding, ceil_mode)
-
-
 POOL_SHAPES = [
     (128, 55, 55, 96, 3, 2),
     (128, 13, 13, 256, 3, 2),
@@ -121,7 +115,7 @@ POOL_SHAPES = [
 @pytest.mark.parametrize("aligned", [True, False])
 def test_pool_launch_choice(extension: Any, dtype: str, width: int, shape: tuple[int, ...], aligned: bool) -> None:
     images, h, w, c, *window = shape
-    pool, output = windows(shape[:4], *window)
+    pool, output = max_pool.pool(shape[:4], *window)
     arguments = {"images": images, "height": h, "width": w, "channels": c, "pool": pool}
     vector = 16 // width if aligned and c % (16 // width) == 0 else 1
     outputs = math.prod(output[1:])
@@ -151,7 +145,7 @@ def test_lrn_max_pool_launch_choice(
 ) -> None:
     names = ("images", "height", "width", "channels", "groups", "size")
     n, h, w, c, groups, size, pool, stride, *padding = shape
-    chosen, (_, p, q, _) = windows((n, h, w, c), pool, stride, *padding)
+    chosen, (_, p, q, _) = max_pool.pool((n, h, w, c), pool, stride, *padding)
     arguments = {**dict(zip(names, shape, strict=False)), "pool": chosen}
     config = extension.lrn_max_pool_fprop_config(**arguments, dtype=dtype, aligned=aligned)
     fast = aligned and size == 5 and (c // groups) % (16 // width) == 0

@@ -35,8 +35,8 @@ def count(extent: int, size: int, stride: int, padding: tuple[int, int], ceil_mo
     """How many windows there are along an axis of `extent`, with padding before and after it; below 1: none fits.
 
     ``(extent + padding - size) / stride + 1``, rounded down; with `ceil_mode` up, less a last window that would begin
-    beyond the input. That is the rule of PyTorch, of ONNX and, where there is padding, of Caffe; with padding before the
-    input alone that of the code of 2012.
+    beyond the input. That is the rule of PyTorch, of ONNX and, where there is padding, of Caffe; with padding before
+    the input alone that of the code of 2012.
     """
     before, after = padding
     room = extent + before + after - size
