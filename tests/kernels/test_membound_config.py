@@ -121,10 +121,6 @@ def test_map_lrn_launch_choice(extension, dtype, width, shape, size, aligned):
     assert backward["shared_bytes"] == 4 * floats <= 99 * 1024
 
 
-def windows(shape, size, stride, padding=0, ceil_mode=False):
-    return max_pool.pool(shape, size, stride, padding, ceil_mode)
-
-
 POOL_SHAPES = [
     (128, 55, 55, 96, 3, 2),
     (128, 13, 13, 256, 3, 2),
@@ -139,7 +135,7 @@ POOL_SHAPES = [
 @pytest.mark.parametrize("aligned", [True, False])
 def test_pool_launch_choice(extension, dtype, width, shape, aligned):
     images, h, w, c, *window = shape
-    pool, output = windows(shape[:4], *window)
+    pool, output = max_pool.pool(shape[:4], *window)
     arguments = {"images": images, "height": h, "width": w, "channels": c, "pool": pool}
     vector = 16 // width if aligned and c % (16 // width) == 0 else 1
     outputs = math.prod(output[1:])
@@ -167,7 +163,7 @@ FUSED_SHAPES = [
 def test_lrn_max_pool_launch_choice(extension, dtype, width, shape, aligned):
     names = ("images", "height", "width", "channels", "groups", "size")
     n, h, w, c, groups, size, pool, stride, *padding = shape
-    chosen, (_, p, q, _) = windows((n, h, w, c), pool, stride, *padding)
+    chosen, (_, p, q, _) = max_pool.pool((n, h, w, c), pool, stride, *padding)
     arguments = {**dict(zip(names, shape, strict=False)), "pool": chosen}
     config = extension.lrn_max_pool_fprop_config(**arguments, dtype=dtype, aligned=aligned)
     fast = aligned and size == 5 and (c // groups) % (16 // width) == 0

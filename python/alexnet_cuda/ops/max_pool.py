@@ -13,8 +13,8 @@ def pool(
     input_shape: tuple[int, ...],
     size: int,
     stride: int,
-    padding: Padding,
-    ceil_mode: bool,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> tuple[PoolParams, tuple[int, ...]]:
     """The windows of a pool over [N, H, W, C] = `input_shape`, checked, and the shape [N, P, Q, C] of its output.
