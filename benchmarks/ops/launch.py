@@ -55,7 +55,7 @@ def _norm_or_pool(case: Case, common: dict[str, Any], machine: Machine) -> tuple
     h, w, channels = case.step.input
     common = {"images": case.batch, "channels": channels, **common}
     window = {"groups": case.step.groups, "size": CONFIG.lrn_size}
-    windows, _ = max_pool.pool((case.batch, h, w, channels), CONFIG.pool_size, CONFIG.pool_stride, 0, ceil_mode=False)
+    windows, _ = max_pool.pool((case.batch, h, w, channels), CONFIG.pool_size, CONFIG.pool_stride)
     pool = {"height": h, "width": w, "pool": windows}
     if case.op == "max_pool":
         return f"max_pool_{case.direction}", {**common, **pool}

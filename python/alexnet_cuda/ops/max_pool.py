@@ -13,8 +13,8 @@ def pool(
     input_shape: tuple[int, ...],
     size: int,
     stride: int,
-    padding: Padding,
-    ceil_mode: bool,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
     count_include_pad: bool = False,
 ) -> tuple[PoolParams, tuple[int, ...]]:
     """The windows of a pool over [N, H, W, C] = `input_shape`, checked, and the shape [N, P, Q, C] of its output.
@@ -34,13 +34,6 @@ def pool(
         raise ValueError(f"padding must be less than the window's size, {size}, got {padding}")
     counted = around if count_include_pad else ((0, 0), (0, 0))
     return PoolParams(size, stride, (around[0][0], around[1][0]), windows, counted), (n, *windows, c)
-
-
-def output_shape(
-    input_shape: tuple[int, ...], size: int, stride: int, padding: Padding = 0, ceil_mode: bool = False
-) -> tuple[int, ...]:
-    """[N, P, Q, C] of a pool over [N, H, W, C] = `input_shape`; the arguments and errors of `fprop`."""
-    return pool(input_shape, size, stride, padding, ceil_mode)[1]
 
 
 def fprop(
