@@ -60,7 +60,7 @@ all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
 every_placement = pytest.mark.parametrize("placement", ["to_device", "shifted"])
 
 
-@small(case=SMALL, placement=["to_device"])
+@small(case=[*SMALL, CASES["vectors, padding"]], placement=["to_device"])
 @all_cases
 @every_placement
 def test_fprop(backend: Backend, precision: Precision, case: Case, placement: str) -> None:
