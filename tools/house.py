@@ -20,6 +20,7 @@ FLOORS = {
     "config": "which network",
     "network": "plan, stages, towers, the link between them, layers, passes",
     "checkpoint": "the file of a model",
+    "convert": "networks from and to the files of Caffe, ONNX and PyTorch",
     "model": "Model",
     "data": "image sources and the loader",
     "train": "trainer, schedules, metrics",

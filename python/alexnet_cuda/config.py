@@ -16,6 +16,7 @@ Matrix = tuple[Vector, Vector, Vector]
 IMAGENET_MEAN: Vector = (123.675, 116.28, 103.53)
 IMAGENET_STD: Vector = (58.395, 57.12, 57.375)
 INITS = ("paper", "he")
+RESIZE_MODES = ("square", "shorter", "stretch")
 # Of conv1 to conv5, counted from 0: which the paper splits, and begins with biases of one; which it normalises; which
 # it pools.
 SPLIT, NORMALISED, POOLED = (1, 3, 4), (0, 1), (0, 1, 4)
@@ -35,6 +36,9 @@ class Config:
         Height and width of the network's input, pixels.
     resize : int
         Side of the square images that crops come from, pixels.
+    resize_mode : "square", "shorter" or "stretch"
+        What of a photograph is that square: its central square, resized in one; the centre, in whole pixels, of what
+        its shorter side being resized leaves (torchvision's transforms); all of it, stretched (Caffe's tools).
     conv_widths, conv_kernels, conv_strides, conv_paddings : 5 ints
         Output channels, filter size, stride and zero padding of conv1 to conv5.
     fc_widths : 2 ints
@@ -86,6 +90,7 @@ class Config:
     num_classes: int = 1000
     image_size: int = 227
     resize: int = 256
+    resize_mode: str = "square"
     conv_widths: tuple[int, ...] = (96, 256, 384, 384, 256)
     conv_kernels: tuple[int, ...] = (11, 5, 3, 3, 3)
     conv_strides: tuple[int, ...] = (4, 1, 1, 1, 1)
@@ -154,6 +159,7 @@ _CAFFE = {
     "lrn_window": "across",
     "fc_init_std": (0.005, 0.005, 0.01),
     "bias_init": 0.1,
+    "resize_mode": "stretch",
     "channel_order": "BGR",
     "mean": (122.68, 116.67, 104.01),
     "colour_noise": 0.0,
@@ -164,6 +170,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "caffenet": {**_CAFFE, "lrn_before_pool": False, "bias_init": 1.0},
     "torchvision": {
         "image_size": 224,
+        "resize_mode": "shorter",
         "conv_widths": (64, 192, 384, 256, 256),
         "conv_paddings": (2, 2, 1, 1, 1),
         "groups": 1,
@@ -266,6 +273,7 @@ def _check(c: Config) -> None:
         "preset": tuple(sorted(PRESETS)),
         "activation": ("relu", "tanh"),
         "lrn_window": ("tower", "across"),
+        "resize_mode": RESIZE_MODES,
         "pool": ("max", "average"),
         "channel_order": ("RGB", "BGR"),
         "init": INITS,
@@ -278,9 +286,8 @@ def _check(c: Config) -> None:
     need(c.image_size >= smallest, "image_size", f"at least {smallest} for this network")
 
 
-def smallest_image_size(config: Config) -> int:
-    """The smallest image, pixels a side, that leaves at least one position after pool5."""
-    size = 1
+def smallest_image_size(config: Config, size: int = 1) -> int:
+    """The smallest image, pixels a side, that leaves at least `size` positions a side after pool5."""
     for i in reversed(range(len(config.conv_kernels))):
         if i in POOLED:
             size = (size - 1) * config.pool_stride + config.pool_size

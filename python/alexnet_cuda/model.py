@@ -14,8 +14,9 @@ from .backends.devices import offers, open_devices
 from .backends.protocol import Device
 from .base.params import Views
 from .base.turns import Turns, takes_turn
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import save_checkpoint
 from .config import Config, config_from_preset
+from .convert import read
 from .network import checks, views
 from .network.initialize import initial_parameters
 from .network.inputs import as_array
@@ -390,7 +391,7 @@ class Model:
         precision: str | None = None,
         cuda_graph: bool = True,
     ) -> Model:
-        """The model of a checkpoint, whatever wrote it: the file holds whole tensors in float32 or float64.
+        """The model of a checkpoint, or of another framework's file (`alexnet_cuda.convert.read` says which).
 
         Devices and graphs as in `Model`; the precision is the checkpoint's own by default, and where the devices do not
         offer that, float32.
@@ -400,15 +401,17 @@ class Model:
         FileNotFoundError
             No such file.
         ValueError
-            Not a whole checkpoint of this format, or tensors that do not fit its configuration.
+            Not a whole checkpoint of this format, or tensors that do not fit its configuration; of another framework's
+            file, the layer that this package does not have.
+        ImportError
+            The package that reads another framework's format is not installed.
         """
-        checkpoint = load_checkpoint(path)
-        config, class_names, step = checkpoint.network()
-        checkpoint.check_shapes(build_plan(config).parameter_shapes())
+        found = read(path)
+        config = found.config
         if precision is None:
             precision = config.precision if offers(devices, config.precision) else "float32"
         config = dataclasses.replace(config, precision=precision)
-        return cls.from_config(config, devices, checkpoint.parameters(), cuda_graph, None, step, class_names)
+        return cls.from_config(config, devices, found.parameters, cuda_graph, None, found.step, found.class_names)
 
 
 def _softmax(logits: Array) -> Array:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
+from .convert import convert
 from .evaluate import evaluate
 from .info import doctor_command, summary_command
 from .options import complain
@@ -36,7 +37,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, study, summary_command, doctor_command):
+for _subcommand in (train, evaluate, predict, convert, study, summary_command, doctor_command):
     command.add_command(_subcommand)
 
 

@@ -45,8 +45,8 @@ def evaluate(
     if held_out:
         images = _held_out(checkpoint, images)
     images = _with_classes_of(model, images)
-    side = model.config.resize
-    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=broken)
+    side, mode = model.config.resize, model.config.resize_mode
+    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=broken, mode=mode)
     result = run(model, loader, views)
     assert result is not None
     emit(_as_json(result, views, images.ignored) if as_json else _as_text(result, images.ignored))
