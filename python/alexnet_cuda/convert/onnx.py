@@ -28,10 +28,9 @@ def read(file: Path, fields: Mapping[str, Any]) -> Foreign:
 
     try:
         model = onnx.load(file)
+        onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError) as error:
         raise ValueError(f"{file} is truncated, or no ONNX file ({error})") from error
-    if not model.graph.node:
-        raise ValueError(f"{file} is truncated, or no ONNX file (it has no node)")
     layers, image_size = _Reader(str(file), model.graph).layers()
     if known := described(file, {entry.key: entry.value for entry in model.metadata_props}):
         config = dataclasses.replace(known[0], **fields)
@@ -118,7 +117,7 @@ class _Reader:
         kind = node.op_type
         if kind in ("Identity", "Dropout"):
             rate = given.get("ratio", self.constants.get(node.input[1], 0.5) if len(node.input) > 1 else 0.5)
-            self.found += [Layer("dropout", name, {"rate": float(rate)})] if kind == "Dropout" else []
+            self.found += [Layer("dropout", name, {"rate": short(np.asarray(rate).item())})] if kind == "Dropout" else []
         elif kind == "Reshape":
             self.reshape(name, self.constants.get(node.input[1]) if len(node.input) > 1 else given.get("shape"))
         elif kind == "Conv":
