@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from alexnet_cuda import Model, cli
 from alexnet_cuda.config import PRESETS
 from tests.convert import networks
-from tests.convert.networks import MEAN, network
-from tests.model.tiny import TINY, tiny
+from tests.convert.networks import network
+from tests.model.tiny import tiny
 
 ORDERS = {"lrn pool": 99, "pool lrn": 99, "pool": 95}  # layers, and the size of images
 
@@ -41,17 +45,102 @@ def assert_logits(found: Any, order: str, **options: Any) -> None:
     assert np.abs(found - want).max() < 1e-5 * np.abs(want).max()
 
 
-@pytest.mark.parametrize("form", ["V1", "V2", "gemm", "matmul", "torch"])
-@pytest.mark.parametrize("order", ORDERS)
+FORMS = [(order, form) for order in ORDERS for form in ("V1", "V2", "gemm", "matmul")] + [("pool", "torch")]
+
+
+@pytest.mark.parametrize(("order", "form"), FORMS)
 def test_a_file_of_another_framework_gives_its_logits(tmp_path: Path, order: str, form: str) -> None:
-    if form == "torch" and order != "pool":
-        return
     model = Model.load(written(tmp_path, order, form), devices="cpu")
     side = ORDERS[order]
     assert (model.config.image_size, model.config.dropout) == (side, 0.5 if form == "torch" else 0.4)
     assert model.config.lrn_before_pool or order != "lrn pool"
     assert model.config.dropout_before == (order == "pool")
     assert_logits(model.forward(images(side).transpose(0, 2, 3, 1)), order)
+
+
+def run(model: Path | bytes, x: Any) -> Any:
+    """By ONNX Runtime."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def test_onnx_runtime_says_the_same_of_the_files_that_these_tests_make(tmp_path: Path) -> None:
+    path = written(tmp_path, "pool lrn", "gemm")
+    assert_logits(np.concatenate([run(path, x[None]) for x in images(99)]), "pool lrn")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_out_to_onnx_and_back(tmp_path: Path, preset: str, capfd: Any) -> None:
+    """Logits by ONNX Runtime, at any batch size, and what no ONNX layer says: preprocessing, names, step."""
+    model = tiny(preset=preset, devices="cpu", image_size=99, mean=(1.5, 2, 3), channel_order="BGR", resize=120)
+    model.class_names, model.step = tuple("abcdefg"), 12
+    model.save(tmp_path / "own")
+    assert cli.main(["convert", str(tmp_path / "own"), str(tmp_path / "a.onnx"), "--json"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert (said["to"], said["mean"]) == ("onnx", [1.5, 2, 3])
+    assert said["logits_differ"] < 1e-5
+    x = images(99)
+    want = model.forward(x.transpose(0, 2, 3, 1))
+    for n in (1, 2):
+        assert np.abs(run(tmp_path / "a.onnx", x[:n]) - want[:n]).max() < 1e-4 * np.abs(want).max()
+    opened = onnx.load(tmp_path / "a.onnx")
+    assert opened.opset_import[0].version >= 17
+    onnx.checker.check_model(opened, full_check=True)
+    again = Model.load(tmp_path / "a.onnx", devices="cpu")
+    assert (again.config, again.class_names, again.step) == (model.config, model.class_names, 12)
+    assert all(np.array_equal(again.parameters[name], value) for name, value in model.parameters.items())
+    del opened.metadata_props[:]
+    onnx.save(opened, tmp_path / "bare.onnx")  # as if another package had written it
+    bare = Model.load(tmp_path / "bare.onnx", devices="cpu")
+    assert bare.config.lrn_window == (model.config.lrn_window if model.config.lrn else bare.config.lrn_window)
+    np.testing.assert_array_equal(bare.forward(x.transpose(0, 2, 3, 1)), want)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_out_to_a_state_dict_and_back(tmp_path: Path, preset: str) -> None:
+    model = tiny(preset=preset, devices="cpu", image_size=99, dropout=0.0)
+    model.save(tmp_path / "own")
+    out = tmp_path / "out.safetensors"
+    assert cli.main(["convert", str(tmp_path / "own"), str(out), "--to", "torch"]) == 0
+    tensors = load_file(out)
+    if not model.config.lrn:  # torchvision's own names
+        assert set(tensors) == set(networks.state_dict(network("pool")))
+    order = {(True, True): "lrn pool", (True, False): "pool lrn"}.get((model.config.lrn, model.config.lrn_before_pool))
+    ops = network(order or "pool")
+    for name, op in zip(networks.state_dict(ops), [op for op in ops if len(op.weight) for _ in "wb"], strict=True):
+        setattr(op, name.rpartition(".")[2], tensors[name])
+    if preset in ("caffe", "torchvision"):
+        for op in filter(lambda op: op.kind == "lrn", ops):
+            op.n |= {"alpha": model.config.lrn_alpha, "k": model.config.lrn_k}
+        want = networks.logits(ops, images(99))
+        assert np.abs(model.forward(images(99).transpose(0, 2, 3, 1)) - want).max() < 1e-5 * np.abs(want).max()
+    again = Model.load(out, devices="cpu")
+    assert again.config == model.config
+    assert all(np.array_equal(again.parameters[name], value) for name, value in model.parameters.items())
+
+
+def test_an_onnx_file_whose_logits_differ_is_not_written(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+    tiny(devices="cpu", image_size=99).save(tmp_path / "own")
+    out = ["convert", str(tmp_path / "own"), str(tmp_path / "a.onnx")]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)
+        assert cli.main(out) == 0
+        assert "not checked (onnxruntime is not installed" in capfd.readouterr().out
+    (tmp_path / "a.onnx").unlink()
+    # As if the layers were written wrongly: beta of LRN.
+    monkeypatch.setattr("alexnet_cuda.convert.chain.short", lambda value: 2 * value)
+    assert cli.main(out) == 2
+    assert "the ONNX file's logits differ" in capfd.readouterr().err
+    assert os.listdir(tmp_path) == ["own"]
+    assert cli.main([*out, "--no-check"]) == 0
+    assert "not checked (asked for)" in capfd.readouterr().out
+
+
+def test_without_lrn_onnx_s_reference_checks(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
+    tiny(devices="cpu", image_size=99, lrn=False).save(tmp_path / "own")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert cli.main(["convert", str(tmp_path / "own"), str(tmp_path / "a.onnx")]) == 0
+    assert "its logits differ by" in capfd.readouterr().out
 
 
 def test_tanh_and_average_pools(tmp_path: Path) -> None:
