@@ -79,7 +79,9 @@ def logits(ops: list[Op], x: Array) -> Array:
             windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::2, ::2]
             x = windows.max(axis=(4, 5)) if op.kind == "max_pool" else windows.mean(axis=(4, 5))
         else:
-            x = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "flatten": _flat, "dropout": lambda x: x}[op.kind](x)
+            x = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "flatten": _flat, "dropout": lambda x: x}[
+                op.kind
+            ](x)
     return x
 
 

@@ -72,7 +72,7 @@ _ENDS |= {"Accuracy", "Softmax", "SoftmaxWithLoss", "Silence"}
 
 @lru_cache(maxsize=1)
 def _classes() -> dict[str, Any]:
-    with needed("protobuf", "Caffe's files"):
+    with needed("protobuf", "reading Caffe's files"):
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     file = descriptor_pb2.FileDescriptorProto(name="alexnet_cuda/caffe", package="alexnet_cuda.caffe", syntax="proto2")
     kinds = descriptor_pb2.FieldDescriptorProto

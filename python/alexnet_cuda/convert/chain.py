@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..base.wording import counted
 from ..config import PRESETS, SPLIT, Config, config_from_preset, smallest_image_size
 from ..network.plan import Step, build_plan
 
@@ -133,20 +134,22 @@ def network_of(
         It is no network of this package; the first layer that differs is named.
     """
     body = _body(layers)
-    for kind, number in (("conv2d", 5), ("linear", 3)):
+    for kind, number, noun in (("conv2d", 5, "convolution"), ("linear", 3, "fully connected layer")):
         found = [layer.name for layer in body if layer.kind == kind]
         if len(found) != number:
-            names = ": " + ", ".join(found) if found else ""
-            raise ValueError(f"{file} is no AlexNet: it has {len(found)} layers of kind {kind}, not {number}{names}")
+            names = f" ({', '.join(found)})" if found else ""
+            raise ValueError(f"{file} is no AlexNet: it has {counted(len(found), noun)}{names}, not {number}")
     said = _fields(file, body, [layer for layer in layers if layer.kind == "dropout"], layers) | dict(fields)
     if image_size is not None:
         said.setdefault("image_size", image_size)
     try:
-        config = config_from_preset(_nearest(said), **said)
-        fc6 = next(layer for layer in body if layer.kind == "linear")
-        if "image_size" not in said and not _fits(config, fc6):
-            side = math.isqrt(_weight(fc6).shape[1] // config.conv_widths[-1])
-            config = config_from_preset(config.preset, smallest_image_size(config, max(side, 1)), **said)
+        preset = _nearest(said)
+        if "image_size" not in said:
+            fc6 = next(layer for layer in body if layer.kind == "linear")
+            usual = config_from_preset(preset, **{name: said[name] for name in said if name != "resize"})
+            side = math.isqrt(_weight(fc6).shape[1] // usual.conv_widths[-1])
+            said["image_size"] = usual.image_size if _fits(usual, fc6) else smallest_image_size(usual, max(side, 1))
+        config = config_from_preset(preset, **said)
     except ValueError as error:
         raise ValueError(f"{file} cannot be converted: {_blamed(body, str(error))}{error}") from error
     return config, parameters_of(file, config, layers)

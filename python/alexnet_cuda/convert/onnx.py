@@ -22,7 +22,7 @@ _SHAPES = ("Shape", "Gather", "Unsqueeze", "Squeeze", "Concat", "Slice", "Cast",
 
 def read(file: Path, fields: Mapping[str, Any]) -> Foreign:
     """The network of an ONNX file; see `alexnet_cuda.convert.read`."""
-    with needed("onnx", "ONNX files"):
+    with needed("onnx", f"reading {file}"):
         import onnx
     from google.protobuf.message import DecodeError
 
@@ -117,7 +117,9 @@ class _Reader:
         kind = node.op_type
         if kind in ("Identity", "Dropout"):
             rate = given.get("ratio", self.constants.get(node.input[1], 0.5) if len(node.input) > 1 else 0.5)
-            self.found += [Layer("dropout", name, {"rate": short(np.asarray(rate).item())})] if kind == "Dropout" else []
+            self.found += (
+                [Layer("dropout", name, {"rate": short(np.asarray(rate).item())})] if kind == "Dropout" else []
+            )
         elif kind == "Reshape":
             self.reshape(name, self.constants.get(node.input[1]) if len(node.input) > 1 else given.get("shape"))
         elif kind == "Conv":
@@ -226,7 +228,7 @@ def encode(network: Foreign) -> bytes:
     ValueError
         The network has what ONNX lacks.
     """
-    with needed("onnx", "ONNX files"):
+    with needed("onnx", "writing ONNX"):
         from onnx import TensorProto, helper, numpy_helper
 
     nodes: list[Any] = []

@@ -69,4 +69,4 @@ def needed(package: str, what: str) -> Iterator[None]:
         yield
     except ImportError as error:
         how = "torch" if package == "torch" else "'alexnet-cuda[convert]'"
-        raise ImportError(f"{what} need the package {package}, which is not here: pip install {how}") from error
+        raise ImportError(f"{what} takes the package {package}, which is not here: pip install {how}") from error

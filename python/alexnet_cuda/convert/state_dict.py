@@ -55,7 +55,7 @@ def read_torch(file: Path, fields: Mapping[str, Any]) -> Foreign:
             raise ValueError(f"{file} is truncated, or no file of PyTorch ({error})") from error
         if not any(name.endswith("data.pkl") for name in names):
             raise ValueError(f"{file} is a zip archive, but not one of PyTorch; a pickle within it is not read")
-    with needed("torch", "PyTorch's .pth files"):
+    with needed("torch", f"reading {file}"):
         import torch
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
