@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -60,6 +58,8 @@ def test_a_file_of_another_framework_gives_its_logits(tmp_path: Path, order: str
 
 def run(model: Path | bytes, x: Any) -> Any:
     """By ONNX Runtime."""
+    import onnxruntime
+
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
@@ -75,6 +75,8 @@ def test_out_to_onnx_and_back(tmp_path: Path, preset: str, capfd: Any) -> None:
     model = tiny(preset=preset, devices="cpu", image_size=99, mean=(1.5, 2, 3), channel_order="BGR", resize=120)
     model.class_names, model.step = tuple("abcdefg"), 12
     model.save(tmp_path / "own")
+    import onnx
+
     assert cli.main(["convert", str(tmp_path / "own"), str(tmp_path / "a.onnx"), "--json"]) == 0
     said = json.loads(capfd.readouterr().out)
     assert (said["to"], said["mean"]) == ("onnx", [1.5, 2, 3])

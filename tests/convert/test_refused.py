@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import helper
 from safetensors.numpy import save
 
 from alexnet_cuda import Model, cli
@@ -78,6 +77,8 @@ def v0() -> bytes:
 
 
 def second_input(model: Any) -> None:
+    from onnx import helper
+
     model.graph.input.append(helper.make_tensor_value_info("mask", 1, [1]))
 
 
@@ -86,6 +87,8 @@ def branch(model: Any) -> None:
 
 
 def same_padding(model: Any) -> None:
+    from onnx import helper
+
     node = next(node for node in model.graph.node if node.name == "conv3")
     del node.attribute[:]
     node.attribute.extend([helper.make_attribute("auto_pad", "SAME_UPPER")])
