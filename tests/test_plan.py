@@ -1,12 +1,16 @@
 """The plan of the network against the published figures, to the digit, and what crosses between two towers."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from alexnet_cuda.cli.summary import render, summarize
 from alexnet_cuda.config import config_from_preset
+from alexnet_cuda.network.layers.max_pool import window
 from alexnet_cuda.network.plan import build_plan, share
+from alexnet_cuda.ops import max_pool
 
 # Layer: output, weight, parameters with bias, multiply-adds of one image.
 PAPER = {
@@ -69,3 +73,14 @@ def test_the_rendered_summary_shows_every_layer_and_total():
     text = render(summarize(config_from_preset("paper")))
     for needed in ("60,965,224", "724,406,816", "34,944", "21,632 cross", "500 logits cross", "dropout7"):
         assert needed in text
+
+
+def test_a_step_takes_any_padding_and_ceil_mode() -> None:
+    """As data: no preset has them. conv1 of 224 pixels and three zeros below and right, as in the code of 2012."""
+    config = config_from_preset("paper", 224)
+    object.__setattr__(config, "conv_paddings", (((0, 3), (0, 3)), *config.conv_paddings[1:]))
+    conv1, _, pool1, *_ = build_plan(config).steps
+    assert (conv1.output, pool1.output) == ((55, 55, 96), (27, 27, 96))
+    rounded_up = window(replace(pool1, padding=(0, (0, 1)), ceil_mode=True))
+    y, _ = max_pool.fprop(np.zeros((1, *pool1.input), np.float32), train=False, **rounded_up)
+    assert y.shape == (1, 27, 28, 96)

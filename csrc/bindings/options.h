@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <type_traits>
 
 namespace alexnet::bindings {
@@ -21,6 +22,8 @@ bool read_field(pybind11::handle options, const char* name, T& value) {
   value = pybind11::detail::cast_op<T>(caster);
   return true;
 }
+
+using Pair = std::array<int64_t, 2>;  // vertical, horizontal
 
 struct DropoutOptions {
   static constexpr char kDataclass[] = "DropoutParams";
@@ -53,6 +56,18 @@ struct LrnOptions {
   bool read(pybind11::handle p) {
     return read_field(p, "groups", groups) && read_field(p, "size", size) && read_field(p, "k", k) &&
            read_field(p, "alpha", alpha) && read_field(p, "beta", beta);
+  }
+};
+
+struct PoolOptions {
+  static constexpr char kDataclass[] = "PoolParams";
+  int64_t size, stride;
+  Pair padding, output;
+  std::array<Pair, 2> counted;
+
+  bool read(pybind11::handle p) {
+    return read_field(p, "size", size) && read_field(p, "stride", stride) && read_field(p, "padding", padding) &&
+           read_field(p, "output", output) && read_field(p, "counted", counted);
   }
 };
 

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .windows import Sides
+
 Array = Any
 
 
 @dataclass(frozen=True)
 class Conv2dShape:
-    """Sizes of a convolution: batch, input, output, filter, stride, padding, groups."""
+    """Sizes of a convolution: batch, input, output, filter, stride, padding before the input, groups.
+
+    How much padding there is after the input follows from the size of the output.
+    """
 
     N: int
     H: int
@@ -46,7 +51,7 @@ class FoldedLayout:
     unfolded : (int, int, int)
         H, W and C.
     stride, padding : (int, int)
-        Vertical and horizontal.
+        Vertical and horizontal, the padding before the input.
     shape : (int, int, int)
         Height, width and channels of the folded input.
     """
@@ -55,6 +60,28 @@ class FoldedLayout:
     stride: tuple[int, int]
     padding: tuple[int, int]
     shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class PoolParams:
+    """The windows of a pool; those that reach beyond the input take what of it they hold.
+
+    Attributes
+    ----------
+    size, stride : int
+    padding : (int, int)
+        Rows above the input and columns left of it that the first windows begin with.
+    output : (int, int)
+        Windows down and across.
+    counted : ((int, int), (int, int))
+        Rows above and below, columns left and right of the input that a mean counts, as zeros.
+    """
+
+    size: int
+    stride: int
+    padding: tuple[int, int] = (0, 0)
+    output: tuple[int, int] = (1, 1)
+    counted: Sides = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True)

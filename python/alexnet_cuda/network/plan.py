@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+from ..base.windows import Padding, count, sides
 from ..config import NORMALISED, POOLED, SPLIT, Config
 
 Shape = tuple[int, ...]
@@ -30,8 +31,8 @@ class Step:
         Whether with two towers each one needs the other's half of the input.
     activation : str
         ``relu``, ``tanh`` or ``none``, applied to the output of a convolution or FC layer.
-    kernel, stride, padding : int
-        Of a convolution or pool.
+    kernel, stride, padding, ceil_mode : int, int, Padding, bool
+        Of a convolution or pool, as the operations take them.
     index : int
         The layer's number, 1 to 8.
     init_std, init_bias : float
@@ -48,7 +49,8 @@ class Step:
     activation: str = "none"
     kernel: int = 0
     stride: int = 1
-    padding: int = 0
+    padding: Padding = 0
+    ceil_mode: bool = False
     init_std: float = 0.0
     init_bias: float = 0.0
 
@@ -113,13 +115,6 @@ def share(n: int, tower: int, towers: int) -> tuple[int, int]:
     return -(-n * tower // towers), -(-n * (tower + 1) // towers)
 
 
-def _extent(size: int, kernel: int, stride: int, padding: int, name: str) -> int:
-    out = (size + 2 * padding - kernel) // stride + 1
-    if size + 2 * padding < kernel:
-        raise ValueError(f"{name} needs an input of at least {kernel - 2 * padding} pixels a side, it has {size}")
-    return out
-
-
 class _Builder:
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -131,9 +126,12 @@ class _Builder:
         self.steps.append(dataclasses.replace(step, **fields))  # type: ignore[arg-type]
         self.shape = output
 
-    def spatial(self, kernel: int, stride: int, padding: int, name: str) -> Shape:
-        side = _extent(self.shape[0], kernel, stride, padding, name)
-        return (side, side)
+    def spatial(self, kernel: int, stride: int, padding: Padding, name: str) -> Shape:
+        output = tuple(count(self.shape[i], kernel, stride, sides(padding)[i]) for i in (0, 1))
+        if min(output) < 1:
+            least = kernel - min(map(sum, sides(padding)))
+            raise ValueError(f"{name} needs an input of at least {least} pixels a side, it has {self.shape[0]}")
+        return output
 
     def conv(self, i: int) -> None:
         c = self.config

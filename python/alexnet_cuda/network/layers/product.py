@@ -79,7 +79,7 @@ def input_layout(tower: Tower) -> FoldedLayout | None:
 
 @lru_cache(maxsize=32)
 def _layout(step: Step, dtype: Any) -> FoldedLayout | None:
-    geometry = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
+    geometry: dict[str, Any] = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
     return ops.conv2d.folded_layout(step.input, (step.kernel, step.kernel), dtype=dtype, **geometry)
 
 
