@@ -58,6 +58,8 @@ class Config:
         Order of normalisation and pooling.
     pool : "max" or "average"
     pool_size, pool_stride : int
+    pool_ceil : bool
+        Whether a last window may reach beyond the map, so that sizes are rounded up; maxima only.
     dropout : float
         Probability that an element is dropped; the kept ones are scaled by ``1 / (1 - dropout)``.
     dropout_before : bool
@@ -109,6 +111,7 @@ class Config:
     pool: str = "max"
     pool_size: int = 3
     pool_stride: int = 2
+    pool_ceil: bool = False
     dropout: float = 0.5
     dropout_before: bool = False
     init: str = "paper"
@@ -255,6 +258,7 @@ def _check(c: Config) -> None:
     for name in ("num_classes", "image_size", "resize", "pool_size", "pool_stride", "lrn_size"):
         need(getattr(c, name) > 0, name, "positive")
     need(c.pool_size <= 15, "pool_size", "at most 15, so that the argmax fits in a byte")
+    need(not c.pool_ceil or c.pool == "max", "pool_ceil", "false with average pools")
     need(c.resize >= c.image_size, "resize", f"at least the image size, {c.image_size}")
     need(c.resize < 1 << 15, "resize", "below 32768")
     need(c.groups in (1, 2), "groups", "1 or 2")

@@ -76,6 +76,8 @@ def logits(ops: list[Op], x: Array) -> Array:
             total = sum(squares[:, i : i + x.shape[1]] for i in range(n["size"]))
             x = x / (n["k"] + n["alpha"] / n["size"] * total) ** n["beta"]
         elif op.kind in ("max_pool", "avg_pool"):
+            up = (1 - x.shape[2] % 2) if op.n.get("ceil") else 0  # a last window of which a row lies beyond
+            x = np.pad(x, ((0, 0), (0, 0), (0, up), (0, up)), constant_values=-np.inf) if up else x
             windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(2, 3))[:, :, ::2, ::2]
             x = windows.max(axis=(4, 5)) if op.kind == "max_pool" else windows.mean(axis=(4, 5))
         else:

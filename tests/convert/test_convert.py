@@ -56,6 +56,28 @@ def test_a_file_of_another_framework_gives_its_logits(tmp_path: Path, order: str
     assert_logits(model.forward(images(side).transpose(0, 2, 3, 1)), order)
 
 
+@pytest.mark.parametrize("form", ["V2", "ceil_mode", "pads"])
+def test_pools_that_round_up(tmp_path: Path, form: str) -> None:
+    """As those of 224 pixels without padding, which the ONNX model zoo has: 54 positions, then 27."""
+    ops = network("lrn pool")
+    for op in filter(lambda op: op.kind == "max_pool", ops):
+        op.n["ceil"] = True
+        if form == "ceil_mode" or op.name == "pool1":
+            op.n["more"] = {"ceil_mode": 1} if form == "ceil_mode" else {"pads": [0, 0, 1, 1]}
+    path = tmp_path / ("a.caffemodel" if form == "V2" else "a.onnx")
+    content = networks.caffemodel(ops, 2, 98) if form == "V2" else networks.onnx_model(ops, 98).SerializeToString()
+    path.write_bytes(content)
+    model = Model.load(path, devices="cpu")
+    want = networks.logits(ops, images(98))
+    assert np.abs(model.forward(images(98).transpose(0, 2, 3, 1)) - want).max() < 1e-5 * np.abs(want).max()
+    assert cli.main(["convert", str(path), str(tmp_path / "back.onnx")]) == 0
+    assert np.abs(run(tmp_path / "back.onnx", images(98)) - want).max() < 1e-5 * np.abs(want).max()
+    for towers in (("cpu", "cpu"), "simt"):
+        again = Model.load(tmp_path / "back.onnx", devices=towers)
+        found = again.forward(images(98)[:1].transpose(0, 2, 3, 1))
+        assert np.abs(found - want[:1]).max() < 1e-4 * np.abs(want).max()
+
+
 def run(model: Path | bytes, x: Any) -> Any:
     """By ONNX Runtime."""
     import onnxruntime

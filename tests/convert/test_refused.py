@@ -116,11 +116,6 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         "layer norm1: lrn_size must be odd, got 4",
     ),
     "caffe, sigmoid": ("a.caffemodel", lambda: caffe(other("relu3", "sigmoid")), "layer relu3 (Sigmoid) stands where"),
-    "caffe, rounded up": (
-        "a.caffemodel",
-        lambda: caffemodel(ops(), 2, 98),
-        "layer pool1 (max_pool) has sizes that are",
-    ),
     "caffe, V0": ("a.caffemodel", v0, "format of 2013 (V0)"),
     "caffe, nothing": ("a.caffemodel", lambda: b"", "no layer of Caffe"),
     "onnx, truncated": ("a.onnx", lambda: onnx(ops(), 0.5), "truncated, or no ONNX file"),
@@ -136,8 +131,13 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     ),
     "onnx, padded pool": (
         "a.onnx",
-        lambda: onnx(ops("pool1", more={"pads": [0, 0, 1, 1]})),
-        "layer pool1 (max_pool) has padding (0, 0, 1, 1), where this network has (0, 0, 0, 0)",
+        lambda: onnx(ops("pool1", more={"pads": [1, 1, 0, 0]})),
+        "layer pool1 (max_pool) has padding (1, 1, 0, 0), where this network has (0, 0, 0, 0)",
+    ),
+    "onnx, a pool padded further": (
+        "a.onnx",
+        lambda: onnx_model(ops("pool1", more={"pads": [0, 0, 3, 3]}), 98).SerializeToString(),
+        "layer pool1 (max_pool) has (12, 12) windows in a map of (22, 22), where this network has (11, 11)",
     ),
     "onnx, rates": (
         "a.onnx",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..base.windows import count, sides
 from ..base.wording import counted
 from ..config import PRESETS, SPLIT, Config, config_from_preset, smallest_image_size
 from ..network.plan import Step, build_plan
@@ -80,11 +81,12 @@ def _options(step: Step, config: Config) -> dict[str, Any]:
         return {"rate": config.dropout}
     if step.op == "linear":
         return {}
-    window = {"stride": (step.stride,) * 2, "padding": (step.padding,) * 4}
+    (top, bottom), (left, right) = sides(step.padding)
+    window = {"stride": (step.stride,) * 2, "padding": (top, left, bottom, right)}
     if step.op == "conv2d":
         return {**window, "dilation": (1, 1), "groups": step.groups}
     if step.op in ("max_pool", "avg_pool"):
-        return {**window, "kernel": (step.kernel,) * 2}
+        return {**window, "kernel": (step.kernel,) * 2, "ceil": step.ceil_mode}
     raise ValueError(f"layer {step.name} ({step.op}) has no counterpart in other frameworks")
 
 
@@ -150,6 +152,8 @@ def network_of(
             side = math.isqrt(_weight(fc6).shape[1] // usual.conv_widths[-1])
             said["image_size"] = usual.image_size if _fits(usual, fc6) else smallest_image_size(usual, max(side, 1))
         config = config_from_preset(preset, **said)
+        if "pool_ceil" not in said and _rounds_up(config, body):
+            config = dataclasses.replace(config, pool_ceil=True)
     except ValueError as error:
         raise ValueError(f"{file} cannot be converted: {_blamed(body, str(error))}{error}") from error
     return config, parameters_of(file, config, layers)
@@ -163,6 +167,28 @@ def _body(layers: Sequence[Layer]) -> list[Layer]:
 def _does_nothing(layer: Layer) -> bool:
     """Whether it is a pool of one position, as torchvision's adaptive one at 224 pixels."""
     return layer.kind in ("max_pool", "avg_pool") and layer.options["kernel"] == layer.options["stride"] == (1, 1)
+
+
+def _rounds_up(config: Config, body: Sequence[Layer]) -> bool:
+    """Whether a maximum of the layers has windows beyond those that lie in the map."""
+    steps = [step for step in build_plan(config).steps if step.op == "max_pool"]
+    pools = [layer for layer in body if layer.kind == "max_pool"]
+    return any(
+        layer.options["kernel"] == (step.kernel, step.kernel) and _windows(layer, step) != step.output[:2]
+        for layer, step in zip(pools, steps, strict=False)
+    )
+
+
+def _windows(layer: Layer, step: Step) -> tuple[int, int]:
+    """How many windows a pool has, down and across: for a maximum, padding after the map is what rounding up is."""
+    top, left, bottom, right = layer.options["padding"]
+    rows, columns = (
+        count(extent, kernel, stride, pads, bool(layer.options.get("ceil")))
+        for extent, kernel, stride, pads in zip(
+            step.input, layer.options["kernel"], layer.options["stride"], ((top, bottom), (left, right)), strict=False
+        )
+    )
+    return rows, columns
 
 
 def _weight(layer: Layer) -> Array:
@@ -274,16 +300,18 @@ def _compare(file: str, layer: Layer, want: Layer, step: Step | None) -> None:
             f"{file} cannot be converted: layer {layer.name} ({layer.kind}) stands where {_called(want)} is expected"
         )
     differs = f"{file} cannot be converted: layer {layer.name} ({layer.kind}) has"
+    pool = want.kind in ("max_pool", "avg_pool")
+    after = layer.options.get("padding", ())[2:] if want.kind == "max_pool" else ()
     for name, value in want.options.items():
-        if layer.options[name] != value:
+        found = layer.options[name]
+        found = (*found[:2], *value[2:]) if name == "padding" and after else found  # counted below
+        if found != value and not (pool and name == "ceil"):
             raise ValueError(f"{differs} {name} {layer.options[name]}, where this network has {value}")
-    if layer.options.get("ceil") and step is not None:
-        rest = (step.input[0] - step.kernel) % step.stride
-        if rest:
-            raise ValueError(
-                f"{differs} sizes that are rounded up, where this network rounds them down, and of "
-                f"{step.input[0]} rows {rest} would be left out"
-            )
+    if pool and step is not None and _windows(layer, step) != step.output[:2]:
+        raise ValueError(
+            f"{differs} {_windows(layer, step)} windows in a map of {step.input[:2]}, where this network has "
+            f"{step.output[:2]}"
+        )
     if want.weight is not None and want.bias is not None:
         for kind, found, shape in (("weight", layer.weight, want.weight.shape), ("bias", layer.bias, want.bias.shape)):
             if found is not None and found.shape != shape:

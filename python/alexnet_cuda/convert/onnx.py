@@ -270,7 +270,7 @@ def encode(network: Foreign) -> bytes:
         elif layer.kind in ("max_pool", "avg_pool"):
             op = "MaxPool" if layer.kind == "max_pool" else "AveragePool"
             window = {"kernel_shape": given["kernel"], "strides": given["stride"], "pads": given["padding"]}
-            current = then(op, name, **window)
+            current = then(op, name, ceil_mode=int(given["ceil"]), **window)
         elif layer.kind != "dropout":
             current = then({"relu": "Relu", "tanh": "Tanh", "flatten": "Flatten"}[layer.kind], name)
     nodes[-1].output[0] = "logits"

@@ -80,7 +80,7 @@ def _module(layer: Layer, channels: int) -> nn.Module:
         return nn.Dropout(given["rate"])
     if layer.kind in ("max_pool", "avg_pool"):
         kind = nn.MaxPool2d if layer.kind == "max_pool" else nn.AvgPool2d
-        return kind(given["kernel"], given["stride"], given["padding"][:2])
+        return kind(given["kernel"], given["stride"], given["padding"][:2], ceil_mode=given["ceil"])
     return {"relu": lambda: nn.ReLU(inplace=True), "tanh": nn.Tanh}[layer.kind]()
 
 
