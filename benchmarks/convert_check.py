@@ -157,6 +157,7 @@ def wrong(files: list[bytes]) -> None:
             fields["LRN: k = 2"] = {"lrn_k": 2.0}
             fields["LRN: windows within a tower"] = {"lrn_window": "tower"}
             fields["LRN after the pool"] = {"lrn_before_pool": False}
+            fields["crop of 224, pools rounded up"] = {"image_size": 224, "pool_ceil": True}
         for name, changed in fields.items():
             if any(getattr(config, field) != value for field, value in changed.items()):
                 variant = Model.from_config(dataclasses.replace(config, **changed), "cpu", parameters)
