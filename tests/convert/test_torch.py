@@ -12,17 +12,17 @@ import pytest
 import torch
 
 from alexnet_cuda import Model, cli
-from alexnet_cuda.config import PRESETS
 from alexnet_cuda.convert import torch_module
 from tests.convert import networks
 from tests.convert.networks import network
+from tests.convert.test_convert import CONVERTIBLE
 from tests.convert.test_refused import Evil
 from tests.model.tiny import tiny
 
 X = np.random.default_rng(1).normal(0, 1, (2, 99, 99, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", CONVERTIBLE)
 def test_the_module_gives_the_logits(tmp_path: Path, preset: str) -> None:
     model = tiny(preset=preset, devices="cpu", image_size=99)
     model.save(tmp_path / "own")

@@ -21,6 +21,9 @@ from ..network.plan import Step, build_plan
 
 Array = npt.NDArray[Any]
 
+# Of a plan's steps those that other frameworks have.
+_OPS = {"conv2d", "linear", "lrn", "max_pool", "avg_pool", "dropout"}
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -248,14 +251,16 @@ def _fields(file: str, body: Sequence[Layer], dropouts: Sequence[Layer], layers:
 
 
 def _nearest(fields: Mapping[str, Any]) -> str:
-    """The preset that has most of these fields."""
+    """The preset that has most of these fields, of those whose layers other frameworks have."""
     standard = Config().to_dict()
+    plans = {preset: build_plan(config_from_preset(preset)) for preset in PRESETS}
+    candidates = [preset for preset, plan in plans.items() if {step.op for step in plan.steps} <= _OPS]
 
     def agreement(preset: str) -> int:
         values = standard | PRESETS[preset]
         return sum(values[name] == value for name, value in fields.items())
 
-    return max(PRESETS, key=agreement)
+    return max(candidates, key=agreement)
 
 
 def parameters_of(file: str, config: Config, layers: Sequence[Layer]) -> dict[str, Array]:
