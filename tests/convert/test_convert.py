@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from alexnet_cuda import Model, cli
 from alexnet_cuda.config import PRESETS
@@ -166,6 +166,13 @@ def test_without_lrn_onnx_s_reference_checks(tmp_path: Path, monkeypatch: Any, c
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert cli.main(["convert", str(tmp_path / "own"), str(tmp_path / "a.onnx")]) == 0
     assert "its logits differ by" in capfd.readouterr().out
+
+
+def test_a_safetensors_file_whose_length_looks_like_a_pickle(tmp_path: Path) -> None:
+    tensors, path = networks.state_dict(network("pool")), tmp_path / "a.safetensors"
+    files = (save(tensors, {"padding": " " * size}) for size in range(0, 2000, 8))
+    path.write_bytes(next(data for data in files if data.startswith((b"\x80\x04", b"\x80\x05"))))
+    assert Model.load(path, devices="cpu").config.preset == "torchvision"
 
 
 def test_tanh_and_average_pools(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from .result import Foreign
 __all__ = ["Foreign", "read", "write"]
 
 _TOLERANCE = 1e-4
+_LONGEST_HEADER = 100_000_000  # of a safetensors file, bytes
 
 
 def read(path: str | os.PathLike[str], fields: Mapping[str, Any] | None = None) -> Foreign:
@@ -50,12 +51,13 @@ def read(path: str | os.PathLike[str], fields: Mapping[str, Any] | None = None) 
             return caffe.read(file, fields)
         with naming(file), open(file, "rb") as stream:
             start = stream.read(16)
-        if state_dict.is_pickle(start):
-            return state_dict.read_torch(file, fields)
-        if start[8:9] == b"{":
+        # First, because the length that a safetensors file begins with may look like the beginning of a pickle.
+        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < _LONGEST_HEADER:
             opened, entries = open_safetensors(file)
             if METADATA_KEY not in entries:
                 return state_dict.read(opened, entries, fields)
+        elif state_dict.is_pickle(start):
+            return state_dict.read_torch(file, fields)
     checkpoint = load_checkpoint(file)
     config, class_names, step = checkpoint.network()
     config = dataclasses.replace(config, **fields)
