@@ -38,9 +38,9 @@ def written(folder: Path, order: str, form: str, **options: Any) -> Path:
     return path
 
 
-def assert_logits(found: Any, order: str, **options: Any) -> None:
+def assert_logits(found: Any, order: str, only: int = 2, **options: Any) -> None:
     """To 1e-5 of the largest: sums of at most 400 float32 terms, in nine layers."""
-    want = networks.logits(network(order, **options), images(ORDERS[order]))
+    want = networks.logits(network(order, **options), images(ORDERS[order])[:only])
     assert np.abs(found - want).max() < 1e-5 * np.abs(want).max()
 
 
@@ -145,7 +145,7 @@ def test_out_to_a_state_dict_and_back(tmp_path: Path, preset: str) -> None:
 
 
 def test_an_onnx_file_whose_logits_differ_is_not_written(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
-    tiny(devices="cpu", image_size=99).save(tmp_path / "own")
+    tiny(devices="cpu", image_size=99, precision="float64").save(tmp_path / "own")
     out = ["convert", str(tmp_path / "own"), str(tmp_path / "a.onnx")]
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "onnxruntime", None)
@@ -166,6 +166,35 @@ def test_without_lrn_onnx_s_reference_checks(tmp_path: Path, monkeypatch: Any, c
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert cli.main(["convert", str(tmp_path / "own"), str(tmp_path / "a.onnx")]) == 0
     assert "its logits differ by" in capfd.readouterr().out
+
+
+def test_an_export_that_computes_its_shape_and_transposes_its_weights(tmp_path: Path) -> None:
+    """As PyTorch's exporters of some years wrote ``x.view(x.size(0), -1)``, and a pool that is none."""
+    from onnx import helper, numpy_helper
+
+    model = networks.onnx_model(network("pool"), 95)
+    nodes = list(model.graph.node)
+    at = next(i for i, node in enumerate(nodes) if node.op_type == "Flatten")
+    source, target = nodes[at].input[0], nodes[at].output[0]
+    make = helper.make_node
+    nodes[at : at + 1] = [
+        make("Constant", [], ["zero"], value=numpy_helper.from_array(np.array(0))),
+        make("AveragePool", [source], ["pooled"], kernel_shape=[1, 1]),
+        make("Shape", ["pooled"], ["shape"]),
+        make("Gather", ["shape", "zero"], ["n"], axis=0),
+        make("Unsqueeze", ["n", "axes"], ["first"]),
+        make("Concat", ["first", "rest"], ["wanted"], axis=0),
+        make("Reshape", ["pooled", "wanted"], [target]),
+    ]
+    for name, value in (("axes", [0]), ("rest", [-1]), ("turned", network("pool")[-1].weight.T.copy())):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    nodes.insert(0, make("Transpose", ["turned"], ["fc8_back"], perm=[1, 0]))
+    nodes[-1].input[1] = "fc8_back"
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    assert_logits(run(tmp_path / "a.onnx", images(95)[:1]), "pool", only=1)
+    assert_logits(Model.load(tmp_path / "a.onnx", devices="cpu").forward(images(95).transpose(0, 2, 3, 1)), "pool")
 
 
 def test_a_safetensors_file_whose_length_looks_like_a_pickle(tmp_path: Path) -> None:

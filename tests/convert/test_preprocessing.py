@@ -60,6 +60,7 @@ def test_presets_resize_as_their_frameworks_and_older_checkpoints_as_before() ->
 
 
 def converted(folder: Path, transform: bytes, *arguments: str) -> Model:
+    transform += message((4, "imagenet.binaryproto"))
     (folder / "a.caffemodel").write_bytes(networks.caffemodel(network("lrn pool"), 2, 99, transform))
     assert cli.main(["convert", str(folder / "a.caffemodel"), str(folder / "out"), *arguments]) == 0
     return Model.load(folder / "out", devices="cpu")
@@ -107,8 +108,8 @@ def test_caffe_s_pipeline(tmp_path: Path, name: str, monkeypatch: Any, capfd: An
     want = networks.logits(network("lrn pool"), x.transpose(2, 0, 1)[None])
     found = model.forward(read_square(file, 112, mode=model.config.resize_mode)[None])
     assert np.abs(found - want).max() < 1e-5 * np.abs(want).max()
+    assert "the file names the mean image imagenet.binaryproto, which --mean takes" in capfd.readouterr().out
     # The command sees the same photograph.
-    capfd.readouterr()
     assert cli.main(["predict", "out", str(file), "--json", "--top", "7"]) == 0
     assert_probabilities(capfd.readouterr().out, want)
 

@@ -121,6 +121,8 @@ def read(file: Path, fields: dict[str, Any]) -> Foreign:
         values["image_size"] = size
     config, parameters = network_of(str(file), _layers(file, raw), values | fields)
     origin = "the file's, resized as Caffe's tools do" if from_file else "assumed, as of Caffe's reference models"
+    for name in {layer.transform_param.mean_file for layer in raw} - {""}:
+        origin += f" (the file names the mean image {name}, which --mean takes)"
     return Foreign(config, parameters, source="a Caffe model", preprocessing=origin)
 
 

@@ -218,6 +218,59 @@ def _window(given: dict[str, Any], kernel: Any, otherwise: int) -> dict[str, Any
     return options
 
 
+class _Writer:
+    """Puts the nodes of a graph behind each other."""
+
+    def __init__(self, config: Config) -> None:
+        self.maps = {step.name: step.input for step in build_plan(config).steps}
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.current = "images"
+
+    def then(self, op: str, name: str, *constants: str, **attributes: Any) -> None:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(op, [self.current, *constants], [name], name, **attributes))
+        self.current = name
+
+    def constant(self, name: str, array: Any, dtype: Any = np.float32) -> str:
+        from onnx import numpy_helper
+
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array, dtype), name))
+        return name
+
+    def add(self, layer: Layer) -> None:
+        given, name = layer.options, layer.name.replace("the activation of ", "activation.")
+        weights: list[str] = []
+        if layer.weight is not None:
+            weights = [self.constant(f"{name}.{kind}", getattr(layer, kind)) for kind in ("weight", "bias")]
+        if layer.kind == "conv2d":
+            pads, strides = given["padding"], given["stride"]
+            self.then("Conv", name, *weights, group=given["groups"], pads=pads, strides=strides)
+        elif layer.kind == "linear":
+            self.then("Gemm", name, *weights, transB=1)
+        elif layer.kind == "lrn":
+            self.lrn(name, given)
+        elif layer.kind in ("max_pool", "avg_pool"):
+            op = "MaxPool" if layer.kind == "max_pool" else "AveragePool"
+            window = {"kernel_shape": given["kernel"], "strides": given["stride"], "pads": given["padding"]}
+            self.then(op, name, ceil_mode=int(given["ceil"]), **window)
+        elif layer.kind != "dropout":
+            self.then({"relu": "Relu", "tanh": "Tanh", "flatten": "Flatten"}[layer.kind], name)
+
+    def lrn(self, name: str, given: Mapping[str, Any]) -> None:
+        """Where windows stop between the towers each tower's channels become an image of their own, and come back."""
+        height, width, channels = self.maps[name]
+        groups = given["groups"]
+        if groups > 1:
+            shape = [-1, channels // groups, height, width]
+            self.then("Reshape", f"{name}.towers", self.constant(f"{name}.apart", shape, np.int64))
+        self.then("LRN", name, alpha=given["alpha"], beta=given["beta"], bias=given["k"], size=given["size"])
+        if groups > 1:
+            shape = [-1, channels, height, width]
+            self.then("Reshape", f"{name}.channels", self.constant(f"{name}.together", shape, np.int64))
+
+
 def encode(network: Foreign) -> bytes:
     """An ONNX model: input ``images`` [N, 3, H, W], preprocessed, any N; output ``logits`` [N, classes].
 
@@ -229,70 +282,25 @@ def encode(network: Foreign) -> bytes:
         The network has what ONNX lacks.
     """
     with needed("onnx", "writing ONNX"):
-        from onnx import TensorProto, helper, numpy_helper
+        from onnx import TensorProto, helper
 
-    nodes: list[Any] = []
-    constants: list[Any] = []
-    current = "images"
-
-    def then(op: str, name: str, *more: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(op, [current, *more], [name], name, **attributes))
-        return name
-
-    def constant(name: str, array: Array) -> str:
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
-
-    config, channels = network.config, 3
+    config, side = network.config, network.config.image_size
+    writer = _Writer(config)
     for layer in layers_of(config, network.parameters):
-        given, name = layer.options, layer.name.replace("the activation of ", "activation.")
-        weights: list[str] = []
-        if layer.weight is not None and layer.bias is not None:
-            channels = len(layer.weight)
-            weights = [constant(f"{name}.{kind}", getattr(layer, kind)) for kind in ("weight", "bias")]
-        if layer.kind == "conv2d":
-            pads, strides = given["padding"], given["stride"]
-            current = then("Conv", name, *weights, group=given["groups"], pads=pads, strides=strides)
-        elif layer.kind == "linear":
-            current = then("Gemm", name, *weights, transB=1)
-        elif layer.kind == "lrn":
-            groups = given["groups"]
-            # Windows that stop between the towers: each tower's channels become an image of their own, and come back.
-            height, width = _extents(config, layer.name) if groups > 1 else (0, 0)
-            if groups > 1:
-                apart = constant(f"{name}.apart", np.array([-1, channels // groups, height, width], np.int64))
-                current = then("Reshape", f"{name}.towers", apart)
-            numbers = {"alpha": given["alpha"], "beta": given["beta"], "bias": given["k"], "size": given["size"]}
-            current = then("LRN", name, **numbers)
-            if groups > 1:
-                together = constant(f"{name}.together", np.array([-1, channels, height, width], np.int64))
-                current = then("Reshape", f"{name}.channels", together)
-        elif layer.kind in ("max_pool", "avg_pool"):
-            op = "MaxPool" if layer.kind == "max_pool" else "AveragePool"
-            window = {"kernel_shape": given["kernel"], "strides": given["stride"], "pads": given["padding"]}
-            current = then(op, name, ceil_mode=int(given["ceil"]), **window)
-        elif layer.kind != "dropout":
-            current = then({"relu": "Relu", "tanh": "Tanh", "flatten": "Flatten"}[layer.kind], name)
-    nodes[-1].output[0] = "logits"
-    side = config.image_size
+        writer.add(layer)
+    writer.nodes[-1].output[0] = "logits"
     graph = helper.make_graph(
-        nodes,
+        writer.nodes,
         "alexnet_cuda",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 3, side, side])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", config.num_classes])],
-        constants,
+        writer.constants,
     )
-    model = helper.make_model(
-        graph, producer_name="alexnet_cuda", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
-    )
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, producer_name="alexnet_cuda", opset_imports=opset, ir_version=_IR_VERSION)
     helper.set_model_props(model, {METADATA_KEY: network.metadata_text()})
     data: bytes = model.SerializeToString()
     return data
-
-
-def _extents(config: Config, name: str) -> tuple[int, int]:
-    step = next(step for step in build_plan(config).steps if step.name == name)
-    return step.input[0], step.input[1]
 
 
 def difference(data: bytes, config: Config, forward: Callable[[Array], Array]) -> float | None:
