@@ -16,6 +16,7 @@ Matrix = tuple[Vector, Vector, Vector]
 IMAGENET_MEAN: Vector = (123.675, 116.28, 103.53)
 IMAGENET_STD: Vector = (58.395, 57.12, 57.375)
 INITS = ("paper", "he")
+RESIZE_MODES = ("square", "shorter", "stretch")
 # Of conv1 to conv5, counted from 0: which the paper splits, and begins with biases of one; which it normalises; which
 # it pools. And which the code of 2012 normalises within each map too.
 SPLIT, NORMALISED, POOLED, NORMALISED_WITHIN = (1, 3, 4), (0, 1), (0, 1, 4), (1,)
@@ -38,6 +39,9 @@ class Config:
         224 pixels.
     resize : int
         Side of the square images that crops come from, pixels.
+    resize_mode : "square", "shorter" or "stretch"
+        What of a photograph is that square: its central square, resized in one; the centre, in whole pixels, of what
+        its shorter side being resized leaves (torchvision's transforms); all of it, stretched (Caffe's tools).
     conv_widths, conv_kernels, conv_strides, conv_paddings : 5 ints
         Output channels, filter size, stride and zero padding of conv1 to conv5.
     fc_widths : 2 ints
@@ -62,6 +66,8 @@ class Config:
         ``y = x (1 + alpha / size^2 * sum of x^2 over size x size positions of the map) ** -lrn_beta``.
     pool : "max" or "average"
     pool_size, pool_stride : int
+    pool_ceil : bool
+        Whether a last window may reach beyond the map, so that sizes are rounded up; maxima only.
     dropout : float
         Probability that an element is dropped.
     dropout_scaled : bool
@@ -99,6 +105,7 @@ class Config:
     image_size: int = 227
     pad_to_stride: bool = False
     resize: int = 256
+    resize_mode: str = "square"
     conv_widths: tuple[int, ...] = (96, 256, 384, 384, 256)
     conv_kernels: tuple[int, ...] = (11, 5, 3, 3, 3)
     conv_strides: tuple[int, ...] = (4, 1, 1, 1, 1)
@@ -120,6 +127,7 @@ class Config:
     pool: str = "max"
     pool_size: int = 3
     pool_stride: int = 2
+    pool_ceil: bool = False
     dropout: float = 0.5
     dropout_scaled: bool = True
     dropout_before: bool = False
@@ -180,6 +188,7 @@ _CAFFE = {
     "lrn_window": "across",
     "fc_init_std": (0.005, 0.005, 0.01),
     "bias_init": 0.1,
+    "resize_mode": "stretch",
     "channel_order": "BGR",
     "mean": (122.68, 116.67, 104.01),
     "colour_noise": 0.0,
@@ -200,6 +209,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "torchvision": {
         "image_size": 224,
+        "resize_mode": "shorter",
         "conv_widths": (64, 192, 384, 256, 256),
         "conv_paddings": (2, 2, 1, 1, 1),
         "groups": 1,
@@ -285,6 +295,7 @@ def _check(c: Config) -> None:
     for name in ("num_classes", "image_size", "resize", "pool_size", "pool_stride", "lrn_size"):
         need(getattr(c, name) > 0, name, "positive")
     need(c.pool_size <= 15, "pool_size", "at most 15, so that the argmax fits in a byte")
+    need(not c.pool_ceil or c.pool == "max", "pool_ceil", "false with average pools")
     need(c.resize >= c.image_size, "resize", f"at least the image size, {c.image_size}")
     need(c.resize < 1 << 15, "resize", "below 32768")
     need(c.groups in (1, 2), "groups", "1 or 2")
@@ -306,6 +317,7 @@ def _check(c: Config) -> None:
         "preset": tuple(sorted(PRESETS)),
         "activation": ("relu", "tanh"),
         "lrn_window": ("tower", "across"),
+        "resize_mode": RESIZE_MODES,
         "pool": ("max", "average"),
         "channel_order": ("RGB", "BGR"),
         "init": INITS,
@@ -318,9 +330,8 @@ def _check(c: Config) -> None:
     need(c.image_size >= smallest, "image_size", f"at least {smallest} for this network")
 
 
-def smallest_image_size(config: Config) -> int:
-    """The smallest image, pixels a side, that leaves at least one position after pool5."""
-    size = 1
+def smallest_image_size(config: Config, size: int = 1) -> int:
+    """The smallest image, pixels a side, that leaves at least `size` positions a side after pool5."""
     for i in reversed(range(len(config.conv_kernels))):
         if i in POOLED:
             size = (size - 1) * config.pool_stride + config.pool_size

@@ -136,8 +136,8 @@ class _Builder:
         self.steps.append(dataclasses.replace(step, **fields))  # type: ignore[arg-type]
         self.shape = output
 
-    def spatial(self, kernel: int, stride: int, padding: Padding, name: str) -> Shape:
-        output = tuple(count(self.shape[i], kernel, stride, sides(padding)[i]) for i in (0, 1))
+    def spatial(self, kernel: int, stride: int, padding: Padding, name: str, ceil_mode: bool = False) -> Shape:
+        output = tuple(count(self.shape[i], kernel, stride, sides(padding)[i], ceil_mode) for i in (0, 1))
         if min(output) < 1:
             least = kernel - min(map(sum, sides(padding)))
             raise ValueError(f"{name} needs an input of at least {least} pixels a side, it has {self.shape[0]}")
@@ -172,7 +172,7 @@ class _Builder:
 
     def pool(self, i: int) -> None:
         c = self.config
-        output = (*self.spatial(c.pool_size, c.pool_stride, 0, f"pool{i + 1}"), self.shape[-1])
+        output = (*self.spatial(c.pool_size, c.pool_stride, 0, f"pool{i + 1}", c.pool_ceil), self.shape[-1])
         self.add(
             f"pool{i + 1}",
             "max_pool" if c.pool == "max" else "avg_pool",
@@ -181,6 +181,7 @@ class _Builder:
             activation=c.activation if i + 1 in c.activation_after_pool else "none",
             kernel=c.pool_size,
             stride=c.pool_stride,
+            ceil_mode=c.pool_ceil,
         )
 
     def dropout(self, index: int) -> None:
