@@ -64,9 +64,9 @@ def layers_of(config: Config, parameters: Mapping[str, Array] | None = None) -> 
     ValueError
         The network has what no other framework's layers say.
     """
-    for field, usual in (("pad_to_stride", False), ("activation_after_pool", ()), ("dropout_scaled", True)):
-        if (value := getattr(config, field)) != usual:
-            raise ValueError(f"a network with {field}={value} has no counterpart in other frameworks")
+    for name, usual in (("pad_to_stride", False), ("activation_after_pool", ()), ("dropout_scaled", True)):
+        if (value := getattr(config, name)) != usual:
+            raise ValueError(f"a network with {name}={value} has no counterpart in other frameworks")
     layers: list[Layer] = []
     for step in build_plan(dataclasses.replace(config, dropout=config.dropout or 0.5)).steps:
         if step.op in ("linear", "dropout") and not any(layer.kind == "flatten" for layer in layers):
