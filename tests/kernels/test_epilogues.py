@@ -15,7 +15,7 @@ import pytest
 from alexnet_cuda import _simt
 from alexnet_cuda.backends.kernels.conv2d import Problem
 from alexnet_cuda.backends.runtime import Tensor
-from alexnet_cuda.base.params import DropoutParams, LrnParams, SgdParams
+from alexnet_cuda.base.params import DropoutParams, LrnParams, PoolParams, SgdParams
 
 from .guarded import DTYPES, Array, assert_bits, device, empty, executor_seed, problem, run_product, tensors
 
@@ -124,7 +124,10 @@ DRAWS = {"whole blocks": (2**33 + 8, 96), "odd start": (7, 96), "odd stride": (4
 
 
 def dropout(step: Array, start: int, row_stride: int, rate: float = RATE) -> dict[str, Any]:
-    return {"dropout": DropoutParams(rate, 0x0123456789ABCDEF, 9, 0, start, row_stride), "dropout_step": step}
+    return {
+        "dropout": DropoutParams(rate, 0x0123456789ABCDEF, 9, 0, start, row_stride, 1 / (1 - rate)),
+        "dropout_step": step,
+    }
 
 
 def apply_dropout(x: Array, dropout: DropoutParams, dropout_step: Array) -> Array:
@@ -245,7 +248,10 @@ def test_wgrad_with_sgd_has_the_same_bias_gradient():
 # images, height, width, channels: vectors of the LRN, and what only the kernel for any window takes.
 IMAGES = [(2, 5, 7, 64), (3, 6, 5, 18)]
 WINDOW = LrnParams(size=5, k=2.0, alpha=0.1, beta=0.75, groups=2)
-POOL = {"pool_size": 3, "pool_stride": 2, "stream": 0}
+
+
+def windows(output: Array) -> dict[str, Any]:
+    return {"pool": PoolParams(3, 2, output=output.shape[1:3]), "stream": 0}
 
 
 def relu_bprop(y: Array, dy: Array) -> Array:
@@ -282,7 +288,7 @@ def pool(x: Array) -> tuple[Array, Array]:
     n, h, w, c = x.shape
     p, q = (h - 3) // 2 + 1, (w - 3) // 2 + 1
     y, argmax = empty((n, p, q, c), x.dtype), empty((n, p, q, c), np.uint8)
-    _simt.max_pool_fprop(**tensors(x=x, y=y, argmax=argmax), **POOL)
+    _simt.max_pool_fprop(**tensors(x=x, y=y, argmax=argmax), **windows(y))
     return y, argmax
 
 
@@ -295,7 +301,7 @@ def test_lrn_max_pool_bprop_through_relu(dtype, images):
     results = []
     for relu in (False, True):
         dx = empty(images, DTYPES[dtype])
-        _simt.lrn_max_pool_bprop(**tensors(dy=dy, argmax=argmax, x=x, dx=dx), window=WINDOW, **POOL, relu=relu)
+        _simt.lrn_max_pool_bprop(**tensors(dy=dy, argmax=argmax, x=x, dx=dx), window=WINDOW, **windows(dy), relu=relu)
         results.append(dx)
     assert_bits(results[1], relu_bprop(x, results[0]))
     assert (results[0] != results[1]).any()
@@ -310,7 +316,7 @@ def test_max_pool_bprop_through_relu(dtype, images):
     results = []
     for gradient, output in ((relu_bprop(y, dy), None), (dy, y), (dy, None)):
         dx = empty(images, DTYPES[dtype])
-        _simt.max_pool_bprop(**tensors(dy=gradient, argmax=argmax, dx=dx, y=output), **POOL)
+        _simt.max_pool_bprop(**tensors(dy=gradient, argmax=argmax, dx=dx, y=output), **windows(dy))
         results.append(dx)
     assert_bits(results[1], results[0])
     assert (results[1] != results[2]).any()

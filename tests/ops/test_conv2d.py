@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda.backends.cpu import conv2d as implementation
+from alexnet_cuda.base.windows import sides
 from alexnet_cuda.ops import conv2d
 from alexnet_cuda.ops.sgd import SgdParams
 
@@ -57,10 +58,11 @@ Array = npt.NDArray[Any]
 def products(case: Case) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
     """Straight from the equation: indices into x, weight and y of every product that adds to an output."""
     per_group, filters = case.c // case.groups, case.k // case.groups
+    (top, _), (left, _) = sides(case.padding)
     for n, p, q, k in np.ndindex(case.n, *case.pq, case.k):
         for r, s, c in np.ndindex(*case.rs, per_group):
-            h = p * case.stride[0] + r - case.padding[0]
-            w = q * case.stride[1] + s - case.padding[1]
+            h = p * case.stride[0] + r - top
+            w = q * case.stride[1] + s - left
             if 0 <= h < case.hw[0] and 0 <= w < case.hw[1]:
                 yield (n, h, w, k // filters * per_group + c), (k, r, s, c), (n, p, q, k)
 
@@ -83,7 +85,9 @@ def test_reference_equals_loops(case: Case) -> None:
     assert_close(actual_bias, dy.sum(axis=(0, 1, 2)), bound, np.float64)
 
 
-@pytest.mark.parametrize("name", ["lopsided", "padding wider than the filter", "stride beyond the filter"])
+@pytest.mark.parametrize(
+    "name", ["lopsided", "unequal padding", "padding wider than the filter", "stride beyond the filter"]
+)
 def test_reference_gradients_equal_differences(name: str) -> None:
     case = CASES[name]
     x, weight, bias, dy = case.arrays()
@@ -529,7 +533,9 @@ def test_an_empty_batch_has_no_gradient(backend: Backend, product: Precision) ->
         ({"stride": 0}, ValueError, ["stride must be 2 integers of at least 1", "got (0, 0)"]),
         ({"stride": (1, 2, 3)}, ValueError, ["stride must be 2 integers", "(1, 2, 3)"]),
         ({"stride": 1.5}, TypeError, ["stride", "1.5"]),
-        ({"padding": (0, -1)}, ValueError, ["padding must be 2 integers of at least 0", "(0, -1)"]),
+        ({"padding": (0, -1)}, ValueError, ["padding must be an integer of at least 0", "(0, -1)"]),
+        ({"padding": ((0, 0), (0, 0, 1))}, ValueError, ["((top, bottom), (left, right))", "got ((0, 0), (0, 0, 1))"]),
+        ({"padding": ((0, 1), 0), "x": (1, 1, 6, 4)}, ValueError, ["3x2 filter", "2x6"]),
         ({"groups": 3}, ValueError, ["groups must divide 4 input and 6 output channels", "got 3"]),
         ({"bias": (5,), "weight": (5, 3, 2, 2)}, ValueError, ["must divide 4 input and 5 output channels", "got 2"]),
         ({"groups": 0}, ValueError, ["groups", "got 0"]),
