@@ -452,7 +452,7 @@ class Model:
         classes: int | Sequence[str] | None = None,
         **overrides: Any,
     ) -> Model:
-        """The model of the file at `path`, a checkpoint or another framework's (`alexnet_cuda.convert.read` says which).
+        """The model of the file at `path`: a checkpoint, or another framework's (see `alexnet_cuda.convert.read`).
 
         `devices` and `cuda_graph` as in `Model`; the precision is the checkpoint's own by default, and where the
         devices do not offer that, float32.
