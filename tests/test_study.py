@@ -13,7 +13,7 @@ from PIL import Image
 from alexnet_cuda import Model, cli
 from alexnet_cuda.checkpoint import load_checkpoint
 from alexnet_cuda.config import config_from_preset
-from alexnet_cuda.study import plan, run
+from alexnet_cuda.study import plan, run, timing
 from alexnet_cuda.study.counts import count
 from alexnet_cuda.study.looks import LOOKS, Look
 from alexnet_cuda.study.results import compare, interval
@@ -42,10 +42,9 @@ def _tiny_plan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _use_tiny_plan(patch: pytest.MonkeyPatch) -> None:
     variants = {"relu": {}, "tanh": {"config": {"activation": "tanh"}}}
-    base = {"epochs": 2, "batch_size": 21, "config": TINY}
-    tiny = plan.Study(
-        "relu", "Which?", "All.", "Much.", "Little.", variants, ["training loss", "validation error"], base
-    )
+    base = {"epochs": 2, "batch_size": 21, "schedule": "constant", "config": TINY}
+    measures = ["training loss", "validation error"]
+    tiny = plan.Study("relu", "Which?", "All.", "Much.", "Little.", variants, measures, base, kept=[1])
     patch.setitem(plan.STUDIES, "relu", tiny)
 
 
@@ -70,7 +69,7 @@ def test_a_study_that_is_killed_goes_on_to_the_same_results(
 
     def train_step(self: Model, *arguments: Any, **keywords: Any) -> Any:
         nonlocal steps
-        timed = keywords["learning_rate"] == run.TIMED_RATE
+        timed = keywords["learning_rate"] == timing.TIMED_RATE
         steps += not timed
         if steps == 8 and not timed:  # of four runs of four steps: the last of the second
             raise Killed
@@ -117,16 +116,15 @@ def test_the_page_holds_answer_intervals_and_pictures(finished: Path) -> None:
 def test_every_look_draws_and_is_of_the_networks(images: Path, finished: Path, tmp_path: Path) -> None:
     from alexnet_cuda.data import open_source
 
-    seeds = {
-        name: [finished / "runs" / name / f"seed-{i}" / "checkpoint.safetensors" for i in (0, 1)]
-        for name in ("relu", "tanh")
-    }
-    look = Look(tmp_path, open_source(images), seeds)
+    options = run.StudyOptions("relu", finished, str(images), 2, devices="cpu")
+    runs = {name: [run.make_job(options, name, seed).options for seed in (0, 1)] for name in ("relu", "tanh")}
+    look = Look(tmp_path, open_source(images), runs, [1])
     found = {name: draw(look) for name, draw in LOOKS.items()}
     assert all((tmp_path / picture).read_bytes().startswith(b"\x89PNG") for _, picture, _ in found.values())
-    shares = found["zeros"][0]["Before training"]
-    assert 0.4 < shares["relu"]["conv1"] < 0.6
-    assert shares["tanh"]["conv1"] < 0.2
+    shares = found["zeros"][0]["zeros"]
+    assert list(shares["relu"]) == ["before training", "after epoch 1", "after training"]
+    assert 0.4 < shares["relu"]["before training"]["conv1"] < 0.6
+    assert shares["tanh"]["before training"]["conv1"] < 0.2
     nearest = found["neighbours"][0]["measures"]["pixels, Euclid"]["neighbours of another class"]
     assert nearest["values"] == [0.0, 0.0]  # the classes are a dark and a light one
 

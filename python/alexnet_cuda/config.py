@@ -41,7 +41,9 @@ class Config:
         Outputs of fc6 and fc7.
     groups : 1 or 2
         Groups of conv2, conv4 and conv5; 2 is the two-tower network of the paper.
-    activation : "relu" or "tanh"
+    links : bool
+        Whether conv3, fc6 and fc7 read both towers (the paper); False: the towers meet at fc8 only.
+    activation : "relu", "tanh" or "logistic"
     lrn : bool
         Whether response normalisation follows conv1 and conv2 (paper section 3.3):
         ``y = x (k + alpha' * sum of x^2 over lrn_size channels) ** -beta``.
@@ -92,6 +94,7 @@ class Config:
     conv_paddings: tuple[int, ...] = (0, 2, 1, 1, 1)
     fc_widths: tuple[int, ...] = (4096, 4096)
     groups: int = 2
+    links: bool = True
     activation: str = "relu"
     lrn: bool = True
     lrn_size: int = 5
@@ -252,6 +255,8 @@ def _check(c: Config) -> None:
     need(c.resize < 1 << 15, "resize", "below 32768")
     need(c.groups in (1, 2), "groups", "1 or 2")
     need(all(w % 2 == 0 for w in c.conv_widths) or c.groups == 1, "conv_widths", "even with two groups")
+    need(c.links or c.groups == 2, "links", "True with one group")
+    need(c.links or all(w % 2 == 0 for w in c.fc_widths), "fc_widths", "even without links")
     need(c.lrn_size % 2 == 1, "lrn_size", "odd")
     need(c.lrn_k > 0 and c.lrn_alpha >= 0, "lrn_k" if c.lrn_k <= 0 else "lrn_alpha", "positive (alpha: not negative)")
     need(0 <= c.dropout < 1, "dropout", "in [0, 1)")
@@ -264,7 +269,7 @@ def _check(c: Config) -> None:
     need(0 <= c.seed < 1 << 64, "seed", "a 64-bit unsigned integer")
     choices = {
         "preset": tuple(sorted(PRESETS)),
-        "activation": ("relu", "tanh"),
+        "activation": ("relu", "tanh", "logistic"),
         "lrn_window": ("tower", "across"),
         "pool": ("max", "average"),
         "channel_order": ("RGB", "BGR"),

@@ -66,7 +66,7 @@ def fuse(plan: Plan, towers: int) -> tuple[Stage, ...]:
         op = step.op
         if op == "lrn" and not crosses and steps and steps[0].op == "max_pool":
             op, pool = "lrn_max_pool", steps.pop(0)
-        elif op == "linear" and step.activation == "relu" and steps and steps[0].op == "dropout":
+        elif step.activation == "relu" and steps and steps[0].op == "dropout":
             dropout = steps.pop(0)
         undoes = relu_open and op in _MASKING
         output = (pool or dropout or step).output

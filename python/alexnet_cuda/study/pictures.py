@@ -62,6 +62,15 @@ def by_layer(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, float]]]
     return _save(figure, path)
 
 
+def bars(path: Path, title: str, values: Mapping[str, float]) -> str:
+    """A bar for each variant."""
+    figure, ((axes,),) = _figure(1, 1, 10, 0.8 + 0.4 * len(values))
+    axes.bar_label(axes.barh(list(values), list(values.values())), fmt=" %.3g")
+    axes.set(title=title)
+    axes.invert_yaxis()
+    return _save(figure, path)
+
+
 def grid(path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], columns: Sequence[str] = ()) -> str:
     """Rows of as many images each, uint8 RGB or float grey, with the row's name to the left."""
     most = len(rows[0][1])

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..base.files import CHECKPOINT_NAME
 from ..config import config_from_preset
 from . import counts, pictures
 from .page import table, write_page
@@ -16,6 +15,7 @@ from .results import Curve, shown
 
 if TYPE_CHECKING:
     from ..data import ImageSource
+    from ..train.setup import TrainOptions
 
 _SMALL = (
     "A narrow network and few images: on another network or source the answer may be another. Intervals are over seeds "
@@ -36,7 +36,7 @@ def report(
     source: ImageSource,
     results: dict[str, Any],
     curves: Mapping[str, Sequence[Curve | None]],
-    runs: Mapping[str, Sequence[Path]],
+    runs: Mapping[str, Sequence[TrainOptions]],
 ) -> None:
     """Draw the pictures, add to `results` what was looked at, and write the page."""
     from .looks import LOOKS, Look
@@ -46,9 +46,9 @@ def report(
     if whole := {name: found for name, found in drawn.items() if found}:
         shown_as["Means over seeds, and bands of their 95 % intervals"] = pictures.curves(folder / "curves.png", whole)
     if all(len(found) == results["seeds"] for found in drawn.values()):  # none diverged
-        checkpoints = {name: [run / CHECKPOINT_NAME for run in folders] for name, folders in runs.items()}
+        look = Look(folder, source, runs, study.kept)
         for name in study.looks:
-            results[name], picture, caption = LOOKS[name](Look(folder, source, checkpoints))
+            results[name], picture, caption = LOOKS[name](look)
             results["answer"] += results[name].pop("answer", [])
             shown_as[caption] = picture
     note = (
