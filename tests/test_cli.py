@@ -127,7 +127,7 @@ def test_a_run_without_output_and_matplotlib_ends_well_in_the_folder_of_its_sour
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     output = succeeds("train", photographs, *TINY, "--epochs", 1)
-    assert "a picture of the run is missing: curves.png needs matplotlib: pip install" in output
+    assert "a picture of the run is missing: pictures need matplotlib: pip install" in output
     for name in ("checkpoint.safetensors", FILTERS_NAME):
         assert (tmp_path / "runs" / photographs.name / name).exists()
 

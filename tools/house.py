@@ -22,8 +22,9 @@ FLOORS = {
     "checkpoint": "the file of a model",
     "model": "Model",
     "data": "image sources and the loader",
+    "pages": "pages with their pictures inside, pictures",
     "train": "trainer, schedules, metrics",
-    "study": "questions answered by runs: plans, intervals, pictures, pages",
+    "study": "questions answered by runs: plans, intervals, answers",
     "cli": "the command alexnet-cuda",
 }
 # Of pictures, in the colours of GitHub's two pages; a browser takes the one that its user prefers.

@@ -9,8 +9,8 @@ from typing import Any
 
 from ..config import Config
 from ..network.plan import build_plan
-from . import pictures
-from .page import table
+from ..pages import pictures
+from ..pages.page import table
 
 KINDS = {
     "parameters": "parameters",

@@ -21,10 +21,10 @@ from ..data import ImageSource, Loader, split
 from ..model import Model
 from ..network import views
 from ..network.stages import fuse
+from ..pages import pictures
+from ..pages.page import write_text
 from ..train.plots import filter_grid
 from ..train.setup import TrainOptions
-from . import pictures
-from .page import write_text
 from .plan import BASE, kept_name
 from .results import conclude
 from .timing import time_steps

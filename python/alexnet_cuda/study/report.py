@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import config_from_preset
+from ..pages.page import table, write_page
 from . import counts, pictures
-from .page import table, write_page
 from .plan import Study
 from .results import Curve, shown
 

@@ -17,12 +17,12 @@ from ..backends import devices as available
 from ..base.files import CHECKPOINT_NAME, atomic_path, naming
 from ..base.wording import counted
 from ..checkpoint import load_checkpoint
+from ..pages.page import write_text
 from ..train import TrainingDiverged, TrainOptions, train
 from ..train.lock import locked_folder
 from ..train.progress import PlainReporter, duration
 from ..train.setup import read_run
 from ..train.state import fingerprint
-from .page import write_text
 from .plan import SEARCH_SEED, STUDIES, Study, kept_name
 from .report import report, report_counts
 from .results import Curve, conclude, measured, read_curve

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..base.files import CURVES_NAME, FILTERS_NAME, METRICS_NAME, atomic_path
+from ..pages.pictures import figure, save
 from .metrics import is_epoch, read_metrics
 
 _POINTS = 500
@@ -24,15 +25,8 @@ def plot_curves(folder: Path) -> Path:
     ImportError
         When matplotlib is missing.
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(f"{CURVES_NAME} needs matplotlib: pip install 'alexnet-cuda[demo]'") from error
-
+    drawn, ((loss, accuracy),) = figure(1, 2, 10, 4)
     steps, epochs = _read(folder / METRICS_NAME)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
     loss.plot(steps[:, 0], steps[:, 1], color="0.75", linewidth=1, label="training, steps")
     if len(epochs):
         for axes, columns in ((loss, (1, 3)), (accuracy, (2, 4))):
@@ -44,11 +38,7 @@ def plot_curves(folder: Path) -> Path:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    canvas: Any = FigureCanvasAgg(figure)
-    path = folder / CURVES_NAME
-    with atomic_path(path) as temporary:
-        canvas.print_png(temporary)
-    return path
+    return folder / save(drawn, folder / CURVES_NAME)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

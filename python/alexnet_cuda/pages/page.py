@@ -1,4 +1,4 @@
-"""A study's page: Markdown, and one HTML file of it with the pictures inside."""
+"""Pages: Markdown, and one HTML file of it with the pictures inside."""
 
 from __future__ import annotations
 
