@@ -59,8 +59,12 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_study_that_is_killed_goes_on_to_the_same_results(
-    images: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_study_that_is_killed_or_loses_its_images_goes_on_to_the_same_results(
+    images: Path,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     class Killed(BaseException):
         pass
@@ -73,6 +77,8 @@ def test_a_study_that_is_killed_goes_on_to_the_same_results(
         steps += not timed
         if steps == 8 and not timed:  # of four runs of four steps: the last of the second
             raise Killed
+        if steps == 11 and not timed:  # the first of the third run
+            images.rename(tmp_path / "away")
         return original(self, *arguments, **keywords)
 
     monkeypatch.setattr(Model, "train_step", train_step)
@@ -80,6 +86,12 @@ def test_a_study_that_is_killed_goes_on_to_the_same_results(
     with pytest.raises(Killed):
         cli.main(arguments)
     assert not (tmp_path / "study" / "results.json").exists()
+    for _ in range(2):  # as they vanish, and while they are gone
+        assert cli.main(arguments) == 2
+        said = capfd.readouterr().err
+        assert said.startswith(f"alexnet-cuda: error: {images}")
+        assert said.count("\n") == 1
+    (tmp_path / "away").rename(images)
     assert cli.main(arguments) == 0
     assert steps == 8 + 2 + 8  # nothing that was kept is done again; of the second run one epoch was
     results = (tmp_path / "study" / "results.json").read_text()
