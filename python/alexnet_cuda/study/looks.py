@@ -204,9 +204,8 @@ def cost(look: Look, steps: int = 20) -> Found:
     times = json.loads(path.read_text(encoding="utf-8"))
     first, *others = times
     text = "; ".join(f"{n} {times[n]:.3g} ms, {100 * (times[n] / times[first] - 1):+.0f} %" for n in others)
-    caption = f"Time of a training step, the least of {steps}, of the processor where it runs there: "
-    picture = pictures.bars(look.folder / "times.png", "Milliseconds a step", times)
-    return {}, picture, f"{caption}{first} {times[first]:.3g} ms; {text}"
+    caption = f"A training step with {first} takes {times[first]:.3g} ms; {text}: the least of {steps}, on a CPU its time"
+    return {}, pictures.bars(look.folder / "times.png", "Milliseconds a step", times), caption
 
 
 def neighbours(look: Look, nearest: int = 5, most: int = 2000) -> Found:

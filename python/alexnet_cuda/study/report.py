@@ -51,16 +51,16 @@ def report(
             results[name], picture, caption = LOOKS[name](look)
             results["answer"] += results[name].pop("answer", [])
             shown_as[caption] = picture
+    recipe = next(iter(results["recipes"].values()))
     note = (
-        f"{results['seeds']} seeds on {results['source']}; in brackets 95 % t intervals of the means over them. "
+        f"{results['seeds']} seeds on {results['source']}, {results['images']['images']:,} images of which "
+        f"{100 * recipe['validation_split']:g} % are held out; in brackets 95 % t intervals of the means over them. "
         "Differences are taken seed by seed, and all of one measure hold together with 95 %; one whose interval holds "
         "zero is within the noise."
     )
     pages = [note, _table(results), *(f"![{text}]({picture})\n\n*{text}*" for text, picture in shown_as.items())]
-    epochs = next(iter(results["recipes"].values()))["epochs"]
-    _write(
-        study, folder, results, pages, [results["source"], "--seeds", str(results["seeds"]), "--epochs", str(epochs)]
-    )
+    numbers = ["--seeds", str(results["seeds"]), "--epochs", str(recipe["epochs"])]
+    _write(study, folder, results, pages, [results["source"], *numbers])
 
 
 def _table(results: dict[str, Any]) -> str:
