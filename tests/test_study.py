@@ -13,11 +13,13 @@ from PIL import Image
 from alexnet_cuda import Model, cli
 from alexnet_cuda.checkpoint import load_checkpoint
 from alexnet_cuda.config import config_from_preset
+from alexnet_cuda.network.plan import build_plan
 from alexnet_cuda.study import plan, run, timing
 from alexnet_cuda.study.counts import count
 from alexnet_cuda.study.looks import LOOKS, Look
-from alexnet_cuda.study.results import compare, interval
+from alexnet_cuda.study.results import MEASURES, compare, interval
 from alexnet_cuda.train import plots
+from alexnet_cuda.train.recipe import Recipe
 
 TINY = {"conv_widths": [8, 16, 16, 16, 16], "fc_widths": [16, 16], "dropout": 0.1}
 SEEDS = ["--seeds", "2", "--devices", "cpu"]
@@ -176,6 +178,23 @@ def test_bad_input_is_answered_in_a_sentence(
         assert sentence in said
         assert said.count("\n") == 1
     assert not (tmp_path / "study").exists()
+
+
+def test_plans_name_what_there_is_and_equal_parameters_are_equal() -> None:
+    sizes: dict[str, dict[str, int]] = {}
+    for study in plan.STUDIES.values():
+        assert set(study.looks) <= set(LOOKS)
+        assert set(study.measures) <= set(MEASURES)
+        for variant in study.variants:
+            recipe = Recipe(**study.given(variant, 0, None))
+            assert not study.kept or recipe.schedule == "constant"
+            config = config_from_preset(recipe.preset, recipe.image_size, num_classes=10, **recipe.config)
+            sizes.setdefault(study.name, {})[variant] = sum(step.parameters for step in build_plan(config).steps)
+    towers = sizes["towers"]
+    equal = [size for variant, size in towers.items() if variant.endswith("equal parameters")]
+    assert len(equal) == 2
+    assert equal == pytest.approx([towers["two"]] * 2, rel=0.01)
+    assert len(set(sizes["pooling"].values())) == 1
 
 
 def test_intervals_and_verdicts() -> None:

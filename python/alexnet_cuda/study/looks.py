@@ -196,7 +196,10 @@ def _carriers(activity: np.ndarray, labels: np.ndarray) -> int:
 
 
 def cost(look: Look, steps: int = 20) -> Found:
-    """The time of a training step of each variant, measured once; in a file of its own, as results hold no times."""
+    """The time of a training step of each variant, measured once, on a CPU the processor's for this process.
+
+    In a file of its own: results hold no times.
+    """
     path = look.folder / "times.json"
     if not path.exists():
         found = time_steps({name: runs[0] for name, runs in look.runs.items()}, steps, own=True)
@@ -204,7 +207,7 @@ def cost(look: Look, steps: int = 20) -> Found:
     times = json.loads(path.read_text(encoding="utf-8"))
     first, *others = times
     text = "; ".join(f"{n} {times[n]:.3g} ms, {100 * (times[n] / times[first] - 1):+.0f} %" for n in others)
-    caption = f"A training step with {first} takes {times[first]:.3g} ms; {text}: the least of {steps}, on a CPU its time"
+    caption = f"A step of training takes {times[first]:.3g} ms with {first}; {text}: the least of {steps}"
     return {}, pictures.bars(look.folder / "times.png", "Milliseconds a step", times), caption
 
 
