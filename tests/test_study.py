@@ -139,6 +139,11 @@ def test_every_look_draws_and_is_of_the_networks(images: Path, finished: Path, t
     assert list(shares["relu"]) == ["before training", "after epoch 1", "after training"]
     assert 0.4 < shares["relu"]["before training"]["conv1"] < 0.6
     assert shares["tanh"]["before training"]["conv1"] < 0.2
+    coloured = np.array(found["filters"][0]["colour, by seed"]["relu"])
+    assert coloured.shape == (2, 2)
+    assert (abs(coloured - 2 / 3) < 0.1).all()  # of random kernels two of three directions of colour
+    assert LOOKS["cost"](look) == found["cost"]  # measured once
+    assert set(json.loads((tmp_path / "times.json").read_text())) == {"relu", "tanh"}
     nearest = found["neighbours"][0]["measures"]["pixels, Euclid"]["neighbours of another class"]
     assert nearest["values"] == [0.0, 0.0]  # the classes are a dark and a light one
 
