@@ -61,5 +61,5 @@ def grid(path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], columns: 
             axes[y, x].imshow(image, cmap="gray", interpolation="nearest")
             if y == 0 and columns:
                 axes[y, x].set_title(columns[x], fontsize=9)
-        axes[y, 0].set_ylabel(name.replace(", ", ",\n"), rotation=0, ha="right", va="center")
+        axes[y, 0].set_ylabel(name.replace(", ", ",\n"), rotation=0, ha="right", va="center", fontsize=9)
     return save(drawn, path)
