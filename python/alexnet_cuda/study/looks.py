@@ -129,8 +129,8 @@ def filters(look: Look) -> Found:
             coloured[name] = shares
             grey, other = (100 * np.mean(shares, axis=0)).round().astype(int)
             answer.append(
-                f"{name}: {grey} % of the kernels of conv1 is colour in the greyer tower and {other} % in the other; of "
-                "random ones it is 67 %."
+                f"{name}: {grey} % of the kernels of conv1 is colour in the greyer tower and {other} % in the other; "
+                "of random ones it is 67 %."
             )
     picture = pictures.grid(look.folder / "filters.png", rows)
     caption = "Kernels of conv1 after training, seed 0; of two towers the second's below the first's"
