@@ -20,10 +20,13 @@ FLOORS = {
     "config": "which network",
     "network": "plan, stages, towers, the link between them, layers, passes",
     "checkpoint": "the file of a model",
+    "convert": "networks from and to the files of Caffe, ONNX and PyTorch",
     "model": "Model",
+    "torch": "for PyTorch: operators with autograd, a model as a module",
     "data": "image sources and the loader",
     "pages": "pages with their pictures inside, pictures",
     "train": "trainer, schedules, metrics",
+    "show": "what a checkpoint makes of images, to look at",
     "study": "questions answered by runs: plans, intervals, answers",
     "cli": "the command alexnet-cuda",
 }

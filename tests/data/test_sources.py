@@ -124,19 +124,19 @@ def test_what_does_not_exist(tmp_path):
         open_source(tmp_path / "pipe")
 
 
-IMAGES = ("ant/1.png", "mole/1.png", "zebra/1.png", "zebra/curves.png")
+IMAGES = ("ant/1.png", "mole/1.png", "zebra/1.png", "zebra/curves.png", "zebra/show-1.png")
 NOISE = (
     "__MACOSX/ant/1.png", "ant/@eaDir/1.png", "#recycle/1.png", "$RECYCLE.BIN/x/1.png", "lost+found/1.png",
     ".Trash-1000/1.png", "System Volume Information/1.png", "ant/.1.png", "Thumbs.db", "mole/1.heic", "mole/2.heic",
     "mole/3.HEIC", "mole/4.heic", "pets/1.heic", "none/deeper/", "none/deepest/", "runs/x/curves.png",
-    "runs/x/conv1_filters.png", "runs/x/metrics.jsonl",
+    "runs/x/conv1_filters.png", "runs/x/metrics.jsonl", "runs/y/index.html", "runs/y/show-1-views.png",
 )  # fmt: skip
 IGNORED = """\
 folders without images: {0}none, {0}pets
 hidden: {0}.Trash-1000, {0}ant/.1.png
 left by a system or program: {0}#recycle, {0}$RECYCLE.BIN, {0}System Volume Information and 4 more
-no image by the ending: {0}mole/1.heic, {0}mole/2.heic, {0}mole/3.HEIC and 2 more
-pictures of a training run: {0}runs/x/conv1_filters.png, {0}runs/x/curves.png"""
+no image by the ending: {0}mole/1.heic, {0}mole/2.heic, {0}mole/3.HEIC and 3 more
+pictures of a training run: {0}runs/x/conv1_filters.png, {0}runs/x/curves.png, {0}runs/y/show-1-views.png"""
 
 
 @pytest.mark.parametrize("around", ["", "set/"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alexnet_cuda.train import TrainOptions, plots, train
+from alexnet_cuda.train import TrainOptions, page, plots, train
 
 RECIPE = {
     "image_size": 67,
@@ -59,8 +59,9 @@ def _no_sync(monkeypatch):
 
 @pytest.fixture
 def no_curves(monkeypatch):
-    """Leave out the plot of the run, most of the time of a tiny one."""
+    """Leave out the plot of the run, most of the time of a tiny one, and the page that it is on."""
     monkeypatch.setattr(plots, "plot_curves", lambda folder: folder)
+    monkeypatch.setattr(page, "write_run_page", lambda *_: None)
 
 
 @pytest.fixture

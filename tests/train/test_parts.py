@@ -100,11 +100,11 @@ def test_metrics_are_json_lines_and_a_resumed_file_keeps_what_the_checkpoint_kno
         for step in range(1, 7):
             metrics.write(step=step, epoch=(step + 2) // 3, loss=math.nan if step == 2 else step / 7)
             if step % 3 == 0:
-                metrics.write(epoch=step // 3, step=step, val_loss=math.inf)
+                metrics.write(epoch=step // 3, step=step, val_loss=math.inf, layers={"a": {"b": math.nan}})
         lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
         assert len(lines) == 8  # flushed while it is open
     assert json.loads(lines[1]) == {"step": 2, "epoch": 1, "loss": None}
-    assert json.loads(lines[3]) == {"epoch": 1, "step": 3, "val_loss": None}
+    assert json.loads(lines[3]) == {"epoch": 1, "step": 3, "val_loss": None, "layers": {"a": {"b": None}}}
     with MetricsWriter(tmp_path, keep_steps=6, keep_epochs=1) as metrics:
         metrics.write(step=7, epoch=3, loss=0.5)
     records = list(read_metrics(tmp_path / "metrics.jsonl"))
@@ -170,7 +170,7 @@ def test_pictures_are_whole_pngs_from_the_beginning_of_a_run_on(tmp_path):
 
 def test_without_matplotlib_the_sentence_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"curves\.png needs matplotlib: pip install 'alexnet-cuda\[demo\]'"):
+    with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install 'alexnet-cuda\[demo\]'"):
         plot_curves(tmp_path)
 
 
@@ -258,17 +258,33 @@ def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch):
         for step in range(1, 6):
             now += 3600
             reporter.step(10_000 * step, 1000, 123456.789, 1.0, 124_000.0)
+    with make_reporter() as reporter:  # of images that are looked at once
+        reporter.start(0, 10**6, 0)
+        now += 3600
+        reporter.images(200_000)
     frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", output.getvalue()))
     assert max(map(len, frames)) == 80
-    for shown in ("epoch 1000/1000 ", " 5% ", "loss 1.235e+05, 100.0%, 124000 img/s", "left"):
-        assert shown in frames[-2]
+    bars = "\n".join(frames)
+    for shown in (
+        r"epoch 1000/1000 .* 5% loss 1\.235e\+05, 100\.0%, 124000 img/s .*left",
+        " 20% 200,000 images .*left",
+    ):
+        assert re.search(shown, bars)
     assert "…" not in "".join(frames)
 
 
 def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {"epochs": 3, "schedule": "step", "milestones": (1, 2), "config": {"fc_widths": [8, 8], "lrn": False}}
-    numbers = {"checkpoint_steps": 5, "checkpoint_minutes": 2.5, "workers": 3, "checksum": True, "max_broken": 0.25}
+    given |= {"freeze": ("conv1", "conv2"), "new_rate": 10.0}
+    numbers = {
+        "from_": "../base",
+        "checkpoint_steps": 5,
+        "checkpoint_minutes": 2.5,
+        "workers": 3,
+        "checksum": True,
+        "max_broken": 0.25,
+    }
     options = TrainOptions("-photos", Path("a 'run'"), given, "../val", ("cpu", "cpu"), overwrite=True, **numbers)
     words = shlex.split(train_command(options))
     assert words[:5] == ["alexnet-cuda", "train", f"{tmp_path}/-photos", "--output", f"{tmp_path}/a 'run'"]
@@ -276,6 +292,7 @@ def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path, monkeypa
     monkeypatch.setattr("alexnet_cuda.train.train", lambda options: read.append(options) or SimpleNamespace(signal=1))
     cli.main(words[1:])
     absolute = {"source": f"{tmp_path}/-photos", "output": tmp_path / "a 'run'", "validation": f"{tmp_path.parent}/val"}
+    absolute["from_"] = f"{tmp_path.parent}/base"
     assert dataclasses.replace(read[0], given={}) == dataclasses.replace(options, **absolute, given={})
     assert recipe_for("", read[0].given) == recipe_for("", given)
     assert shlex.split(train_command(TrainOptions("digits", Path("x"), {})))[2] == "digits"

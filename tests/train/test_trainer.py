@@ -12,16 +12,18 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from tests.failing import failing
+from tests.pages import read_page
 
 from alexnet_cuda import Model, StepResult, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.data import ReadError, TooManyBroken, open_source, split
-from alexnet_cuda.train import TrainingDiverged, plots, trainer
+from alexnet_cuda.train import TrainingDiverged, page, plots, trainer
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
 STEPS_PER_EPOCH = 5  # 27 pictures, 7 held out, batches of 4
 STEPS = 3 * STEPS_PER_EPOCH
+WRITE_RUN_PAGE = page.write_run_page
 
 
 def read(folder):
@@ -79,7 +81,8 @@ def whole(finished_runs, tmp_path):
 
 def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     folder = whole.checkpoint.parent
-    assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", "conv1_filters.png", "curves.png", "metrics.jsonl"]
+    pictures = ["conv1_filters.png", "curves.png", "index.html"]
+    assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", *pictures, "metrics.jsonl"]
     assert (whole.epochs, whole.steps, whole.signal, whole.skipped) == (3, STEPS, None, {})
     records = read(folder)
     steps = [record for record in records if "val_loss" not in record]
@@ -89,11 +92,17 @@ def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     for record in steps:
         assert set(record) == {"step", "epoch", "loss", "accuracy", "learning_rate", "images_per_second"}
     for number, record in enumerate(epochs):
-        assert set(record) == {"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy"}
+        assert set(record) == {"epoch", "step", "loss", "accuracy", "val_loss", "val_accuracy", "layers"}
         # The batches of an epoch are of equal size here, so its figures are the means of its steps'.
         for key in ("loss", "accuracy"):
             own = [step[key] for step in steps[5 * number : 5 * number + 5]]
             assert record[key] == pytest.approx(np.mean(own), rel=1e-12)
+    kept = load_checkpoint(whole.checkpoint)
+    tensors = {"weight": kept.parameters(), "update": kept.velocity()}
+    assert list(epochs[-1]["layers"]) == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
+    for layer, norms in epochs[-1]["layers"].items():
+        for kind, norm in norms.items():
+            assert norm == pytest.approx(np.linalg.norm(tensors[kind][f"{layer}.weight"]), rel=1e-5)
     assert whole.val_loss < math.log(3)
     model = Model.load(whole.checkpoint)
     assert model.class_names == ("blue", "green", "red")
@@ -107,12 +116,26 @@ def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     assert (model.config.std < np.hypot(least, 60 / math.sqrt(12))).all()
 
 
+def test_the_page_of_a_run_holds_its_pictures_its_recipe_and_what_is_taken_for_what(whole):
+    text, pictures = read_page(whole.checkpoint.parent / "index.html")
+    assert len(pictures) == 2
+    assert "alexnet-cuda train " in text
+    assert f"7 images: top-1 error {1 - whole.val_accuracy:.2%}" in text
+    words = text.split()
+    start = words.index("predicted:") + 4  # the head of the table, and its three classes
+    rows = [words[start + 4 * i : start + 4 * i + 4] for i in range(3)]
+    assert [row[0] for row in rows] == ["blue", "green", "red"]
+    counts = np.array([row[1:] for row in rows], int)
+    assert (counts.sum(), np.trace(counts)) == (7, round(7 * whole.val_accuracy))
+    assert "learning_rate 0.01" in " ".join(words)
+
+
 def test_every_step_gets_the_numbers_of_the_recipe(run):
     given = []
     changes = {"schedule": "step", "milestones": (1,), "learning_rate": 0.02, "momentum": 0.8, "weight_decay": 0.003}
     with each_step(lambda _, **keywords: given.append(keywords)):
         run(epochs=2, **changes)
-    fixed = {"momentum": 0.8, "weight_decay": 0.003}
+    fixed = {"momentum": 0.8, "weight_decay": 0.003, "frozen": (), "layer_rates": {}}
     assert given == [{"learning_rate": 0.02, **fixed}] * 5 + [{"learning_rate": 0.002, **fixed}] * 5
 
 
@@ -221,7 +244,7 @@ def test_broken_images_count_over_training_and_validation_together(run, tmp_path
     assert f"{held}: it is not an image" in output
 
 
-@pytest.mark.parametrize("picture", ["plot_filters", "plot_curves"])
+@pytest.mark.parametrize("picture", [(plots, "plot_filters"), (plots, "plot_curves"), (page, "write_run_page")])
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -232,12 +255,12 @@ def test_broken_images_count_over_training_and_validation_together(run, tmp_path
 )
 def test_a_picture_never_stops_a_run(run, monkeypatch, capsys, picture, error, reason):
     monkeypatch.setattr(trainer, "_PLOT_SECONDS", 0.0)  # also under way
-    with failing(plots, picture, error):
+    with failing(*picture, error):
         result = run(epochs=2)
     assert (result.epochs, stored_step(result.checkpoint.parent)) == (2, 2 * STEPS_PER_EPOCH)
     output = capsys.readouterr().out
-    assert output.count("a picture of the run is missing") == 1
-    assert f"a picture of the run is missing: {reason}\n" in output
+    assert output.count("a picture or the page of the run is missing") == 1
+    assert f"a picture or the page of the run is missing: {reason}\n" in output
 
 
 def test_a_run_within_its_source_is_no_part_of_it(run, tmp_path, write_pictures, capsys):
@@ -277,11 +300,12 @@ def test_a_run_goes_on_for_more_epochs_and_at_another_rate(run, whole):
 
 
 @pytest.mark.parametrize("epochs", [{}, {"epochs": 2}])
-def test_resuming_a_finished_run_changes_nothing_and_says_so(run, whole, finished_runs, capsys, epochs):
+def test_resuming_a_finished_run_changes_nothing_and_says_so(run, whole, finished_runs, capsys, epochs, monkeypatch):
+    monkeypatch.setattr(page, "write_run_page", WRITE_RUN_PAGE)
     result = run("whole", resume=True, **epochs)
     assert (result.epochs, result.steps) == (3, STEPS)
     before = finished_runs["plateau"].checkpoint.parent
-    for name in ("checkpoint.safetensors", "metrics.jsonl"):
+    for name in ("checkpoint.safetensors", "metrics.jsonl", "index.html"):
         assert (whole.checkpoint.parent / name).read_bytes() == (before / name).read_bytes()
     said = f"nothing to train: the run has done 3 epochs, --epochs is {epochs.get('epochs', 3)}; give --epochs 4 or"
     assert said in capsys.readouterr().out

@@ -27,6 +27,9 @@ CHECKPOINT_NAME = "checkpoint.safetensors"
 METRICS_NAME = "metrics.jsonl"
 CURVES_NAME = "curves.png"
 FILTERS_NAME = "conv1_filters.png"
+PAGE_NAME = "index.html"
+#: What the names of pictures begin with that `alexnet-cuda show` leaves beside its page.
+SHOWN_PREFIX = "show-"
 
 
 @contextlib.contextmanager

@@ -12,10 +12,14 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
+from .card import card
+from .convert import convert
 from .evaluate import evaluate
+from .features import features
 from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
+from .show import show
 from .study import study
 from .train import train
 
@@ -36,7 +40,18 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, study, summary_command, doctor_command):
+for _subcommand in (
+    train,
+    evaluate,
+    predict,
+    features,
+    show,
+    convert,
+    card,
+    study,
+    summary_command,
+    doctor_command,
+):
     command.add_command(_subcommand)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..base.wording import counted
+from ..train.setup import MAX_BROKEN
 from .options import devices_option, emit, json_option, load_model, max_broken_option, place, views_option
 
 if TYPE_CHECKING:
@@ -36,21 +37,35 @@ def evaluate(
     as_json: bool,
 ) -> int:
     """Print the top-1 and top-5 error of CHECKPOINT on the images of SOURCE (see train)."""
+    model = load_model(checkpoint, devices)
+    result, images = evaluate_on(model, checkpoint, source, views, held_out, batch_size, max_broken)
+    emit(_as_json(result, views, images.ignored) if as_json else _as_text(result, images.ignored))
+    return 0
+
+
+def evaluate_on(
+    model: Model,
+    checkpoint: str,
+    source: str,
+    views: int = 1,
+    held_out: bool = False,
+    batch_size: int = 128,
+    max_broken: float = MAX_BROKEN,
+) -> tuple[Evaluation, ImageSource]:
+    """What a checkpoint's model makes of the images of a source, or of those held out, and these."""
     from ..data import BrokenImages, Loader, open_source
     from ..train.evaluation import evaluate as run
 
     images = open_source(source, minimum_classes=1)
     broken = BrokenImages(max_broken, images)  # also where a part alone is looked at, as in its training run
-    model = load_model(checkpoint, devices)
     if held_out:
         images = _held_out(checkpoint, images)
     images = _with_classes_of(model, images)
-    side = model.config.resize
-    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=broken)
+    side, mode = model.config.resize, model.config.resize_mode
+    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=broken, mode=mode)
     result = run(model, loader, views)
     assert result is not None
-    emit(_as_json(result, views, images.ignored) if as_json else _as_text(result, images.ignored))
-    return 0
+    return result, images
 
 
 def _held_out(checkpoint: str, images: ImageSource) -> ImageSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, LOCK_NAME, METRICS_NAME
+from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, LOCK_NAME, METRICS_NAME, PAGE_NAME, SHOWN_PREFIX
 from .base import composed, printable
 from .image import IMAGE_SUFFIXES
 
@@ -119,9 +119,11 @@ def _select(found: Iterable[Path], ignored: Ignored) -> tuple[list[Path], set[Pa
         if name and folders[path[:-1]] and _counts(path, ignored):
             (images if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES else others).append(path)
     runs = {path[:-1] for path in others if path[-1] in (CHECKPOINT_NAME, METRICS_NAME, LOCK_NAME)}
+    pages = {path[:-1] for path in others if path[-1] == PAGE_NAME}
     kept = []
     for path in images:
-        if path[:-1] in runs and path[-1] in (CURVES_NAME, FILTERS_NAME):
+        drawn = path[-1] in (CURVES_NAME, FILTERS_NAME) or path[-1].startswith(SHOWN_PREFIX)
+        if drawn and path[:-1] in runs | pages:
             ignored.add("pictures of a training run", path)
         else:
             kept.append(path)

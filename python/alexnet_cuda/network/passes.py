@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -45,7 +45,7 @@ class Network:
     """
 
     def __init__(self, config: Config, plan: Plan, devices: Sequence[Device]) -> None:
-        self._config = config
+        self._config, self._plan = config, plan
         self.stages = fuse(plan, len(devices))
         self.towers = [Tower(config, plan, i, len(devices), device) for i, device in enumerate(devices)]
         self.link = Link(self.towers) if len(devices) == 2 else None
@@ -68,6 +68,23 @@ class Network:
                 return logits
         except DeviceMemoryError as error:
             raise self._too_large(images.shape, images.dtype.name, train) from error
+
+    def features(self, images: Array, wanted: Collection[str]) -> dict[str, Array]:
+        """The outputs [N, ...] of these steps of the plan at test, whole and on the host; the pass ends at the last."""
+        found: dict[str, Array] = {}
+        try:
+            with self._device.active():
+                halves = self.inputs.load(images, None, 0)
+                for stage, outputs in self._outputs(fuse(self._plan, len(self.towers), wanted), halves, Pass(False)):
+                    if names := [name for name in stage.ends if name in wanted]:
+                        parts = [tower.device.download(x) for tower, x in zip(self.towers, outputs, strict=True)]
+                        whole = np.concatenate(parts, axis=-1).astype(self.towers[0].accumulator)
+                        found |= dict.fromkeys(names, whole)
+                    if len(found) == len(wanted):
+                        break
+        except DeviceMemoryError as error:
+            raise self._too_large(images.shape, images.dtype.name, False) from error
+        return found
 
     def backward(self, shape: tuple[int, ...]) -> StepResult:
         """The gradients of all parameters, after `forward` of images [N, H, W, 3] and `Inputs.load_labels`."""
@@ -99,11 +116,13 @@ class Network:
 
     def _training_pass(self, batch: int, update: Update | None) -> Pass:
         self.gradient_scale = 1.0 / loss_scale(self._config.precision, batch)
-        return Pass(True, self.gradient_scale, update)
+        run = Pass(True, self.gradient_scale, update)
+        learning = (n for n, stage in enumerate(self.stages) if stage.step.weight_shape and run.trains(stage.name))
+        return run._replace(lowest=next(learning))
 
     def _preallocate(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
         """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
-        key = (images.shape, images.dtype)
+        key = (images.shape, images.dtype, run.update and run.update.rates)  # what is frozen takes less
         if self._preallocated.get(key) == self._allocations():
             return
         with ExitStack() as devices:
@@ -124,20 +143,24 @@ class Network:
 
     def _forward(self, halves: list[Array], run: Pass) -> None:
         """The logits [N, num_classes], whole on every tower, from each tower's input."""
+        for _, half in self._outputs(self.stages, halves, run):
+            halves = half
         if self.link is None:
-            x, tower = halves[0], self.towers[0]
-            for number, stage in enumerate(self.stages):
-                x = layers.forward(tower, number, stage, x, None, run)
             return
-        self.link.begin()
-        for number, stage in enumerate(self.stages):
-            arrivals = self._exchange(stage, stage.name, halves)
-            each = zip(self.towers, halves, arrivals, strict=True)
-            halves = [layers.forward(tower, number, stage, x, arrival, run) for tower, x, arrival in each]
         arrived = self.link.exchange("logits", halves)
         for tower, half, arrival in zip(self.towers, halves, arrived, strict=True):
             with tower.device.active():
                 tower.join(self._logits(tower, len(half)), half, arrival)
+
+    def _outputs(self, stages: Sequence[Stage], halves: list[Array], run: Pass) -> Iterator[tuple[Stage, list[Array]]]:
+        """Each stage with each tower's channels of its output, good until the next one is asked for."""
+        if self.link is not None:
+            self.link.begin()
+        for number, stage in enumerate(stages):
+            arrivals = self._exchange(stage, stage.name, halves)
+            each = zip(self.towers, halves, arrivals, strict=True)
+            halves = [layers.forward(tower, number, stage, x, arrival, run) for tower, x, arrival in each]
+            yield stage, halves
 
     def _exchange(self, stage: Stage, name: str, halves: list[Array]) -> list[Arrival] | list[None]:
         return self.link.exchange(name, halves) if self.link and stage.crosses else [None] * len(halves)
@@ -147,22 +170,22 @@ class Network:
         return tower.buffer(name, (batch, self._config.num_classes), tower.accumulator)
 
     def _backward(self, batch: int, run: Pass) -> None:
-        """After `_forward` on so many images: losses, and the gradients, or updates, of all parameters."""
+        """After `_forward` on so many images: losses, and the gradients, or updates, of the parameters that learn."""
         halves = [self._loss(tower, batch, run) for tower in self.towers]
-        for number in reversed(range(len(self.stages))):
-            stage = self.stages[number]
-            remote: list[Array] = []
-            if stage.crosses:
+        for number in reversed(range(run.lowest, len(self.stages))):
+            stage, last = self.stages[number], number == run.lowest
+            arrivals: list[Arrival] | list[None] = [None] * len(halves)
+            if stage.crosses and not last:
                 remote = [
                     layers.backward_remote(tower, stage, dy) for tower, dy in zip(self.towers, halves, strict=True)
                 ]
-            arrivals = self._exchange(stage, f"{stage.name}.gradient", remote or halves)
+                arrivals = self._exchange(stage, f"{stage.name}.gradient", remote)
             each = zip(self.towers, halves, arrivals, strict=True)
             halves = [layers.backward(tower, number, stage, dy, arrival, run) for tower, dy, arrival in each]
             before = self.stages[number - 1]
-            if number and before.step.activation != "none" and not stage.undoes_relu:
-                for tower, dy in zip(self.towers, halves, strict=True):
-                    layers.activation_backward(tower, before, dy)
+            if not last and before.activation != "none" and not stage.undoes_relu:
+                for tower, dx in zip(self.towers, halves, strict=True):
+                    layers.activation_backward(tower, before.activation, stage, dx)
 
     def _loss(self, tower: Tower, batch: int, run: Pass) -> Array:
         """Each image's loss and correctness, into buffers; returns the gradient of the tower's own logits."""

@@ -13,6 +13,7 @@ from ..config import Config
 
 Shape = tuple[int, ...]
 
+PLACES = ("centre", "top left", "top right", "bottom left", "bottom right")
 # Steps whose views are drawn at once: most of the time of a draw is Python's, whatever its size.
 _STEPS = 32
 
@@ -23,8 +24,10 @@ def random_views(shape: Shape, config: Config, step: int) -> Views:
     The colour shift is ``255 * eigenvectors @ (alpha * eigenvalues)`` with alpha normal of standard deviation
     ``config.colour_noise``: the paper's formula, on values scaled to 0..1.
     """
+    divisor = 1.0 + config.colour_noise if config.colour_noise_scaled else 1.0
     drawn = _several(shape[:3], config, step // _STEPS * _STEPS)
-    return Views(*(part[step % _STEPS] for part in drawn))
+    top, left, mirrored, shift = (part[step % _STEPS] for part in drawn)
+    return Views(top, left, mirrored, shift, divisor)
 
 
 @lru_cache(maxsize=4)
@@ -65,6 +68,6 @@ def fixed_views(shape: Shape, config: Config, place: str, mirrored: bool) -> Vie
 
 def ten_views(shape: Shape, config: Config) -> Iterator[Views]:
     """The four corners and the centre, each as it is and, if the network was trained on mirrors, mirrored."""
-    for place in ("centre", "top left", "top right", "bottom left", "bottom right"):
+    for place in PLACES:
         for mirrored in (False, True)[: 1 + config.mirror]:
             yield fixed_views(shape, config, place, mirrored)

@@ -20,10 +20,9 @@ from ..config import Config
 from ..data import ImageSource, Loader, split
 from ..model import Model
 from ..network import views
-from ..network.stages import fuse
 from ..pages import pictures
 from ..pages.page import write_text
-from ..train.plots import filter_grid
+from ..train.plots import colour_shares, filter_grid
 from ..train.setup import TrainOptions
 from .plan import BASE, kept_name
 from .results import conclude
@@ -67,12 +66,8 @@ def quiet(path: Path, trained: bool = True) -> Model:
 
 
 def inside(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Outputs of all stages but the last, of the images' centres: name -> [N, ...]; of a model that is `quiet`."""
-    side = model.config.image_size
-    top = (images.shape[1] - side) // 2
-    model.forward(images[:, top : top + side, top : top + side].copy(), train=True)
-    tower, stages = model.towers[0], fuse(model.plan, 1)[:-1]
-    return {stage.name: np.array(tower.buffer(stage.name, (len(images), *stage.output))) for stage in stages}
+    """What every layer but the last makes of the images' centres."""
+    return model.features(images, [step.name for step in model.plan.steps[:-1] if step.op != "dropout"])
 
 
 def _figure(value: Any) -> float:
@@ -86,6 +81,9 @@ def start(look: Look) -> Found:
         model = quiet(paths[0], trained=False)
         images, labels = look.images(name, held_out=False)
         scales[name] = {stage: _figure(np.std(value)) for stage, value in inside(model, images).items()}
+        side = model.config.image_size
+        top = (images.shape[1] - side) // 2
+        model.forward(images[:, top : top + side, top : top + side].copy(), train=True)
         model.backward(labels)
         gradients[name] = {
             key.removesuffix(".weight"): _figure(np.linalg.norm(value) / np.linalg.norm(model.parameters[key]))
@@ -105,7 +103,7 @@ def start(look: Look) -> Found:
 def maps(look: Look) -> Found:
     """Maps of conv1 of the first variant's network, and what each pool keeps of them."""
     name, paths = next(iter(look.checkpoints.items()))
-    x = inside(quiet(paths[0]), look.images(name, held_out=True)[0][:1])["conv1"]
+    x = quiet(paths[0]).features(look.images(name, held_out=True)[0][:1], "conv1")
     kept = {"conv1": x}
     for size in (3, 2):
         kept[f"max {size}/2"] = ops.max_pool.fprop(x, size=size, train=False)[0]
@@ -125,7 +123,7 @@ def filters(look: Look) -> Found:
         rows.append((name, [filter_grid(kernels[0], config.groups, config.channel_order)]))
         if config.groups == 2:
             # The less coloured tower first: which of two it is has no meaning.
-            shares = sorted(sorted(_figure(_colour(half)) for half in np.split(weight, 2)) for weight in kernels)
+            shares = [sorted(map(_figure, colour_shares(weight, 2))) for weight in kernels]
             coloured[name] = shares
             grey, other = (100 * np.mean(shares, axis=0)).round().astype(int)
             answer.append(
@@ -135,12 +133,6 @@ def filters(look: Look) -> Found:
     picture = pictures.grid(look.folder / "filters.png", rows)
     caption = "Kernels of conv1 after training, seed 0; of two towers the second's below the first's"
     return {"colour, by seed": coloured, "answer": answer}, picture, caption
-
-
-def _colour(weight: np.ndarray) -> float:
-    """Of kernels [K, R, S, 3], the median of the part of a kernel's square sum that is not common to its channels."""
-    apart = weight - weight.mean(axis=3, keepdims=True)
-    return float(np.median((apart**2).sum(axis=(1, 2, 3)) / (weight**2).sum(axis=(1, 2, 3))))
 
 
 def seen(look: Look) -> Found:
@@ -172,14 +164,14 @@ def zeros(look: Look) -> Found:
         carriers[name], width = [], look.config(name).fc_widths[1]
         for seed, path in enumerate(paths):
             images, labels = look.images(name, held_out=True, seed=seed)
-            carriers[name].append(_carriers(abs(inside(quiet(path), images)["fc7"]), labels))
+            carriers[name].append(_carriers(abs(quiet(path).features(images, "fc7")), labels))
         last = shares[name]["after training"].values()
         answer.append(
             f"{name}: after training (seed 0) {100 * min(last):.0f} to {100 * max(last):.0f} % of a layer is zero, or "
             "within 1 % of its greatest; half of what a class excites in fc7 is in "
             f"{min(carriers[name])} to {max(carriers[name])} of {width} units, over the seeds."
         )
-    caption = "Activations within 1 % of their layer's greatest, seed 0, held-out images; lrn is after its pool"
+    caption = "Activations within 1 % of their layer's greatest, seed 0, held-out images"
     picture = pictures.by_layer(look.folder / "zeros.png", shares, log=False)
     return {"zeros": shares, "units of half of a class": carriers, "answer": answer}, picture, caption
 
@@ -234,8 +226,7 @@ def neighbours(look: Look, nearest: int = 5, most: int = 2000) -> Found:
 
 
 def _codes(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    parts = [inside(model, images[i : i + _IMAGES]) for i in range(0, len(images), _IMAGES)]
-    codes = {layer: np.concatenate([part[layer] for part in parts]) for layer in ("fc6", "fc7")}
+    codes = model.features(images, ("fc6", "fc7"))
     return {"pixels": images.reshape(len(images), -1).astype(np.float32), **codes}
 
 

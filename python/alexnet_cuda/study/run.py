@@ -9,7 +9,6 @@ import math
 import shutil
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,7 @@ from ..backends import devices as available
 from ..base.files import CHECKPOINT_NAME, atomic_path, naming
 from ..base.wording import counted
 from ..checkpoint import load_checkpoint
-from ..pages.page import write_text
+from ..pages.page import check_installed, write_text
 from ..train import TrainingDiverged, TrainOptions, train
 from ..train.lock import locked_folder
 from ..train.progress import PlainReporter, duration
@@ -204,9 +203,7 @@ def run_study(options: StudyOptions) -> dict[str, Any]:
     Gives what ``results.json`` holds, which has no times, so that the same seeds give the same file. Raises as `train`
     does; ValueError for too few images or an output that holds another study; `Stopped` after a signal.
     """
-    for module in ("matplotlib", "scipy", "markdown_it"):  # before hours of training
-        if find_spec(module) is None:
-            raise ImportError(f"a study's page needs {module}: pip install 'alexnet-cuda[demo]'")
+    check_installed("a study's page", "scipy")  # before hours of training
     study = options.study
     plan: dict[str, Any] = {"study": options.name}
     source = check_source(options) if study.variants else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,8 @@ class Evaluation:
         would be zero whatever the model does.
     skipped
         File -> reason, of the images that cannot be decoded.
+    labels, predicted
+        int64 [images]: each image's class and the most probable one.
     """
 
     images: int
@@ -42,6 +44,8 @@ class Evaluation:
     top1_error: float
     top5_error: float | None
     skipped: dict[str, str]
+    labels: np.ndarray = field(repr=False, compare=False)
+    predicted: np.ndarray = field(repr=False, compare=False)
 
 
 def evaluate(
@@ -77,6 +81,7 @@ def evaluate(
     """
     loss, images = 0.0, 0
     wrong = np.zeros(2, np.int64)
+    pairs: list[np.ndarray] = []
     with (
         contextlib.closing(loader.epoch(0)) as batches,
         contextlib.closing(model.prefetch(batches)) as ready,
@@ -86,13 +91,15 @@ def evaluate(
             loss -= float(scores[np.arange(len(scores)), labels].sum())
             rank = _ranks(scores, labels)
             wrong += [np.count_nonzero(rank >= 1), np.count_nonzero(rank >= _TOP)]
+            pairs.append(np.array([labels, scores.argmax(axis=1)]))
             images += len(scores)
             progress(images)
             if stop():
                 return None
     top1, top5 = (wrong / images).tolist()
     few = model.config.num_classes <= _TOP
-    return Evaluation(images, loss / images, top1, None if few else top5, dict(loader.skipped))
+    skipped, answers = dict(loader.skipped), np.concatenate(pairs, axis=1)
+    return Evaluation(images, loss / images, top1, None if few else top5, skipped, *answers)
 
 
 def batch_loss(model: Model, images: np.ndarray, labels: np.ndarray) -> float:

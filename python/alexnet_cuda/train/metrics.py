@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..base.files import METRICS_NAME, atomic_path, naming
 
 
 def _encode(record: dict[str, Any]) -> str:
-    # JSON has no NaN and no infinity; readers other than Python's refuse the words.
-    finite = {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in record.items()
+    return json.dumps(_finite(record), allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity; readers other than Python's refuse the words."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def magnitudes(parameters: Mapping[str, np.ndarray], velocity: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Of each layer's weights: the Euclidean norm of them, and of their last update, which is the momentum.
+
+    Six digits of each, under ``weight`` and ``update`` of the layer's name.
+    """
+
+    def norm(array: np.ndarray) -> float:
+        return float(f"{np.linalg.norm(array):.6g}")
+
+    return {
+        name.removesuffix(".weight"): {"weight": norm(parameters[name]), "update": norm(velocity[name])}
+        for name in velocity
+        if name.endswith(".weight")
     }
-    return json.dumps(finite, allow_nan=False) + "\n"
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -93,26 +94,48 @@ def filter_grid(weight: np.ndarray, towers: int, channel_order: str = "RGB") -> 
     least = filters.min(axis=(1, 2, 3), keepdims=True)
     span = filters.max(axis=(1, 2, 3), keepdims=True) - least
     pixels = np.rint(255 * (filters - least) / np.where(span > 0, span, 1)).astype(np.uint8)
-    pixels = pixels.repeat(_SCALE, axis=1).repeat(_SCALE, axis=2)
+    return tiles(pixels, towers, _COLUMNS, _SCALE)
+
+
+def tiles(pixels: np.ndarray, towers: int, columns: int, scale: int) -> np.ndarray:
+    """Lay images [K, height, width] or [K, height, width, 3] out as one, rows of the first tower above the second's.
+
+    Each pixel becomes `scale` a side. Where there are more images than `columns` a row is full.
+    """
+    pixels = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     count, height, width = pixels.shape[:3]
-    per_tower = count // towers
-    rows = -(-per_tower // _COLUMNS)
+    per_tower = -(-count // towers)
+    columns = min(columns, per_tower)
+    rows = -(-per_tower // columns)
     cell = (height + _GAP, width + _GAP)
     # A wider gap parts the towers.
-    grid = np.full((towers * rows * cell[0] + _GAP * (2 * towers - 1), _COLUMNS * cell[1] + _GAP, 3), 255, np.uint8)
+    size = (towers * rows * cell[0] + _GAP * (2 * towers - 1), columns * cell[1] + _GAP)
+    grid = np.full((*size, *pixels.shape[3:]), 255, np.uint8)
     for index in range(count):
         tower, place = divmod(index, per_tower)
-        top = _GAP + tower * (rows * cell[0] + 2 * _GAP) + place // _COLUMNS * cell[0]
-        left = _GAP + place % _COLUMNS * cell[1]
+        top = _GAP + tower * (rows * cell[0] + 2 * _GAP) + place // columns * cell[0]
+        left = _GAP + place % columns * cell[1]
         grid[top : top + height, left : left + width] = pixels[index]
     return grid
 
 
+def colour_shares(weight: np.ndarray, towers: int) -> list[float]:
+    """Of the filters [K, R, S, 3] of each tower: the mean share of their squares that is colour, not grey."""
+    grey = weight.mean(axis=3, keepdims=True)
+    squares, colour = (np.square(x, dtype=np.float64).sum(axis=(1, 2, 3)) for x in (weight, weight - grey))
+    shares = np.divide(colour, squares, out=np.zeros_like(colour), where=squares > 0)
+    return [math.fsum(part) / len(part) for part in np.array_split(shares, towers)]
+
+
 def plot_filters(folder: Path, weight: np.ndarray, towers: int, channel_order: str) -> Path:
     """Write conv1's filters as a PNG into `folder` and give its path; see `filter_grid`."""
+    return write_png(folder / FILTERS_NAME, filter_grid(weight, towers, channel_order))
+
+
+def write_png(path: Path, pixels: np.ndarray) -> Path:
+    """Write grey or RGB pixels, uint8 [height, width] or [height, width, 3], and give the path."""
     from PIL import Image
 
-    path = folder / FILTERS_NAME
     with atomic_path(path) as temporary:
-        Image.fromarray(filter_grid(weight, towers, channel_order)).save(temporary, "PNG")
+        Image.fromarray(pixels).save(temporary, "PNG")
     return path

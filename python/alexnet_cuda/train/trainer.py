@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME
+from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME, PAGE_NAME
 from ..base.wording import counted
 from ..checkpoint import join_tensors, save_checkpoint
 from ..network.checks import OutputsNotFinite, not_finite
 from ..network.result import StepResult
-from . import plots
+from . import page, plots
 from .command import train_command
 from .evaluation import Evaluation, batch_loss, evaluate
 from .interrupt import StopRequest
 from .lock import locked_folder
-from .metrics import MetricsWriter
+from .metrics import MetricsWriter, magnitudes
 from .progress import PlainReporter, make_reporter
 from .recipe import CHANGEABLE, Recipe
 from .schedule import make_schedule, state_of
@@ -76,9 +76,9 @@ class TrainResult:
 def train(options: TrainOptions) -> TrainResult:
     """Train a model as `options` say; see `TrainOptions` and `Recipe`.
 
-    The folder ``options.output`` then holds ``checkpoint.safetensors``, ``metrics.jsonl``, ``curves.png`` and
-    ``conv1_filters.png``. A run that was stopped and resumed ends with the very checkpoint, byte for byte, of one that
-    was not.
+    The folder ``options.output`` then holds ``checkpoint.safetensors``, ``metrics.jsonl``, ``curves.png``,
+    ``conv1_filters.png`` and ``index.html``, a page with these pictures inside. A run that was stopped and resumed ends
+    with the very checkpoint, byte for byte, of one that was not.
 
     Raises
     ------
@@ -120,7 +120,8 @@ class Trainer:
         self._state = run.state
         recipe, side = run.recipe, run.model.config.resize
         workers = run.options.workers
-        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken}
+        mode = run.model.config.resize_mode
+        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken, "mode": mode}
         self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, **common)
         self._val_loader = (
             None
@@ -131,6 +132,7 @@ class Trainer:
         self._folder = run.options.output
         self._checkpoint = self._folder / CHECKPOINT_NAME
         self._last_record: dict[str, Any] = {}
+        self._last_validation: Evaluation | None = None
         self._last_save = self._last_plot = time.monotonic()
         self._told_stall = False
         self._probe: tuple[np.ndarray, np.ndarray] | None = None  # images and labels that weights are tried on
@@ -149,7 +151,7 @@ class Trainer:
             # NumPy warns of overflow on the way to a loss or weights that are not finite, which end the run anyway.
             warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
             run = self._run
-            for line in describe(run.training, run.validation, self._model.devices, self._folder):
+            for line in describe(run):
                 reporter.message(line)
             if state.epoch >= recipe.epochs:
                 reporter.message(
@@ -188,7 +190,9 @@ class Trainer:
 
     def _resumed(self, given: dict[str, Any]) -> TrainOptions:
         # What was given when it began is in the checkpoint.
-        return dataclasses.replace(self._run.options, given=given, resume=True, overwrite=False, accept_changes=False)
+        return dataclasses.replace(
+            self._run.options, given=given, resume=True, overwrite=False, accept_changes=False, from_=None
+        )
 
     @contextlib.contextmanager
     def _saving_when_images_fail(self, reporter: PlainReporter) -> Iterator[None]:
@@ -206,13 +210,14 @@ class Trainer:
     def _begin(self) -> None:
         if not self._run.options.resume:
             # What an earlier run left here must not be taken for this one's.
-            for name in (CHECKPOINT_NAME, METRICS_NAME, CURVES_NAME, FILTERS_NAME):
+            for name in (CHECKPOINT_NAME, METRICS_NAME, CURVES_NAME, FILTERS_NAME, PAGE_NAME):
                 (self._folder / name).unlink(missing_ok=True)
 
     def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
         from ..data import ReadError, TooManyBroken
 
         state, model, recipe = self._state, self._model, self._run.recipe
+        new_rates = dict.fromkeys(self._run.identity.get("from", {}).get("new", ()), recipe.new_rate)
         # A device that works by itself gets the next step before the last one's loss is waited for.
         unseen: deque[_Step] = deque()
         ahead = 0 if set(model.devices) == {"cpu"} else 1
@@ -239,6 +244,8 @@ class Trainer:
                         learning_rate=rate,
                         momentum=recipe.momentum,
                         weight_decay=recipe.weight_decay,
+                        frozen=recipe.freeze,
+                        layer_rates=new_rates,
                     )
                     unseen.append(_Step(model.step, result, len(labels), rate))
                     if self._probe is None:
@@ -284,9 +291,10 @@ class Trainer:
             "accuracy": state.accuracy,
             "val_loss": None if validation is None else validation.loss,
             "val_accuracy": None if error is None else 1 - error,
+            "layers": magnitudes(self._model.parameters, self._model.velocity),
         }
         metrics.write(**record)
-        self._last_record = record
+        self._last_record, self._last_validation = record, validation
         self._schedule.end_epoch(error)
         state.end_epoch(error)
 
@@ -394,10 +402,11 @@ class Trainer:
             weight = self._model.parameters["conv1.weight"]
             plots.plot_filters(self._folder, weight, config.groups, config.channel_order)
             plots.plot_curves(self._folder)
+            page.write_run_page(self._run, self._last_record, self._last_validation)
         except Exception as error:  # whatever it is: the run has its checkpoint
             if at_end:
                 reason = " ".join(str(error).split()) or type(error).__name__
-                reporter.message(f"a picture of the run is missing: {reason}")
+                reporter.message(f"a picture or the page of the run is missing: {reason}")
 
     def _report_skipped(self, reporter: PlainReporter, shown: int = 20) -> None:
         skipped = self._state.skipped

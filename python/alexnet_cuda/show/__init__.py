@@ -1,0 +1,1 @@
+"""What a checkpoint has learned and makes of images, to look at: `alexnet-cuda show`."""
