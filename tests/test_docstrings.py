@@ -12,8 +12,6 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 import alexnet_cuda
 from alexnet_cuda import data, ops, train
 
@@ -74,11 +72,14 @@ def _lacks(function: Callable[..., Any]) -> list[str]:
     names = [name for name in signature.parameters if name not in ("self", "cls")]
     missing = [f"parameter {n}" for n in names if not re.search(rf"\b({n}|{n.removesuffix('_out')})\b", said)]
     missing += [f"{name} under Raises" for name in raised if name not in own.partition("\nRaises\n")[2]]
-    if "\nParameters\n" in own and signature.return_annotation not in ("None", None):
-        missing += [] if re.search(r"\n(Returns|Yields)\n", own) or own.startswith("Return") else ["Returns"]
+    # A summary says what is returned by naming it ("The ...", "Means over windows, [N, P, Q, C]"), or with the verb.
+    summary = own.partition("\n\n")[0]
+    if signature.return_annotation != "None" and not re.match(r"(The|An?|Return|Give)\b|.*[\[`]", summary, re.DOTALL):
+        missing += [] if re.search(r"\n(Returns|Yields)\n", own) or "\n" not in own else ["Returns"]
     return missing if own else ["docstring"]
 
 
-@pytest.mark.parametrize("function", {f.__module__ + "." + f.__qualname__: f for f in _public()}.values(), ids=lambda f: f"{f.__module__}.{f.__qualname__}")
-def test_docstrings_are_complete(function: Callable[..., Any]) -> None:
-    assert not _lacks(function)
+def test_public_docstrings_are_complete() -> None:
+    lacking = {f"{function.__module__}.{function.__qualname__}": _lacks(function) for function in _public()}
+    assert len(lacking) > 50
+    assert not {name: missing for name, missing in lacking.items() if missing}

@@ -34,7 +34,9 @@ Size = int | tuple[int, int]
 def problem(
     input_shape: tuple[int, ...], filters: int, kernel: tuple[int, int], stride: Size, padding: Padding, groups: int
 ) -> Conv2dShape:
-    """The sizes of a convolution, checked.
+    """The sizes of a convolution of [N, H, W, C] = `input_shape`, checked; `kernel` is (R, S), `filters` K.
+
+    Stride, `padding` and `groups` as in `fprop`.
 
     Raises
     ------
