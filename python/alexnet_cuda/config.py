@@ -161,8 +161,10 @@ class Config:
     @property
     def padded_size(self) -> int:
         """Height and width of conv1's input, pixels: the image and, with `pad_to_stride`, the zeros beside it."""
+        if not self.pad_to_stride:
+            return self.image_size
         rest = self.image_size + 2 * self.conv_paddings[0] - self.conv_kernels[0]
-        return self.image_size + (-rest % self.conv_strides[0] if self.pad_to_stride else 0)
+        return self.image_size + -rest % self.conv_strides[0]
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON-able values; `from_dict` is its inverse."""
