@@ -80,7 +80,7 @@ def test_the_operation_of_the_page(tmp_path: Path) -> None:
     for kind, path, text in blocks:
         apply(kind, tmp_path / path, text)
     build(tmp_path)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops/test_logistic.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/ops/test_softsign.py"]
     environment = {**os.environ, "PYTHONPATH": ""}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

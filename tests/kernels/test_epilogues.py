@@ -460,7 +460,7 @@ WIDE = empty((24, 32), np.float32)[:, :16]
         ("fprop", {"y": empty((3, 24), np.float16)}, "^y is of float16; expected bfloat16"),
         ("fprop", {"bias": empty(16, np.float32)}, r"^bias has the shape \[16\]; expected \[24\]"),
         ("fprop", {"addend": empty((3, 32), np.float32)[:, :24]}, "^addend has a pitch of 32; expected 0"),
-        ("fprop", {"activation": "gelu"}, '^activation is "gelu"; expected none, relu or tanh'),
+        ("fprop", {"activation": "gelu"}, '^activation is "gelu"; expected none, relu, tanh or logistic'),
         ("dgrad", {"mask_scale": math.inf}, "^mask_scale is inf; expected"),
         ("dgrad", {"mask_scale": 2.0, "mask": None}, "^mask_scale is 2.*expected 1 without a mask"),
         ("wgrad", {"accumulate": True}, "^accumulate is True; expected False with sgd"),

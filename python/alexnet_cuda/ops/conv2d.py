@@ -146,7 +146,7 @@ def fprop(
         Zeros on all sides; vertical and horizontal; ``((top, bottom), (left, right))``.
     groups : int
         Group g maps channels ``g C / groups`` and on to filters ``g K / groups`` and on.
-    activation : {"none", "relu", "tanh"}
+    activation : {"none", "relu", "tanh", "logistic"}
     addend : array [N, P, Q, K], optional
         Added before the activation: the part of the sum over other channels, which an earlier call wrote to an `out` of
         the accumulator dtype. It may be `out`, and on the kernels lies as that does: both dense, or ranges of as many
