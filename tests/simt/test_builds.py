@@ -110,6 +110,29 @@ def test_another_runner_gets_all_of_a_launch(other):
     assert other.runner_log() == []
 
 
+@pytest.mark.parametrize("sums", ["exact", "truncated"])
+@pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
+def test_the_width_of_vectors_changes_no_bit_of_a_product(executor, other, precision, sums):
+    """`other`, compiled without optimisation, has one width; the executor the widest of this processor."""
+    rng = np.random.default_rng(6)
+    bits, dtype = (32, np.float32) if precision == "tf32" else (16, np.uint16)
+    a, b, d = (rng.standard_normal(n, np.float32) for n in (256, 192, 768))
+    a, b = (np.repeat(x, 32 // bits) for x in (a, b))
+    if precision != "tf32":
+        a, b = (x.astype(np.float16).view(dtype) for x in (a, b))
+    for place, word in ((5, 0x7F80), (11, 0x7C00), (23, 0xFFFF), (31, 0x0001)):  # infinities, no number, subnormal
+        a[place : place + 1] = np.array([word << (bits - 16)], f"u{bits // 8}").view(dtype)
+    results = []
+    for each in (executor, other):
+        each.mma_sums(sums)
+        sum_ = each.array(d)
+        each.run(f"mma_{precision}", each.array(a), each.array(b), sum_, scalars=[1])
+        results.append(np.where(np.isnan(sum_), np.float32(np.nan), sum_).view(np.uint32))
+    other.mma_sums("exact")
+    assert not np.array_equal(results[0], d.view(np.uint32))
+    np.testing.assert_array_equal(*results)
+
+
 def test_switch_without_assembly(other):
     for _ in range(2):
         x = np.arange(5 * 96, dtype=np.float32)
