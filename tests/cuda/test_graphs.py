@@ -84,6 +84,23 @@ def test_a_recorded_pass_allocates_nothing_and_waits_for_nothing(install_driver:
             assert driver.launches[before:] == ["augment"] * len(model.towers), "the rest is the graph's"
 
 
+def test_what_is_frozen_is_recorded_as_frozen(install_driver: Install) -> None:
+    driver = install_driver(order=2)
+    found = []
+    for devices in (("cuda:0", "cuda:1"), ("simt", "simt")):
+        model = tiny(precision="bfloat16", devices=devices)
+        before = model.parameters["conv2.weight"]
+        for _ in range(3):
+            model.train_step(IMAGES, LABELS, frozen=["conv1", "conv2"], layer_rates={"fc8": 3})
+        np.testing.assert_array_equal(model.parameters["conv2.weight"], before)
+        found.append((model.train_step(IMAGES, LABELS).loss, model.parameters["conv2.weight"]))
+        assert not np.array_equal(found[-1][1], before), "the next step is another graph's"
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    (step,) = driver.graphs
+    assert step.launches == 2
+
+
 def test_memory_made_anew_on_the_other_device_voids_the_graphs(
     install_driver: Install, expected: tuple[list[float], Array]
 ) -> None:

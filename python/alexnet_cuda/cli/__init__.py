@@ -12,7 +12,9 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
+from .card import card
 from .evaluate import evaluate
+from .features import features
 from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
@@ -37,7 +39,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, show, study, summary_command, doctor_command):
+for _subcommand in (train, evaluate, predict, features, show, card, study, summary_command, doctor_command):
     command.add_command(_subcommand)
 
 

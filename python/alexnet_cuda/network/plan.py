@@ -90,6 +90,11 @@ class Plan:
     steps: tuple[Step, ...]
     exchanges: tuple[Exchange, ...]
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The steps that have parameters, conv1 to fc8."""
+        return tuple(step.name for step in self.steps if step.weight_shape)
+
     def parameter_shapes(self) -> dict[str, Shape]:
         """Name to shape of every logical parameter tensor, in order: ``conv1.weight``, ``conv1.bias``, ..."""
         shapes: dict[str, Shape] = {}
@@ -106,6 +111,11 @@ class Plan:
             lo, hi = share(shape[0], tower, towers)
             held[name] = (hi - lo, *shape[1:])
         return held
+
+
+def layer_of(parameter: str) -> str:
+    """The step that a parameter belongs to."""
+    return parameter.rpartition(".")[0]
 
 
 def share(n: int, tower: int, towers: int) -> tuple[int, int]:

@@ -18,7 +18,6 @@ from ..config import Config
 from ..data import ImageSource, Loader, split
 from ..model import Model
 from ..network import views
-from ..network.stages import fuse
 from ..pages import pictures
 from ..train.plots import filter_grid
 from .plan import BASE
@@ -56,12 +55,8 @@ def quiet(path: Path, trained: bool = True) -> Model:
 
 
 def inside(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Outputs of all stages but the last, of the images' centres: name -> [N, ...]; of a model that is `quiet`."""
-    side = model.config.image_size
-    top = (images.shape[1] - side) // 2
-    model.forward(images[:, top : top + side, top : top + side].copy(), train=True)
-    tower, stages = model.towers[0], fuse(model.plan, 1)[:-1]
-    return {stage.name: np.array(tower.buffer(stage.name, (len(images), *stage.output))) for stage in stages}
+    """What every layer but the last makes of the images' centres."""
+    return model.features(images, [step.name for step in model.plan.steps[:-1] if step.op != "dropout"])
 
 
 def _figure(value: Any) -> float:
@@ -75,6 +70,9 @@ def start(look: Look) -> Found:
         model = quiet(paths[0], trained=False)
         images, labels = look.images(name, held_out=False)
         scales[name] = {stage: _figure(np.std(value)) for stage, value in inside(model, images).items()}
+        side = model.config.image_size
+        top = (images.shape[1] - side) // 2
+        model.forward(images[:, top : top + side, top : top + side].copy(), train=True)
         model.backward(labels)
         gradients[name] = {
             key.removesuffix(".weight"): _figure(np.linalg.norm(value) / np.linalg.norm(model.parameters[key]))
@@ -94,7 +92,7 @@ def start(look: Look) -> Found:
 def maps(look: Look) -> Found:
     """Maps of conv1 of the first variant's network, and what each pool keeps of them."""
     name, paths = next(iter(look.checkpoints.items()))
-    x = inside(quiet(paths[0]), look.images(name, held_out=True)[0][:1])["conv1"]
+    x = quiet(paths[0]).features(look.images(name, held_out=True)[0][:1], "conv1")
     kept = {"conv1": x}
     for size in (3, 2):
         kept[f"max {size}/2"] = ops.max_pool.fprop(x, size=size, train=False)[0]
@@ -143,9 +141,7 @@ def zeros(look: Look) -> Found:
             "within 1 % of its greatest; half of what a class excites in fc7 is in "
             f"{few} of {found['fc7'].shape[1]} units."
         )
-    caption = (
-        "Share of activations within 1 % of their layer's greatest, seed 0, held-out images; lrn is after its pool"
-    )
+    caption = "Share of activations within 1 % of their layer's greatest, seed 0, held-out images"
     return {**shares, "answer": answer}, pictures.by_layer(look.folder / "zeros.png", shares, log=False), caption
 
 
@@ -178,8 +174,7 @@ def neighbours(look: Look, nearest: int = 5, most: int = 2000) -> Found:
 
 
 def _codes(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    parts = [inside(model, images[i : i + _IMAGES]) for i in range(0, len(images), _IMAGES)]
-    codes = {layer: np.concatenate([part[layer] for part in parts]) for layer in ("fc6", "fc7")}
+    codes = model.features(images, ("fc6", "fc7"))
     return {"pixels": images.reshape(len(images), -1).astype(np.float32), **codes}
 
 

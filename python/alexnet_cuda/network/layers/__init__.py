@@ -44,10 +44,10 @@ def backward(tower: Tower, number: int, stage: Stage, dy: Array, arrival: Arriva
     """From the gradient of a stage's output, that of its input; parameters' gradients, or updates, on the way.
 
     `arrival` brings the other tower's share of the gradient, of a stage that crosses. Nothing needs the gradient of the
-    images, so the first stage returns None.
+    images, or of what frozen layers make of them, so the lowest stage of the pass returns None.
     """
     kept = tower.kept[stage.name]
-    dx = tower.buffer(f"backward{number % 2}", kept.x.shape) if number else None
+    dx = tower.buffer(f"backward{number % 2}", kept.x.shape) if number > run.lowest else None
     with tower.device.active():
         MODULES[stage.op].backward(tower, stage, kept, dy, dx, arrival, run)
     return dx

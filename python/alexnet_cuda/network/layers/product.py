@@ -37,16 +37,16 @@ def backward(
     tower: Tower, stage: Stage, kept: Kept, dy: Array, dx: Array | None, arrival: Arrival | None, run: Pass
 ) -> None:
     """The gradient by the input first: it takes the weights as they were before an update."""
-    weight = tower.weight(stage.name)
-    if arrival is None:
-        if dx is not None:
-            _dgrad(tower, stage, dy, weight, kept.x, dx)
-        _wgrad(tower, stage, [(kept.x, None)], dy, run)
-        return
-    partial = tower.buffer("partial", kept.x.shape, tower.accumulator)
-    _dgrad(tower, stage, dy, _own(tower, stage, weight), kept.x, partial)
-    _wgrad(tower, stage, [(kept.x, _own), (kept.remote, _other)], dy, run)
-    ops.copy.cast(partial, addend=tower.wait(arrival), out=dx)
+    weight, own = tower.weight(stage.name), dx
+    if arrival is not None:
+        weight, own = _own(tower, stage, weight), tower.buffer("partial", kept.x.shape, tower.accumulator)
+    if own is not None:
+        _dgrad(tower, stage, dy, weight, kept.x, own)
+    if run.trains(stage.name):
+        parts = [(kept.x, _own), (kept.remote, _other)] if stage.crosses else [(kept.x, None)]
+        _wgrad(tower, stage, parts, dy, run)
+    if arrival is not None:
+        ops.copy.cast(own, addend=tower.wait(arrival), out=dx)
 
 
 def backward_remote(tower: Tower, stage: Stage, kept: Kept, dy: Array) -> Array:
