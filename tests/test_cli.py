@@ -132,8 +132,8 @@ def test_a_run_without_output_and_matplotlib_ends_well_in_the_folder_of_its_sour
         assert (tmp_path / "runs" / photographs.name / name).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photographs, tmp_path, number):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGUSR1, 75)])
+def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photographs, tmp_path, number, code):
     folder = tmp_path / "a run"
     (tmp_path / "-photographs").symlink_to(photographs)
     options = ["--epochs", 2000, "--batch-size", 8, "--validation", "./-photographs", "--workers", 1]
@@ -149,7 +149,7 @@ def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photograph
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 128 + number
+    assert process.returncode == code
     step = load_checkpoint(folder / "checkpoint.safetensors").metadata["step"]
     line = output.splitlines()[-1]
     start = f"stopped at step {step}; to go on: alexnet-cuda "

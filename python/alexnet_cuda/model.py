@@ -473,6 +473,7 @@ class Model:
         checkpoint = load_checkpoint(path)
         config, class_names, step = checkpoint.network()
         checkpoint.check_shapes(build_plan(config).parameter_shapes())
+        checkpoint.verify()
         parameters = checkpoint.parameters()
         if precision is None:
             precision = config.precision if offers(devices, config.precision) else "float32"

@@ -322,17 +322,19 @@ def test_one_thing_and_several():
     assert [counted(number, "image file") for number in (0, 1, 2)] == ["0 image files", "1 image file", "2 image files"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(number):
     def handler(*_):
         raise AssertionError("as before")
 
-    kept = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    repeated = signal.SIGHUP, signal.SIGUSR1
+    kept = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM, *repeated)}
     try:
         with StopRequest() as stop:
             signal.raise_signal(number)
             assert stop.signal == number
             signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGUSR1)
             with pytest.raises(AssertionError, match="as before"):
                 signal.raise_signal(signal.SIGINT)
         assert all(signal.getsignal(kind) is handler for kind in kept)

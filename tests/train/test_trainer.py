@@ -82,7 +82,8 @@ def whole(finished_runs, tmp_path):
 def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     folder = whole.checkpoint.parent
     pictures = ["conv1_filters.png", "curves.png", "index.html"]
-    assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", *pictures, "metrics.jsonl"]
+    checkpoints = ["best.safetensors", "checkpoint-10.safetensors", "checkpoint.safetensors"]
+    assert sorted(os.listdir(folder)) == [*checkpoints, *pictures, "metrics.jsonl"]
     assert (whole.epochs, whole.steps, whole.signal, whole.skipped) == (3, STEPS, None, {})
     records = read(folder)
     steps = [record for record in records if "val_loss" not in record]
@@ -360,6 +361,7 @@ def test_resuming_without_a_run_to_resume_is_refused(run, tmp_path):
         ({"workers": 0}, ValueError, "workers must be at least 1"),
         ({"max_broken": 1.5}, ValueError, r"max_broken must lie in 0\.\.1, got 1\.5"),
         ({"checkpoint_steps": 0}, ValueError, "checkpoint_steps must be at least 1"),
+        ({"keep": 0}, ValueError, "keep must be at least 1"),
         ({"checkpoint_minutes": math.nan}, ValueError, "checkpoint_minutes must be above 0"),
         ({"resume": True, "overwrite": True}, ValueError, "exclude each other"),
     ],

@@ -85,9 +85,20 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @devices_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @click.option("--overwrite", is_flag=True, help="Start anew where --output holds a run.")
-@click.option("--checkpoint-steps", type=int, metavar="N", help="Also save every N steps, not only after each epoch.")
+@click.option(
+    "--checkpoint-epochs", type=int, default=1, show_default=True, metavar="N", help="Save after every N epochs."
+)
+@click.option("--checkpoint-steps", type=int, metavar="N", help="Also save every N steps.")
 @click.option(
     "--checkpoint-minutes", type=float, default=10.0, show_default=True, metavar="M", help="Also save every M minutes."
+)
+@click.option(
+    "--keep",
+    type=int,
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How many of the newest checkpoints stay; the best by validation error stays too.",
 )
 @click.option("--workers", type=int, default=2, show_default=True, metavar="N", help="Threads that decode images.")
 @click.option(
@@ -114,10 +125,13 @@ def train(
     A broken image is left out; one that cannot be read stops the run, which --resume then goes on with.
 
     Ctrl-C saves after the step under way; --resume goes on from there to the same result, bit for bit, on the same
-    images: names, classes and sizes of all files are compared, and the bytes of 64 of them.
+    images: names, classes and sizes of all files are compared, and the bytes of 64 of them. So do SIGTERM (exit code
+    143), SIGHUP (129) and SIGUSR1 (75, which tells a scheduler to run the job again). --resume takes the newest
+    checkpoint that is whole, and says which are not.
     """
     from ..train import TrainOptions
     from ..train import train as run
+    from ..train.interrupt import exit_code
     from ..train.setup import default_output
 
     of_run = {name: options.pop(name) for name in TrainOptions.__dataclass_fields__ if name in options}
@@ -131,7 +145,7 @@ def train(
         given["config"] = fields
     result = run(TrainOptions(source, Path(output) if output else default_output(source), given, **of_run))
     if result.signal is not None:
-        return 128 + result.signal
+        return exit_code(result.signal)
     end = f"done: {counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')}"
     if result.val_accuracy is not None:
         end += f", validation accuracy {result.val_accuracy:.2%}"

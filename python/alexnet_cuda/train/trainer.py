@@ -15,15 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME, PAGE_NAME
+from ..base.files import CURVES_NAME, FILTERS_NAME, METRICS_NAME, PAGE_NAME
 from ..base.wording import counted
-from ..checkpoint import join_tensors, save_checkpoint
+from ..checkpoint import join_tensors
 from ..network.checks import OutputsNotFinite, not_finite
 from ..network.result import StepResult
 from . import page, plots
 from .command import train_command
 from .evaluation import Evaluation, batch_loss, evaluate
 from .interrupt import StopRequest
+from .keeping import Keeper
 from .lock import locked_folder
 from .metrics import MetricsWriter, magnitudes
 from .progress import PlainReporter, make_reporter
@@ -76,8 +77,9 @@ class TrainResult:
 def train(options: TrainOptions) -> TrainResult:
     """Train a model as `options` say; see `TrainOptions` and `Recipe`.
 
-    The folder ``options.output`` then holds ``checkpoint.safetensors``, ``metrics.jsonl``, ``curves.png``,
-    ``conv1_filters.png`` and ``index.html``, a page with these pictures inside. A run that was stopped and resumed ends
+    The folder ``options.output`` then holds ``checkpoint.safetensors``, older ones as ``checkpoint-STEP.safetensors``,
+    that of the least validation error as ``best.safetensors``, ``metrics.jsonl``, ``curves.png``, ``conv1_filters.png``
+    and ``index.html``, a page with these pictures inside. A run that was stopped and resumed ends
     with the very checkpoint, byte for byte, of one that was not.
 
     Raises
@@ -129,7 +131,7 @@ class Trainer:
         )
         self._schedule = make_schedule(recipe, len(self._loader), run.schedule_state)
         self._folder = run.options.output
-        self._checkpoint = self._folder / CHECKPOINT_NAME
+        self._keeper = Keeper(self._folder, run.options.keep, run.started_from)
         self._last_record: dict[str, Any] = {}
         self._last_validation: Evaluation | None = None
         self._last_save = self._last_plot = time.monotonic()
@@ -165,7 +167,8 @@ class Trainer:
                 finished = stop.signal is None or validation is not None
                 if finished:
                     self._end_epoch(validation, metrics)
-                self._save(None if validation is None else validation.loss)
+                if not finished or self._epoch_is_kept():
+                    self._save(None if validation is None else validation.loss)
                 if finished:
                     self._report_epoch(reporter)
             self._draw(reporter, at_end=True)
@@ -175,7 +178,7 @@ class Trainer:
             else:
                 stop.signal = None
         return TrainResult(
-            checkpoint=self._checkpoint,
+            checkpoint=self._keeper.path,
             epochs=state.epoch,
             steps=self._model.step,
             **{name: self._last_record.get(name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
@@ -209,8 +212,11 @@ class Trainer:
     def _begin(self) -> None:
         if not self._run.options.resume:
             # What an earlier run left here must not be taken for this one's.
-            for name in (CHECKPOINT_NAME, METRICS_NAME, CURVES_NAME, FILTERS_NAME, PAGE_NAME):
+            self._keeper.clear()
+            for name in (METRICS_NAME, CURVES_NAME, FILTERS_NAME, PAGE_NAME):
                 (self._folder / name).unlink(missing_ok=True)
+        elif self._is_best():
+            self._keeper.keep_as_best()  # a run may have been killed before that
 
     def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
         from ..data import ReadError, TooManyBroken
@@ -306,6 +312,14 @@ class Trainer:
         self._hint_at_stall(record["loss"], reporter)
         self._draw(reporter, at_end=False)
 
+    def _is_best(self) -> bool:
+        return self._state.best_epoch == self._state.epoch and not self._state.batch
+
+    def _epoch_is_kept(self) -> bool:
+        epoch = self._state.epoch
+        due = epoch % self._run.options.checkpoint_epochs == 0 or epoch >= self._run.recipe.epochs
+        return due or self._is_best()
+
     def _save_is_due(self) -> bool:
         options = self._run.options
         if options.checkpoint_steps is not None and self._model.step % options.checkpoint_steps == 0:
@@ -336,7 +350,9 @@ class Trainer:
             "step": model.step,
             "train": run,
         }
-        save_checkpoint(self._checkpoint, join_tensors(parameters, model.velocity), metadata)
+        self._keeper.save(join_tensors(parameters, model.velocity), metadata)
+        if self._is_best():
+            self._keeper.keep_as_best()
         self._last_save = time.monotonic()
 
     def _check_loss(self, loss: float | None) -> None:
@@ -366,8 +382,8 @@ class Trainer:
         rate = self._schedule.rate(max(0, self._model.step - 1))
         lower = recipe.learning_rate * min(0.1, Recipe.learning_rate / rate if rate > 0 else 0.1)
         changed = {"learning_rate": float(f"{lower:.2g}")}
-        if self._checkpoint.exists():
-            kept = f"the last good checkpoint is {self._checkpoint}"
+        if self._keeper.path.exists():
+            kept = f"the last good checkpoint is {self._keeper.path}"
             given = {name: value for name, value in options.given.items() if name in CHANGEABLE}
             resumed = self._resumed(given | changed)
             command = train_command(dataclasses.replace(resumed, accept_changes=options.accept_changes))
