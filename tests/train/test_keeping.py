@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.child import exit_code_of_child
 
 from alexnet_cuda import Model
 from alexnet_cuda.checkpoint import DamagedCheckpoint, load_checkpoint, save_checkpoint
 from alexnet_cuda.train.keeping import newest_whole
-from tests.child import exit_code_of_child
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 
@@ -111,7 +111,9 @@ def test_a_run_that_is_killed_at_any_moment_and_resumed_ends_with_the_same_bits(
         folder = tmp_path / "run"
         options = {"resume": True} if list(folder.glob("*.safetensors")) else {"overwrite": True}
 
-        def child(options=options, moment=moments.randint(4, 40)):
+        moment = moments.randint(4, 40)
+
+        def child(options=options, moment=moment):
             kill_at(moment)
             run(checkpoint_steps=2, **options)
             return 0
