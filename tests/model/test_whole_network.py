@@ -105,7 +105,7 @@ def check_product(
     op, options = getattr(ops, stage.op), product_options(stage)
     x = seen.kept.x if stage.op == "conv2d" else seen.kept.x.reshape(len(seen.kept.x), -1)
     weight, bias = recorder.down(tower.weight(stage.name)), recorder.down(tower.parameters[f"{stage.name}.bias"])
-    dropout = mask_of(plain, stage.dropout) if stage.dropout else None
+    dropout = mask_of(plain, stage.dropout, Pass(train=True)) if stage.dropout else None
     scale = 1 / (1 - plain.config.dropout)
     depth = weight[0].size
     wide = precision.sums

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ... import ops
 from ...base.params import DropoutParams
 from ...base.philox import Purpose
@@ -10,15 +12,15 @@ from ..stages import Stage
 from ..tower import Array, Kept, Pass, Tower
 
 
-def mask_of(tower: Tower, step: Step) -> DropoutParams:
-    """The tower's part of a step's mask: its channels of each position draw what the whole would."""
+def mask_of(tower: Tower, step: Step, run: Pass) -> DropoutParams:
+    """The tower's part of a step's mask: its channels of each position draw what the whole batch would."""
     channels = step.input[-1]
     return ops.dropout.parameters(
         tower.config.dropout,
         seed=tower.config.seed,
         purpose=Purpose.DROPOUT + step.index,
         step=tower.step_counter,
-        start=tower.channels(channels)[0],
+        start=run.first * math.prod(step.input) + tower.channels(channels)[0],
         row_stride=channels,
     )
 
@@ -26,16 +28,16 @@ def mask_of(tower: Tower, step: Step) -> DropoutParams:
 def forward(tower: Tower, stage: Stage, x: Array, _: None, y: Array, run: Pass) -> None:
     """At test nothing is dropped."""
     if run.train:
-        _drop(tower, stage, x, y)
+        _drop(tower, stage, x, y, run)
     else:
         tower.device.copy(y, x)
 
 
 def backward(tower: Tower, stage: Stage, kept: Kept, dy: Array, dx: Array, _: None, run: Pass) -> None:
     """The same mask again."""
-    _drop(tower, stage, dy, dx)
+    _drop(tower, stage, dy, dx, run)
 
 
-def _drop(tower: Tower, stage: Stage, x: Array, out: Array) -> None:
+def _drop(tower: Tower, stage: Stage, x: Array, out: Array, run: Pass) -> None:
     rows = (-1, x.shape[-1])
-    ops.dropout.apply(x.reshape(rows), mask_of(tower, stage.step), out=out.reshape(rows))
+    ops.dropout.apply(x.reshape(rows), mask_of(tower, stage.step, run), out=out.reshape(rows))
