@@ -134,9 +134,11 @@ def test_the_page_of_a_run_holds_its_pictures_its_recipe_and_what_is_taken_for_w
 def test_every_step_gets_the_numbers_of_the_recipe(run):
     given = []
     changes = {"schedule": "step", "milestones": (1,), "learning_rate": 0.02, "momentum": 0.8, "weight_decay": 0.003}
+    changes |= {"bias_rate": 1.0, "accumulate": 2, "lars": 0.5}
     with each_step(lambda _, **keywords: given.append(keywords)):
         run(epochs=2, **changes)
     fixed = {"momentum": 0.8, "weight_decay": 0.003, "frozen": (), "layer_rates": {}}
+    fixed |= {"bias_rate": 1.0, "accumulate": 2, "lars": 0.5}
     assert given == [{"learning_rate": 0.02, **fixed}] * 5 + [{"learning_rate": 0.002, **fixed}] * 5
 
 

@@ -11,7 +11,7 @@ import click
 
 from ..base.wording import counted
 from ..config import PRESETS
-from ..train.recipe import DIGITS, SCHEDULES, Recipe
+from ..train.recipe import DIGITS, RECIPES, SCHEDULES, Recipe
 from .options import devices_option, emit, fields_option, max_broken_option, parse_fields, part, place
 
 _DEFAULTS = Recipe()
@@ -54,19 +54,29 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 )
 @click.option("--freeze", metavar="LAYER,...", callback=_layers, help="With --from: layers not to train: conv1,conv2.")
 @_recipe_option("--new-rate", float, "With --from: factor of the learning rate for the new layer.", "FACTOR")
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    help="Published numbers in place of these defaults (docs/training.md); what else is given goes before them.",
+)
 @_recipe_option("--preset", str, f"Network: {', '.join(PRESETS)}.", "NAME")
 @_recipe_option("--image-size", int, "Side of the network's input in pixels.", "PIXELS")
 @_recipe_option("--epochs", int, "Passes over the training images.", "N")
 @_recipe_option("--batch-size", int, "Images a step.", "N")
-@_recipe_option("--learning-rate", float, "At the start; biases learn at twice the rate.", "RATE")
+@_recipe_option("--accumulate", int, "Parts in which a batch goes through the network, if it does not fit.", "N")
+@_recipe_option("--learning-rate", float, "At the start, or where the warm-up ends.", "RATE")
+@_recipe_option("--bias-rate", float, "Factor of the rate for biases.", "FACTOR")
+@_recipe_option("--lars", float, "Trust coefficient of LARS, for large batches, such as 0.001; 0 for none.", "C")
 @_recipe_option(
     "--schedule",
     click.Choice(SCHEDULES),
     "plateau: a tenth whenever the validation error stops improving; step: a tenth at each of --milestones; "
-    "cosine: to zero along a half cosine.",
+    "cosine: to zero along a half cosine; polynomial: to zero as a power of what is left of the run.",
 )
 @_recipe_option("--patience", int, "Epochs without improvement before plateau lowers the rate.", "EPOCHS")
 @click.option("--milestones", metavar="EPOCH,...", callback=_milestones, help="For --schedule step, such as 30,60,80.")
+@_recipe_option("--power", float, "For --schedule polynomial.", "P")
+@_recipe_option("--warmup", int, "Epochs in which the rate rises from almost 0.", "EPOCHS")
 @_recipe_option("--momentum", float, "Of SGD.", "M")
 @_recipe_option("--weight-decay", float, "On weights, not on biases.", "W")
 @click.option(
@@ -81,6 +91,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @_recipe_option("--precision", str, "float32, float64 (cpu only), tf32, bfloat16 or float16 (kernels only).", "NAME")
 @click.option("--validation", type=place, metavar="SOURCE", help="Images to validate on, in place of a split.")
 @_recipe_option("--validation-split", part, "Part of SOURCE held out for validation; 0 for none.", "PART")
+@_recipe_option("--views", int, "Of each validation image: 1, or 10 as the paper has them.", "1|10")
 @fields_option
 @devices_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")

@@ -238,7 +238,7 @@ class Trainer:
 
         with (
             contextlib.closing(self._loader.epoch(state.epoch, state.batch)) as batches,
-            contextlib.closing(model.prefetch(batches)) as ready,
+            contextlib.closing(batches if recipe.accumulate > 1 else model.prefetch(batches)) as ready,
         ):
             try:
                 for images, labels, _ in ready:
@@ -249,8 +249,11 @@ class Trainer:
                         learning_rate=rate,
                         momentum=recipe.momentum,
                         weight_decay=recipe.weight_decay,
+                        bias_rate=recipe.bias_rate,
                         frozen=recipe.freeze,
                         layer_rates=new_rates,
+                        accumulate=recipe.accumulate,
+                        lars=recipe.lars,
                     )
                     unseen.append(_Step(model.step, result, len(labels), rate))
                     if self._probe is None:
@@ -284,7 +287,7 @@ class Trainer:
         if self._val_loader is None:
             return None
         with self._finite_outputs():
-            return evaluate(self._model, self._val_loader, stop=lambda: stop.signal is not None)
+            return evaluate(self._model, self._val_loader, self._run.recipe.views, stop=lambda: stop.signal is not None)
 
     def _end_epoch(self, validation: Evaluation | None, metrics: MetricsWriter) -> None:
         state = self._state
@@ -380,7 +383,8 @@ class Trainer:
         options, recipe, state = self._run.options, self._run.recipe, self._state
         epoch = state.epoch if state.epoch and not state.batch else state.epoch + 1
         rate = self._schedule.rate(max(0, self._model.step - 1))
-        lower = recipe.learning_rate * min(0.1, Recipe.learning_rate / rate if rate > 0 else 0.1)
+        most = 0.1 if recipe.lars or rate <= 0 else Recipe.learning_rate / rate  # LARS has rates of another size
+        lower = recipe.learning_rate * min(0.1, most)
         changed = {"learning_rate": float(f"{lower:.2g}")}
         if self._keeper.path.exists():
             kept = f"the last good checkpoint is {self._keeper.path}"
