@@ -340,7 +340,7 @@ def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(command, ref
     expected = command("predict", trained, *files)
     with memory_for(1):
         assert command("predict", trained, *files) == expected
-        with failing(data, "read_square", MemoryError(), lambda file, _: file.endswith("1.png")):
+        with failing(data, "read_square", MemoryError(), lambda file, *_, **__: file.endswith("1.png")):
             code, output, errors = command("predict", trained, *files)
     assert (code, errors) == (1, f"alexnet-cuda: error: {files[1]}: out of memory to decode it\n")
     assert output.startswith(f"{files[0]}\n")

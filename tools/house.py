@@ -20,6 +20,7 @@ FLOORS = {
     "config": "which network",
     "network": "plan, stages, towers, the link between them, layers, passes",
     "checkpoint": "the file of a model",
+    "convert": "networks from and to the files of Caffe, ONNX and PyTorch",
     "model": "Model",
     "torch": "for PyTorch: operators with autograd, a model as a module",
     "data": "image sources and the loader",

@@ -8,6 +8,7 @@ rest, because safetensors notices a file that was cut short, but no byte that ch
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from .config import Config
 
 FORMAT_VERSION = 1
 VELOCITY_PREFIX = "velocity."
-_METADATA_KEY = "alexnet_cuda"
+METADATA_KEY = "alexnet_cuda"
 _DTYPES = ("float16", "float32", "float64")
 
 
@@ -204,7 +205,10 @@ class _Joined(Mapping[str, np.ndarray]):
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, Any],
+    key: str = METADATA_KEY,
 ) -> None:
     """Write a checkpoint so that `path` is afterwards the whole new file, or on any failure what it was before.
 
@@ -218,6 +222,8 @@ def save_checkpoint(
         Name -> array of float16, float32 or float64; see `join_tensors`.
     metadata
         A JSON object without NaN or infinity; ``format`` is added.
+    key
+        Under which it stands in the file; of what is no checkpoint of this package another than its own.
 
     Raises
     ------
@@ -236,12 +242,17 @@ def save_checkpoint(
     for name, array in arrays.items():
         if array.dtype.name not in _DTYPES:
             raise TypeError(f"checkpoint tensor {name} has dtype {array.dtype}, expected one of {list(_DTYPES)}")
-    text = _text({"format": FORMAT_VERSION, **metadata, "sha256": _digest(arrays, metadata)})
+    text = metadata_text({**metadata, "sha256": _digest(arrays, metadata)})
     with atomic_path(path) as temporary:
         try:
-            save_file(arrays, temporary, {_METADATA_KEY: text})
+            save_file(arrays, temporary, {key: text})
         except SafetensorError as error:
             raise OSError(f"cannot write the checkpoint {os.fspath(path)}: {error}") from error
+
+
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """The metadata as it stands in a file; `read_metadata` is its inverse."""
+    return _text({"format": FORMAT_VERSION, **metadata})
 
 
 def _text(metadata: Mapping[str, Any]) -> str:
@@ -269,6 +280,14 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     ValueError
         When it was not written by this package, or was written in a newer format.
     """
+    checkpoint, entries = open_safetensors(path)
+    metadata = read_metadata(checkpoint.path, entries)
+    digest = metadata.pop("sha256", None)
+    return dataclasses.replace(checkpoint, metadata=metadata, digest=digest)
+
+
+def open_safetensors(path: str | os.PathLike[str]) -> tuple[Checkpoint, Mapping[str, str]]:
+    """Open any safetensors file: `load_checkpoint` of it, but for the metadata, which come as they are."""
     from safetensors import SafetensorError, safe_open
 
     file = Path(path)
@@ -286,17 +305,17 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise DamagedCheckpoint(f"checkpoint {file} is truncated or damaged ({error})") from error
     tensors = _FileTensors(handle)
     shapes = {name: tuple(handle.get_slice(name).get_shape()) for name in tensors}
-    metadata = _read_metadata(file, handle.metadata() or {})
-    return Checkpoint(file, tensors, shapes, metadata, metadata.pop("sha256", None))
+    return Checkpoint(file, tensors, shapes, {}), handle.metadata() or {}
 
 
-def _read_metadata(file: Path, entries: Mapping[str, str]) -> dict[str, Any]:
-    if _METADATA_KEY not in entries:
+def read_metadata(file: Path, entries: Mapping[str, str], key: str = METADATA_KEY) -> dict[str, Any]:
+    """The metadata under a key of a file; errors as `load_checkpoint`."""
+    if key not in entries:
         raise DamagedCheckpoint(
             f"{file} is a safetensors file, but not a checkpoint of alexnet_cuda (no metadata of it)"
         )
     try:
-        metadata = dict(json.loads(entries[_METADATA_KEY]))
+        metadata = dict(json.loads(entries[key]))
         version = metadata.pop("format")
         if type(version) is not int:
             raise ValueError(f"format {version!r}")

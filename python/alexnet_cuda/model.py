@@ -15,8 +15,9 @@ from .backends.devices import offers, open_devices
 from .backends.protocol import Device
 from .base.params import Views
 from .base.turns import Turns, takes_turn
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import save_checkpoint
 from .config import Config, config_from_preset
+from .convert import read
 from .network import checks, views
 from .network.initialize import initial_parameters
 from .network.inputs import as_array
@@ -470,7 +471,7 @@ class Model:
         classes: int | Sequence[str] | None = None,
         **overrides: Any,
     ) -> Model:
-        """The model of a checkpoint, whatever wrote it: the file holds whole tensors in float32 or float64.
+        """The model of a checkpoint, or of another framework's file (`alexnet_cuda.convert.read` says which).
 
         Devices and graphs as in `Model`; the precision is the checkpoint's own by default, and where the devices do not
         offer that, float32.
@@ -489,15 +490,15 @@ class Model:
         FileNotFoundError
             No such file.
         ValueError, TypeError
-            Not a whole checkpoint of this format, or tensors that do not fit its configuration; no such field.
+            Not a whole checkpoint of this format, or tensors that do not fit its configuration; of another framework's
+            file, the layer that this package does not have; no such field.
+        ImportError
+            The package that reads another framework's format is not installed.
         """
         if isinstance(classes, str):
             raise TypeError(f"classes must be a number or a sequence of names, got {classes!r}")
-        checkpoint = load_checkpoint(path)
-        config, class_names, step = checkpoint.network()
-        checkpoint.check_shapes(build_plan(config).parameter_shapes())
-        checkpoint.verify()
-        parameters = checkpoint.parameters()
+        found = read(path)
+        config, class_names, step, parameters = found.config, found.class_names, found.step, found.parameters
         if precision is None:
             precision = config.precision if offers(devices, config.precision) else "float32"
         config = Config.from_dict({**config.to_dict(), **overrides, "precision": precision})

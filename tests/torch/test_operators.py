@@ -21,7 +21,7 @@ from tests.ops.backends import BACKENDS
 
 LRN = ops.lrn.parameters(4, size=3, k=1.5, alpha=0.3, beta=0.75, alpha_over_size=True)
 GEOMETRY: dict[str, Any] = {"stride": (2, 1), "padding": (1, 0), "groups": 2}
-POOL = {"size": 3, "stride": 2}
+POOL = {"size": 3, "stride": 2, "padding": (1, 0), "ceil_mode": True}
 
 
 PLACES = [("cpu", dtype) for dtype in (torch.float64, torch.float32, torch.bfloat16)]
@@ -64,11 +64,11 @@ CASES: dict[str, tuple[tuple[tuple[int, ...], ...], Callable[..., Tensor], Calla
     ),
     "linear": (((3, 5), (4, 5), (4,)), lambda *t: act.linear(*t, activation="relu"), theirs_product(F.linear, "relu")),
     "lrn": ((IMAGES,), lambda x: act.lrn(x, LRN), theirs_lrn),
-    "max_pool": ((IMAGES,), lambda x: act.max_pool(x, **POOL), lambda x: F.max_pool2d(x, 3, 2)),
+    "max_pool": ((IMAGES,), lambda x: act.max_pool(x, **POOL), lambda x: F.max_pool2d(x, 3, 2, (1, 0), ceil_mode=True)),
     "lrn_max_pool": (
         (IMAGES,),
         lambda x: act.lrn_max_pool(x, LRN, **POOL),
-        lambda x: F.max_pool2d(theirs_lrn(x), 3, 2),
+        lambda x: F.max_pool2d(theirs_lrn(x), 3, 2, (1, 0), ceil_mode=True),
     ),
     "dropout": (
         (IMAGES,),
@@ -116,12 +116,13 @@ def test_results_and_gradients_equal_pytorchs(name: str, device: str, dtype: Any
 
 OPERATORS = torch.ops.alexnet_cuda
 RAW = (3, 1.5, 0.1, 0.75, 1)
+WINDOWS = (3, 2, (1, 0), True)
 CHECKED: dict[str, tuple[Any, Callable[..., tuple[Any, ...]]]] = {
     "conv2d": ((IMAGES, WEIGHT, (6,)), lambda *t: (*t, [2, 1], [1, 0], 2, "relu", None)),
     "linear": (((3, 5), (4, 5), (4,)), lambda *t: (*t, "tanh", None)),
     "lrn": ((IMAGES,), lambda x: (x, *RAW)),
-    "max_pool": ((IMAGES,), lambda x: (x, 3, 2, True)),
-    "lrn_max_pool": ((IMAGES,), lambda x: (x, 3, 2, True, *RAW)),
+    "max_pool": ((IMAGES,), lambda x: (x, True, *WINDOWS)),
+    "lrn_max_pool": ((IMAGES,), lambda x: (x, True, *WINDOWS, *RAW)),
     "dropout": ((IMAGES,), lambda x: (x, torch.tensor([3]), 0.5, 1, 257)),
 }
 
@@ -181,7 +182,7 @@ def test_only_what_is_asked_for_is_computed(monkeypatch: pytest.MonkeyPatch) -> 
             assert computed == expected
             assert [t.grad is not None for t in given] == list(needed)
     with torch.no_grad():
-        assert operators.max_pool(randoms(IMAGES)[0], 3, 2, False)[1].numel() == 0
+        assert operators.max_pool(randoms(IMAGES)[0], False, *WINDOWS)[1].numel() == 0
 
 
 def test_second_derivatives_are_refused() -> None:
@@ -218,7 +219,7 @@ def test_autocast_is_that_of_pytorchs_own_products() -> None:
         (lambda x, w: act.conv2d(x, w, groups=2, activation="gelu"), "activation must be 'none', 'relu' or 'tanh'"),
         (lambda x, w: act.conv2d(x, w, w[:, 0, 0, 0][:5], groups=2), "bias must have shape [6], got [5]"),
         (lambda x, w: act.linear(x, w), "x [N, in] and weight [out, in] must fit, got [2, 4, 6, 5] and [6, 2, 3, 2]"),
-        (lambda x, w: act.max_pool(x, size=16), "size must be between 1 and the input's extent, 6x5"),
+        (lambda x, w: act.max_pool(x, size=16), "size must be between 1 and the padded input's extent, 6x5"),
         (lambda x, w: act.max_pool(x.int()), "x must be floating point, got int32"),
         (lambda x, w: act.lrn(x, ops.lrn.parameters(6, groups=3)), "groups must divide 4 channels, got 3"),
         (lambda x, w: act.conv2d(x, w.to("meta"), groups=2), "weight must be on cpu as x, got one on meta"),

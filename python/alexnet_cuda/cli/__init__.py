@@ -13,6 +13,7 @@ import click
 
 from .. import __version__
 from .card import card
+from .convert import convert
 from .evaluate import evaluate
 from .features import features
 from .info import doctor_command, summary_command
@@ -39,7 +40,18 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, features, show, card, study, summary_command, doctor_command):
+for _subcommand in (
+    train,
+    evaluate,
+    predict,
+    features,
+    show,
+    convert,
+    card,
+    study,
+    summary_command,
+    doctor_command,
+):
     command.add_command(_subcommand)
 
 

@@ -34,7 +34,7 @@ def card(checkpoint: str, output: str | None, license_name: str | None, dataset:
     It says what the checkpoint's metadata know, and of a run's folder its metrics.jsonl; a licence and the data's name
     are known from their options alone.
     """
-    from ..study.page import write_text
+    from ..pages.page import write_text
 
     text = make_card(Path(checkpoint), license_name, dataset)
     if output is None:
@@ -140,7 +140,7 @@ def _data(state: TrainState, sources: dict[str, Any], recipe: Recipe, dataset: s
 
 
 def _recipe(recipe: Recipe, state: TrainState, sources: dict[str, Any], step: int) -> list[str]:
-    from ..study.page import table
+    from ..pages.page import table
 
     values = recipe.to_dict()
     rows = [("setting", "value"), ("epochs done", f"{state.epoch} of {recipe.epochs}"), ("updates", f"{step:,}")]
@@ -156,7 +156,7 @@ def _recipe(recipe: Recipe, state: TrainState, sources: dict[str, Any], step: in
 
 
 def _accuracy_table(accuracy: dict[str, float]) -> str:
-    from ..study.page import table
+    from ..pages.page import table
 
     columns = {"loss": "training loss", "accuracy": "training accuracy, augmented images"}
     columns |= {"val_loss": "validation loss", "val_accuracy": "validation accuracy, centre crop"}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .image import UInt8Array, square_of
+from .image import UInt8Array, draft_side, square_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,9 +78,9 @@ class ImageSource(abc.ABC):
         """Image `index` as uint8 RGB [H, W, 3]; raises as `load`."""
         return np.array(self.load(index, None), dtype=np.uint8)
 
-    def read_square(self, index: int, side: int) -> UInt8Array:
-        """Image `index` as uint8 RGB [side, side, 3]; see `square`; raises as `load`."""
-        return square_of(self.load(index, side), side)
+    def read_square(self, index: int, side: int, mode: str = "square") -> UInt8Array:
+        """Image `index` as uint8 RGB [side, side, 3]; see `data.read_square`; raises as `load`."""
+        return square_of(self.load(index, draft_side(side, mode)), side, mode)
 
     def subset(self, indices: npt.ArrayLike) -> ImageSource:
         """The images of these indices, in this order.

@@ -105,6 +105,8 @@ class Loader:
         of the available memory, at most 2 GiB; 0 for none.
     max_broken : float or BrokenImages
         Part of the images that may be broken, 0 to 1, of this source or of those that are counted together.
+    mode : str
+        Which square: see `Config.resize_mode`.
 
     Raises
     ------
@@ -123,6 +125,7 @@ class Loader:
         workers: int = 2,
         cache_bytes: int | None = None,
         max_broken: float | BrokenImages = 1.0,
+        mode: str = "square",
     ) -> None:
         for name, value in (("side", side), ("batch_size", batch_size), ("workers", workers)):
             if value < 1:
@@ -132,7 +135,7 @@ class Loader:
         if len(source) == 0:
             raise ValueError(f"{source.name} has no images to load")
         self.source = source
-        self.side = side
+        self.side, self.mode = side, mode
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
@@ -233,7 +236,7 @@ class Loader:
             out[...] = self._cache[index]
             return True
         try:
-            out[...] = self.source.read_square(index, self.side)
+            out[...] = self.source.read_square(index, self.side, self.mode)
         except DecodeError as error:
             self._note_broken(index, error.reason)
             return False

@@ -208,9 +208,9 @@ class Network:
             each = zip(self.towers, halves, arrivals, strict=True)
             halves = [layers.backward(tower, number, stage, dy, arrival, run) for tower, dy, arrival in each]
             before = self.stages[number - 1]
-            if not last and before.step.activation != "none" and not stage.undoes_relu:
-                for tower, dy in zip(self.towers, halves, strict=True):
-                    layers.activation_backward(tower, before, dy)
+            if not last and before.activation != "none" and not stage.undoes_relu:
+                for tower, dx in zip(self.towers, halves, strict=True):
+                    layers.activation_backward(tower, before.activation, stage, dx)
 
     def _loss(self, tower: Tower, batch: int, run: Pass) -> Array:
         """Each image's loss and correctness, into buffers; returns the gradient of the tower's own logits."""

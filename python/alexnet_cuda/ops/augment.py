@@ -21,14 +21,14 @@ def fprop(
     out: Array,
     folded: FoldedLayout | None = None,
 ) -> Array:
-    """Write ``(pixel + shift - mean) / std`` of each image's view to `out`.
+    """Write ``(pixel + shift - mean) / (std * divisor)`` of each image's view to `out`.
 
     Parameters
     ----------
     images : uint8 array [N, H, W, 3]
         RGB.
     views : Views
-        Corner, mirroring and colour shift of each image. Corners in device memory are not checked.
+        Corner, mirroring and colour shift of each image, and a divisor. Corners in device memory are not checked.
     mean, std : 3 floats
         RGB, 0 to 255.
     channel_order : {"RGB", "BGR"}
@@ -81,7 +81,7 @@ def prepare(
     if channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be 'RGB' or 'BGR', got {channel_order!r}")
     module = backend("augment", out)
-    arguments = (views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out, folded)
+    arguments = (views, np.asarray(mean), np.asarray(std) * views.divisor, channel_order == "BGR", out, folded)
     run: Callable[[Array], None] = module.prepare(shape, *arguments)
     return run
 

@@ -81,16 +81,20 @@ def lrn(x: Tensor, p: LrnParams) -> Tensor:
     return _at_least_single(lambda x: operators.lrn(x, *_fields(p)), x)
 
 
-def max_pool(x: Tensor, *, size: int = 3, stride: int = 2) -> Tensor:
+def max_pool(x: Tensor, *, size: int = 3, stride: int = 2, padding: Size = 0, ceil_mode: bool = False) -> Tensor:
     """Maxima over windows of x [N, C, H, W], channels_last; see `alexnet_cuda.ops.max_pool.fprop`."""
     _check_images("x", x)
-    return _at_least_single(lambda x: operators.max_pool(x, size, stride, _needs_gradient(x))[0], x)
+    w = size, stride, pair("padding", padding, 0), ceil_mode
+    return _at_least_single(lambda x: operators.max_pool(x, _needs_gradient(x), *w)[0], x)
 
 
-def lrn_max_pool(x: Tensor, p: LrnParams, *, size: int = 3, stride: int = 2) -> Tensor:
+def lrn_max_pool(
+    x: Tensor, p: LrnParams, *, size: int = 3, stride: int = 2, padding: Size = 0, ceil_mode: bool = False
+) -> Tensor:
     """Maxima over windows of the normalised x [N, C, H, W], in one pass; see `lrn` and `max_pool`."""
     _check_images("x", x)
-    return _at_least_single(lambda x: operators.lrn_max_pool(x, size, stride, _needs_gradient(x), *_fields(p))[0], x)
+    w = size, stride, pair("padding", padding, 0), ceil_mode
+    return _at_least_single(lambda x: operators.lrn_max_pool(x, _needs_gradient(x), *w, *_fields(p))[0], x)
 
 
 def dropout(x: Tensor, rate: float, *, seed: int, step: int | Tensor, purpose: int = Purpose.DROPOUT) -> Tensor:

@@ -37,7 +37,7 @@ def as_module(model: Model) -> SharedModel:
     ------
     ValueError
         Two towers, each of which has half of the weights; 16 bits, where a model keeps a copy that PyTorch would not
-        update; the CPU executor.
+        update; the CPU executor; what sets preset ``original`` apart.
     """
     c = model.config
     if len(model.towers) != 1:
@@ -46,6 +46,11 @@ def as_module(model: Model) -> SharedModel:
         raise ValueError(f"as_module takes float32, tf32 or float64, got {c.precision}; 16 bits come by torch.autocast")
     if model.towers[0].device.kind == "simt":
         raise ValueError("as_module takes a model on the CPU or a GPU, got one on 'simt'")
+    if c.pad_to_stride or c.activation_after_pool or c.map_lrn_size or not c.dropout_scaled:
+        raise ValueError(
+            "as_module has no pad_to_stride, activation_after_pool or map_lrn_size (preset original), and its dropout "
+            "scales in training"
+        )
     return SharedModel(model)
 
 

@@ -179,32 +179,38 @@ for _product in (conv2d, linear):
     _product.register_autograd(_product_backward, setup_context=_save_product)
 
 
-# --- normalisation and pooling, each with its gradient. `p` are the fields of LrnParams.
+# --- normalisation and pooling, each with its gradient. `p` are the fields of LrnParams, `w` those of _WINDOWS.
 
 
-def _pooled(x: Tensor, size: int, stride: int, train: bool, *_: Any) -> tuple[Tensor, Tensor]:
+_WINDOWS = "SymInt size, SymInt stride, SymInt[2] padding, bool ceil_mode"
+
+
+def _windows(size: int, stride: int, padding: Sequence[int], ceil_mode: bool) -> dict[str, Any]:
+    return {"size": size, "stride": stride, "padding": tuple(padding), "ceil_mode": ceil_mode}
+
+
+def _pooled(x: Tensor, train: bool, *options: Any) -> tuple[Tensor, Tensor]:
     n, c, h, w = x.shape
-    p, q = ops.max_pool.output_shape((1, h, w, c), size, stride)[1:3]  # N may be symbolic
+    p, q = ops.max_pool.pool((1, h, w, c), **_windows(*options[:4]))[1][1:3]  # N may be symbolic
     y = new_images(x, (n, c, p, q))
     return y, new_images(x, y.shape, torch.uint8) if train else x.new_empty((0,), dtype=torch.uint8)
 
 
-def _max_pool(y: Array, argmax: Array, x: Array, size: int, stride: int, train: bool) -> None:
-    argmax = argmax if train else None
-    ops.max_pool.fprop(x, size=size, stride=stride, train=train, out=y, argmax_out=argmax)
+def _max_pool(y: Array, argmax: Array, x: Array, train: bool, *w: Any) -> None:
+    ops.max_pool.fprop(x, **_windows(*w), train=train, out=y, argmax_out=argmax if train else None)
 
 
-def _max_pool_bprop(dx: Array, dy: Array, argmax: Array, _: Any, size: int, stride: int) -> None:
-    ops.max_pool.bprop(dy, argmax, dx.shape, size=size, stride=stride, out=dx)
+def _max_pool_bprop(dx: Array, dy: Array, argmax: Array, _: Any, *w: Any) -> None:
+    ops.max_pool.bprop(dy, argmax, dx.shape, **_windows(*w), out=dx)
 
 
-def _lrn_max_pool(y: Array, argmax: Array, x: Array, size: int, stride: int, train: bool, *p: Any) -> None:
-    argmax = argmax if train else None
-    ops.lrn_max_pool.fprop(x, LrnParams(*p), size=size, stride=stride, train=train, out=y, argmax_out=argmax)
+def _lrn_max_pool(y: Array, argmax: Array, x: Array, train: bool, *options: Any) -> None:
+    w, p = _windows(*options[:4]), LrnParams(*options[4:])
+    ops.lrn_max_pool.fprop(x, p, **w, train=train, out=y, argmax_out=argmax if train else None)
 
 
-def _lrn_max_pool_bprop(dx: Array, dy: Array, argmax: Array, x: Array, size: int, stride: int, *p: Any) -> None:
-    ops.lrn_max_pool.bprop(dy, argmax, x, LrnParams(*p), size=size, stride=stride, out=dx)
+def _lrn_max_pool_bprop(dx: Array, dy: Array, argmax: Array, x: Array, *options: Any) -> None:
+    ops.lrn_max_pool.bprop(dy, argmax, x, LrnParams(*options[4:]), **_windows(*options[:4]), out=dx)
 
 
 _LRN = "SymInt window, float k, float alpha, float beta, SymInt groups"
@@ -220,24 +226,22 @@ lrn_bprop = _operator(
     lambda dy, x, *_: new_images(x, x.shape),
     lambda dx, dy, x, *p: ops.lrn.bprop(dy, x, LrnParams(*p), out=dx),
 )
-max_pool = _operator(
-    "max_pool", "(Tensor x, SymInt size, SymInt stride, bool train) -> (Tensor, Tensor)", _pooled, _max_pool
-)
+max_pool = _operator("max_pool", f"(Tensor x, bool train, {_WINDOWS}) -> (Tensor, Tensor)", _pooled, _max_pool)
 max_pool_bprop = _operator(
     "max_pool_bprop",
-    "(Tensor dy, Tensor argmax, SymInt[4] shape, SymInt size, SymInt stride) -> Tensor",
+    f"(Tensor dy, Tensor argmax, SymInt[4] shape, {_WINDOWS}) -> Tensor",
     lambda dy, argmax, shape, *_: new_images(dy, shape),
     _max_pool_bprop,
 )
 lrn_max_pool = _operator(
     "lrn_max_pool",
-    f"(Tensor x, SymInt size, SymInt stride, bool train, {_LRN}) -> (Tensor, Tensor)",
+    f"(Tensor x, bool train, {_WINDOWS}, {_LRN}) -> (Tensor, Tensor)",
     _pooled,
     _lrn_max_pool,
 )
 lrn_max_pool_bprop = _operator(
     "lrn_max_pool_bprop",
-    f"(Tensor dy, Tensor argmax, Tensor x, SymInt size, SymInt stride, {_LRN}) -> Tensor",
+    f"(Tensor dy, Tensor argmax, Tensor x, {_WINDOWS}, {_LRN}) -> Tensor",
     lambda dy, argmax, x, *_: new_images(x, x.shape),
     _lrn_max_pool_bprop,
 )
@@ -254,11 +258,11 @@ lrn.register_autograd(
 )
 max_pool.register_autograd(
     lambda ctx, dy, _: _first(ctx, max_pool_bprop(dy, *ctx.saved_tensors, *ctx.options)),
-    setup_context=lambda ctx, inputs, output: _save(ctx, output[1:], (inputs[0].shape, *inputs[1:3])),
+    setup_context=lambda ctx, inputs, output: _save(ctx, output[1:], (inputs[0].shape, *inputs[2:])),
 )
 lrn_max_pool.register_autograd(
     lambda ctx, dy, _: _first(ctx, lrn_max_pool_bprop(dy, *ctx.saved_tensors, *ctx.options)),
-    setup_context=lambda ctx, inputs, output: _save(ctx, (output[1], inputs[0]), (*inputs[1:3], *inputs[4:])),
+    setup_context=lambda ctx, inputs, output: _save(ctx, (output[1], inputs[0]), inputs[2:]),
 )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.files import CHECKPOINT_NAME
 from ..base.wording import counted
-from ..checkpoint import Checkpoint, load_checkpoint
+from ..checkpoint import Checkpoint
 from ..network.checks import check_rates, not_finite
 from .keeping import kept_checkpoints, newest_whole
 from .recipe import Recipe, recipe_for, require_int
@@ -303,6 +303,7 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions, broken:
 
 def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tuple[Model, dict[str, Any]]:
     """The model of the checkpoint that a run starts from, and what the run's own checkpoints say of that one."""
+    from ..convert import read
     from ..data.base import printable
     from ..model import Model
 
@@ -311,7 +312,8 @@ def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tu
     if kept.exists() and path.exists() and os.path.samefile(path, kept):
         raise ValueError(f"{path} would be overwritten by the run that starts from it: give another --output")
     _check_config_fields(recipe)
-    config, names, step = load_checkpoint(path).network()
+    found = read(path)
+    config, names = found.config, found.class_names
     for field in ("preset", "image_size"):
         own, given = getattr(config, field), options.given.get(field)
         if given not in (None, own):
@@ -327,7 +329,7 @@ def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tu
     if set(new) & set(recipe.freeze):
         raise ValueError(f"{new[0]} is new, for the classes of {training.name}, and cannot be frozen")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return model, {"name": printable(path.name), "sha256": digest, "step": step, "new": new}
+    return model, {"name": printable(path.name), "sha256": digest, "step": found.step, "new": new}
 
 
 def absolute(source: str) -> str:

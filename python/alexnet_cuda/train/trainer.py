@@ -122,7 +122,8 @@ class Trainer:
         self._state = run.state
         recipe, side = run.recipe, run.model.config.resize
         workers = run.options.workers
-        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken}
+        mode = run.model.config.resize_mode
+        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken, "mode": mode}
         self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, **common)
         self._val_loader = (
             None
