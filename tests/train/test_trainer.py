@@ -83,7 +83,7 @@ def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     folder = whole.checkpoint.parent
     pictures = ["conv1_filters.png", "curves.png", "index.html"]
     checkpoints = ["best.safetensors", "checkpoint-10.safetensors", "checkpoint.safetensors"]
-    assert sorted(os.listdir(folder)) == [*checkpoints, *pictures, "metrics.jsonl"]
+    assert sorted(os.listdir(folder)) == [*checkpoints, *pictures, "metrics.jsonl", "run.json"]
     assert (whole.epochs, whole.steps, whole.signal, whole.skipped) == (3, STEPS, None, {})
     records = read(folder)
     steps = [record for record in records if "val_loss" not in record]
@@ -102,6 +102,7 @@ def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     tensors = {"weight": kept.parameters(), "update": kept.velocity()}
     assert list(epochs[-1]["layers"]) == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
     for layer, norms in epochs[-1]["layers"].items():
+        assert (norms.pop("zero", None) is None) == (layer == "fc8")
         for kind, norm in norms.items():
             assert norm == pytest.approx(np.linalg.norm(tensors[kind][f"{layer}.weight"]), rel=1e-5)
     assert whole.val_loss < math.log(3)

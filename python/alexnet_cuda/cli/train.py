@@ -118,6 +118,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
     help="Tell a source that changed by the bytes of all its files, not of a few: when the run begins, and when it is "
     "resumed. Reads all of it.",
 )
+@click.option("--tensorboard", is_flag=True, help="Write the metrics for TensorBoard too; needs tensorboardX.")
 @click.option("--accept-changes", is_flag=True, help="With --resume: go on although the images changed.")
 @max_broken_option
 def train(

@@ -182,6 +182,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "step",
         "milestones": (20, 40, 60, 80),
     },
+    # The run of 2012 (docs/paper.md): a tenth of the rate after epochs 25, 51 and 79 of 91.
+    "original": {
+        "preset": "original",
+        "init": "paper",
+        "epochs": 91,
+        "schedule": "step",
+        "milestones": (25, 51, 79),
+        "views": 10,
+    },
     # The LARS solver for 8,192 images in B. Ginsburg's fork of Caffe. That is for AlexNet with batch normalisation, of
     # which the network has none here.
     "large-batch": {

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,8 @@ class TrainOptions:
         Resume on a source that changed, as long as it has the same classes.
     max_broken
         Part of the images, of training and validation together, that may be broken.
+    tensorboard
+        Whether to write the metrics for TensorBoard too, into ``tensorboard`` in `output`.
     from_
         Checkpoint to start from: its network and weights, with the source's classes; None for a new network.
     """
@@ -84,6 +87,7 @@ class TrainOptions:
     checksum: bool = False
     accept_changes: bool = False
     max_broken: float = MAX_BROKEN
+    tensorboard: bool = False
     from_: str | None = None
 
     def __post_init__(self) -> None:
@@ -152,6 +156,8 @@ def prepare(options: TrainOptions) -> Run:
         One sentence each, for whatever keeps the run from starting.
     """
     folder = options.output
+    if options.tensorboard and find_spec("tensorboardX") is None:
+        raise ImportError("tensorboard needs tensorboardX: pip install 'alexnet-cuda[tensorboard]'")
     if options.resume:
         return _resumed(options)
     if kept_checkpoints(folder) and not options.overwrite:

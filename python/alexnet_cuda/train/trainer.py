@@ -10,6 +10,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +25,10 @@ from . import page, plots
 from .command import train_command
 from .evaluation import Evaluation, batch_loss, evaluate
 from .interrupt import StopRequest
+from .journal import note_run
 from .keeping import Keeper
 from .lock import locked_folder
-from .metrics import MetricsWriter, magnitudes
+from .metrics import BOARD_NAME, MetricsWriter, magnitudes, zero_shares
 from .progress import PlainReporter, make_reporter
 from .recipe import CHANGEABLE, Recipe
 from .schedule import make_schedule, state_of
@@ -121,15 +123,11 @@ class Trainer:
         self._model = run.model
         self._state = run.state
         recipe, side = run.recipe, run.model.config.resize
-        workers = run.options.workers
-        mode = run.model.config.resize_mode
-        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken, "mode": mode}
-        self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, **common)
-        self._val_loader = (
-            None
-            if run.validation is None
-            else Loader(run.validation, side, recipe.batch_size, recipe.seed, shuffle=False, **common)
-        )
+        common: dict[str, Any] = {"workers": run.options.workers, "max_broken": run.broken}
+        common["mode"] = run.model.config.resize_mode
+        self._make_loader = partial(Loader, side=side, batch_size=recipe.batch_size, seed=recipe.seed, **common)
+        self._loader = self._make_loader(source=run.training, shuffle=True)
+        self._val_loader = None if run.validation is None else self._make_loader(source=run.validation, shuffle=False)
         self._schedule = make_schedule(recipe, len(self._loader), run.schedule_state)
         self._folder = run.options.output
         self._keeper = Keeper(self._folder, run.options.keep, run.started_from)
@@ -138,6 +136,7 @@ class Trainer:
         self._last_save = self._last_plot = time.monotonic()
         self._told_stall = False
         self._probe: tuple[np.ndarray, np.ndarray] | None = None  # images and labels that weights are tried on
+        self._watched_images: np.ndarray | None = None
 
     def run(self) -> TrainResult:
         """Train until the last epoch is done or a signal comes."""
@@ -145,7 +144,7 @@ class Trainer:
         self._begin()
         with (
             warnings.catch_warnings(),
-            MetricsWriter(self._folder, self._model.step, state.epoch) as metrics,
+            MetricsWriter(self._folder, self._model.step, state.epoch, self._run.options.tensorboard) as metrics,
             StopRequest() as stop,
             make_reporter() as reporter,
             self._saving_when_images_fail(reporter),
@@ -216,8 +215,11 @@ class Trainer:
             self._keeper.clear()
             for name in (METRICS_NAME, CURVES_NAME, FILTERS_NAME, PAGE_NAME):
                 (self._folder / name).unlink(missing_ok=True)
+            for path in (self._folder / BOARD_NAME).glob("events.out.tfevents.*"):
+                path.unlink()
         elif self._is_best():
             self._keeper.keep_as_best()  # a run may have been killed before that
+        note_run(self._run)
 
     def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
         from ..data import ReadError, TooManyBroken
@@ -302,10 +304,20 @@ class Trainer:
             "val_accuracy": None if error is None else 1 - error,
             "layers": magnitudes(self._model.parameters, self._model.velocity),
         }
+        for layer, share in zero_shares(self._model, self._watched()).items():
+            record["layers"][layer]["zero"] = share
         metrics.write(**record)
         self._last_record, self._last_validation = record, validation
         self._schedule.end_epoch(error)
         state.end_epoch(error)
+
+    def _watched(self) -> np.ndarray:
+        """The same images at each epoch's end, also of a run that is resumed: the first to be validated on."""
+        if self._watched_images is None:
+            loader = self._val_loader or self._make_loader(source=self._run.training, shuffle=False)
+            with contextlib.closing(loader.epoch(0)) as batches:
+                self._watched_images = next(batches).images[:_PROBE].copy()
+        return self._watched_images
 
     def _report_epoch(self, reporter: PlainReporter) -> None:
         record, epochs = self._last_record, self._run.recipe.epochs
