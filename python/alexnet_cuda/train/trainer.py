@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import time
 import warnings
@@ -22,7 +21,8 @@ from ..checkpoint import join_tensors
 from ..network.checks import OutputsNotFinite, not_finite
 from ..network.result import StepResult
 from . import page, plots
-from .command import train_command
+from .command import resumed, train_command
+from .divergence import TrainingDiverged, diverged
 from .evaluation import Evaluation, batch_loss, evaluate
 from .interrupt import StopRequest
 from .journal import note_run
@@ -30,7 +30,6 @@ from .keeping import Keeper
 from .lock import locked_folder
 from .metrics import BOARD_NAME, MetricsWriter, magnitudes, zero_shares
 from .progress import PlainReporter, make_reporter
-from .recipe import CHANGEABLE, Recipe
 from .schedule import make_schedule, state_of
 from .setup import Run, TrainOptions, describe, prepare
 
@@ -41,10 +40,6 @@ _STALL_MARGIN = 0.02
 # what explodes passes a thousand times within a few steps, on its way to infinity.
 _EXPLODED = 1000.0
 _PROBE = 32
-
-
-class TrainingDiverged(RuntimeError):
-    """Loss or weights are NaN or infinite, or the loss has exploded."""
 
 
 @dataclass(frozen=True)
@@ -188,13 +183,7 @@ class Trainer:
 
     def resume_command(self) -> str:
         """Give the command that goes on with this run."""
-        return train_command(self._resumed({}))
-
-    def _resumed(self, given: dict[str, Any]) -> TrainOptions:
-        # What was given when it began is in the checkpoint.
-        return dataclasses.replace(
-            self._run.options, given=given, resume=True, overwrite=False, accept_changes=False, from_=None
-        )
+        return train_command(resumed(self._run.options, {}))
 
     @contextlib.contextmanager
     def _saving_when_images_fail(self, reporter: PlainReporter) -> Iterator[None]:
@@ -392,29 +381,10 @@ class Trainer:
             raise self._diverged(f"{error}, after step {self._model.step}") from error
 
     def _diverged(self, what: str) -> TrainingDiverged:
-        """Make the error, with the command that could work: at a tenth of the rate, and at most the paper's."""
-        options, recipe, state = self._run.options, self._run.recipe, self._state
+        state = self._state
         epoch = state.epoch if state.epoch and not state.batch else state.epoch + 1
         rate = self._schedule.rate(max(0, self._model.step - 1))
-        most = 0.1 if recipe.lars or rate <= 0 else Recipe.learning_rate / rate  # LARS has rates of another size
-        lower = recipe.learning_rate * min(0.1, most)
-        changed = {"learning_rate": float(f"{lower:.2g}")}
-        if self._keeper.path.exists():
-            kept = f"the last good checkpoint is {self._keeper.path}"
-            given = {name: value for name, value in options.given.items() if name in CHANGEABLE}
-            resumed = self._resumed(given | changed)
-            command = train_command(dataclasses.replace(resumed, accept_changes=options.accept_changes))
-        else:
-            kept = "no checkpoint yet"
-            command = train_command(dataclasses.replace(options, given={**options.given, **changed}))
-        causes = [f"a learning rate too high for this batch size (now {rate:g})"]
-        if recipe.init == "paper":
-            causes.append("initial weights that do not suit the data (try --init he)")
-        if recipe.precision == "float16":
-            causes.append("the narrow range of float16 (try --precision bfloat16)")
-        return TrainingDiverged(
-            f"{what} (epoch {epoch}); {kept}; likely causes: {', '.join(causes)}; at a lower rate: {command}"
-        )
+        return diverged(what, self._run.options, self._run.recipe, epoch, rate, self._keeper.path)
 
     def _hint_at_stall(self, loss: float, reporter: PlainReporter) -> None:
         chance = math.log(self._model.config.num_classes)
