@@ -71,7 +71,7 @@ def test_batches_in_parts_and_lars_between_steps_of_a_graph_are_the_executors_bi
     devices, expected = PLACES["two"]
     install_driver(order=1)
     here, there = tiny16(devices=devices), tiny16(devices=expected)
-    for given in ({}, {}, {"accumulate": 2, "lars": 0.1}):
+    for given in ({"accumulate": 2, "lars": 0.1}, {}):
         each = [model.train_step(IMAGES, LABELS, learning_rate=0.02, **given) for model in (here, there)]
         assert (each[0].loss, each[0].correct) == (each[1].loss, each[1].correct)
     images, labels = on_gpu(IMAGES), on_gpu(LABELS)

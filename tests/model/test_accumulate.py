@@ -19,7 +19,8 @@ PLACES: dict[str, tuple[Any, str]] = {
     "cpu": ("cpu", "float64"),
     "cpu, two towers": (("cpu", "cpu"), "float64"),
     "cpu, float32": ("cpu", "float32"),
-    **{name: (devices, "float32") for name, devices in ALL.items() if "two" in name},
+    # Activations of 16 bits are rounded image by image, alike in parts; sums of gradients are float32's.
+    **{name: (devices, "float16") for name, devices in ALL.items() if "two" in name},
 }
 
 
@@ -34,27 +35,21 @@ def assert_close(model: Model, other: Model) -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_a_batch_in_parts_is_the_whole_batch_but_for_rounding_dropout_and_views_included(place: str) -> None:
     devices, precision = PLACES[place]
-    whole, parts, again = (tiny(devices=devices, precision=precision) for _ in range(3))
+    whole, parts = (tiny(devices=devices, precision=precision) for _ in range(2))
     given: dict[str, Any] = {"learning_rate": 0.02, "layer_rates": {"conv2": 2.0}, "frozen": ["fc7"]}
     for _ in range(1 if place in ALL else 2):
         expected = whole.train_step(IMAGES, LABELS, **given)
         result = parts.train_step(IMAGES, LABELS, accumulate=2, **given)  # two images and one
-        assert again.train_step(IMAGES, LABELS, accumulate=2, **given).loss == result.loss
-        assert result.loss == pytest.approx(expected.loss, rel=200 * float(np.finfo(precision).eps))
+        assert result.loss == pytest.approx(expected.loss, rel=200 * float(np.finfo(whole.towers[0].accumulator).eps))
         assert result.correct == expected.correct
     assert whole.step == parts.step
     assert_close(parts, whole)
-    for name, value in states(again).items():
-        np.testing.assert_array_equal(value, states(parts)[name], err_msg=name)
-
-
-def test_parts_of_narrow_activations_are_added_up_in_float32() -> None:
-    """One image after the other gives what the whole batch does to a part of the precision of its activations."""
-    whole, parts = (tiny(devices="simt", precision="float16", dropout=0.0) for _ in range(2))
-    assert parts.train_step(IMAGES, LABELS, accumulate=3).loss == whole.train_step(IMAGES, LABELS).loss
-    for name, value in parts.velocity.items():
-        # Each image's activations and gradients are rounded alike in both; only sums are in another order.
-        assert np.linalg.norm(value - whole.velocity[name]) <= 1e-5 * np.linalg.norm(value), name
+    if place == "cpu, float32":
+        again = tiny(devices=devices)
+        for _ in range(2):
+            again.train_step(IMAGES, LABELS, accumulate=2, **given)
+        for name, value in states(again).items():
+            np.testing.assert_array_equal(value, states(parts)[name], err_msg=name)
 
 
 @pytest.mark.parametrize("place", ["cpu", "cpu, two towers", *ONE])

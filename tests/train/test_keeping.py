@@ -22,12 +22,10 @@ def steps(folder):
     return {path.name: load_checkpoint(path).metadata["step"] for path in sorted(folder.glob("*.safetensors"))}
 
 
-@pytest.mark.parametrize(
-    ("keep", "epochs", "older"), [(1, 1, []), (2, 1, [10]), (9, 1, [5, 10]), (9, 2, [10]), (9, 9, [])]
-)
+@pytest.mark.parametrize(("keep", "epochs", "older"), [(1, 1, []), (2, 1, [10]), (9, 2, [5, 10]), (9, 9, [5])])
 def test_the_newest_few_and_the_best_are_kept(run, keep, epochs, older):
     result = run(keep=keep, checkpoint_epochs=epochs, schedule="constant", learning_rate=1e-9)  # the first is the best
-    expected = {f"checkpoint-{step}.safetensors": step for step in sorted({*older, 5} if keep == 9 else older)}
+    expected = {f"checkpoint-{step}.safetensors": step for step in older}
     assert steps(result.checkpoint.parent) == {"best.safetensors": 5, **expected, NEWEST: 15}
 
 
