@@ -42,6 +42,8 @@ def test_it_equals_the_published_figures_to_the_digit(preset):
         ("caffenet", {}, 60_965_224, 724_406_816),
         ("paper", {"groups": 1}, 62_378_344, 1_135_256_096),
         ("torchvision", {}, 61_100_840, 714_188_480),
+        # Of conv3, fc6 and fc7 half of the weights.
+        ("paper", {"links": False}, 60_965_224 - 442_368 - 27_262_976, 724_406_816 - 74_760_192 - 27_262_976),
     ],
 )
 def test_totals(preset, overrides, parameters, multiply_adds):
@@ -63,10 +65,12 @@ def test_original_has_the_order_of_the_code_of_2012():
 
 
 def test_two_towers_cross_where_the_paper_does_and_where_layers_see_both():
-    paper, caffe, ungrouped = (
+    networks = ("paper", {}), ("caffe", {}), ("paper", {"groups": 1, "lrn": False}), ("paper", {"links": False})
+    paper, caffe, ungrouped, apart = (
         {exchange.before: exchange.floats for exchange in build_plan(config_from_preset(preset, **overrides)).exchanges}
-        for preset, overrides in (("paper", {}), ("caffe", {}), ("paper", {"groups": 1, "lrn": False}))
+        for preset, overrides in networks
     )
+    assert apart == {"fc8": 2_048, "logits": 500}
     assert paper == {"conv3": 21_632, "fc6": 4_608, "fc7": 2_048, "fc8": 2_048, "logits": 500}
     assert list(caffe) == ["lrn1", "lrn2", "conv3", "fc6", "fc7", "fc8", "logits"]
     assert list(ungrouped) == ["conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8", "logits"]

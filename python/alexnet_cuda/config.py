@@ -48,7 +48,9 @@ class Config:
         Outputs of fc6 and fc7.
     groups : 1 or 2
         Groups of conv2, conv4 and conv5; 2 is the two-tower network of the paper.
-    activation : "relu" or "tanh"
+    links : bool
+        Whether conv3, fc6 and fc7 read both towers (the paper); False: the towers meet at fc8 only.
+    activation : "relu", "tanh" or "logistic"
     activation_after_pool : some of 1, 2 and 5
         The convolutions whose activation comes after their pool, and after a normalisation before that.
     lrn : bool
@@ -112,6 +114,7 @@ class Config:
     conv_paddings: tuple[int, ...] = (0, 2, 1, 1, 1)
     fc_widths: tuple[int, ...] = (4096, 4096)
     groups: int = 2
+    links: bool = True
     activation: str = "relu"
     activation_after_pool: tuple[int, ...] = ()
     lrn: bool = True
@@ -158,8 +161,10 @@ class Config:
     @property
     def padded_size(self) -> int:
         """Height and width of conv1's input, pixels: the image and, with `pad_to_stride`, the zeros beside it."""
+        if not self.pad_to_stride:
+            return self.image_size
         rest = self.image_size + 2 * self.conv_paddings[0] - self.conv_kernels[0]
-        return self.image_size + (-rest % self.conv_strides[0] if self.pad_to_stride else 0)
+        return self.image_size + -rest % self.conv_strides[0]
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON-able values; `from_dict` is its inverse."""
@@ -300,6 +305,8 @@ def _check(c: Config) -> None:
     need(c.resize < 1 << 15, "resize", "below 32768")
     need(c.groups in (1, 2), "groups", "1 or 2")
     need(all(w % 2 == 0 for w in c.conv_widths) or c.groups == 1, "conv_widths", "even with two groups")
+    need(c.links or c.groups == 2, "links", "True with one group")
+    need(c.links or all(w % 2 == 0 for w in c.fc_widths), "fc_widths", "even without links")
     need(set(c.activation_after_pool) <= {i + 1 for i in POOLED}, "activation_after_pool", "some of 1, 2 and 5")
     need(c.lrn_size % 2 == 1, "lrn_size", "odd")
     need(c.map_lrn_size in (0, 1, 3, 5, 7, 9), "map_lrn_size", "0 for none, or odd and at most 9")
@@ -315,7 +322,7 @@ def _check(c: Config) -> None:
     need(0 <= c.seed < 1 << 64, "seed", "a 64-bit unsigned integer")
     choices = {
         "preset": tuple(sorted(PRESETS)),
-        "activation": ("relu", "tanh"),
+        "activation": ("relu", "tanh", "logistic"),
         "lrn_window": ("tower", "across"),
         "resize_mode": RESIZE_MODES,
         "pool": ("max", "average"),

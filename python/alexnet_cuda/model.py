@@ -114,7 +114,11 @@ class Model:
         step: int = 0,
         class_names: tuple[str, ...] | None = None,
     ) -> Model:
-        """A model of a configuration; what else is given in place of the initial parameters, zeros, 0 and None."""
+        """A model of `config`, on `devices` and with `cuda_graph` as of `Model`.
+
+        What else is given takes the place of the initial `parameters`, of zeros as `velocity`, of `step` 0 and of no
+        `class_names`.
+        """
         if parameters is None:
             model = cls(devices=devices, cuda_graph=cuda_graph, **config.to_dict())
         else:
@@ -166,7 +170,7 @@ class Model:
         return Tensors(self.towers, "velocity", self._turns)
 
     def set_parameters(self, mapping: Mapping[str, Array]) -> None:
-        """Replace all parameters.
+        """Replace all parameters, by their names in `mapping`.
 
         Raises
         ------
@@ -264,9 +268,9 @@ class Model:
     ) -> None:
         """Update the parameters from the gradients; paper section 5.
 
-        ``v <- momentum v - weight_decay lr w - lr g; w <- w + v``; biases at `bias_rate` times the learning rate and
-        without decay. The layers of `frozen` (conv1 to fc8) stay as they are, momentum and all; those of `layer_rates`
-        learn at so many times the learning rate, 0 being the same as frozen.
+        ``v <- momentum v - weight_decay lr w - lr g; w <- w + v``, lr `learning_rate`; biases at `bias_rate` times the
+        learning rate and without decay. The layers of `frozen` (conv1 to fc8) stay as they are, momentum and all; those
+        of `layer_rates` learn at so many times the learning rate, 0 being the same as frozen.
 
         Raises
         ------
@@ -444,7 +448,7 @@ class Model:
         return self._network.features(images, set(wanted))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and configuration to a safetensors file, all or nothing.
+        """Write parameters and configuration to a safetensors file at `path`, all or nothing.
 
         Raises
         ------
@@ -471,10 +475,10 @@ class Model:
         classes: int | Sequence[str] | None = None,
         **overrides: Any,
     ) -> Model:
-        """The model of a checkpoint, or of another framework's file (`alexnet_cuda.convert.read` says which).
+        """The model of the file at `path`: a checkpoint, or another framework's (see `alexnet_cuda.convert.read`).
 
-        Devices and graphs as in `Model`; the precision is the checkpoint's own by default, and where the devices do not
-        offer that, float32.
+        `devices` and `cuda_graph` as in `Model`; the precision is the checkpoint's own by default, and where the
+        devices do not offer that, float32.
 
         Parameters
         ----------

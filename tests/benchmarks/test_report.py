@@ -74,10 +74,10 @@ def test_a_wrong_contender_is_no_best():
     assert "cuDNN failed in 1 of the measurements" in table.render(result)
 
 
-def test_without_a_result_it_says_that_nothing_ran(readme, monkeypatch):
+def test_without_a_result_it_says_how_to_get_one(readme, monkeypatch):
     monkeypatch.setattr(table, "newest", lambda folder: None)
     assert run(readme) == 0
-    assert "No benchmark has run on a GPU yet" in readme.read_text("utf-8")
+    assert f"{table.BEGIN}\n{table.NOTHING}\n{table.END}" in readme.read_text("utf-8")
     assert run(readme, "--check") == 0
     assert list(readme.parent.glob("*.png")) == []
 

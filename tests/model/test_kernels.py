@@ -11,12 +11,11 @@ import pytest
 
 from alexnet_cuda import Model, _simt
 from alexnet_cuda.backends.simt import device as devices
-from alexnet_cuda.config import PRESETS
 from alexnet_cuda.network.tower import Tower
 
 from ..ops.tolerance import TENSOR_CORES
 from .places import ALL, ONE, PLACES, apart
-from .tiny import Array, tiny, tiny16
+from .tiny import Array, every_network, tiny, tiny16
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 76, 76, 3), dtype=np.uint8)
 LABELS = [0, 1, 2, 6]
@@ -62,11 +61,10 @@ def assert_same(one: Model, other: Model) -> None:
 
 
 @pytest.mark.parametrize("device", ALL.values(), ids=ALL)
-@pytest.mark.parametrize("overrides", [{}, {"activation": "tanh", "pool": "average"}], ids=["relu-max", "tanh-average"])
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_gradients_equal_those_of_numpy(preset: str, overrides: dict[str, Any], device: Any) -> None:
+@every_network
+def test_gradients_equal_those_of_numpy(overrides: dict[str, Any], device: Any) -> None:
     # alpha is raised so that the normalisation's own gradient is no rounding error of the rest.
-    options = {"preset": preset, "lrn_alpha": 0.05, **overrides}
+    options = {"lrn_alpha": 0.05, **overrides}
     expected_loss, expected = step(tiny(devices="cpu", precision="float64", **options))
     loss, gradients = step(tiny(devices=device, **options))
     # Eight products to the loss, as many back, over up to 363 values or the 900 positions of conv1.

@@ -29,8 +29,8 @@ Array = npt.NDArray[Any]
 IMAGES = np.random.default_rng(1).integers(0, 256, (2, 256, 256, 3), dtype=np.uint8)
 LABELS = [3, 777]
 OPTIONS: dict[str, Any] = {"init": "he", "std": (58.0, 58.0, 58.0)}
-# float32 takes three products for one. tests/ops/test_linear.py holds those as deep as the published FC layers in every
-# precision, so here these are narrow, and the batch is one image; 16 bits run the network in full.
+# float32 takes three products for one, so its batch is one image and its FC layers are narrow, fc6 as deep as
+# published; 16 bits run the network in full.
 SIZES: dict[str, tuple[int, dict[str, Any]]] = {"bfloat16": (2, {}), "float32": (1, {"fc_widths": (512, 384)})}
 
 

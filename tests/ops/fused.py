@@ -84,6 +84,9 @@ class FpropForm:
             value = np.maximum(value, 0)
         elif self.activation == "tanh":
             value, units = np.tanh(value), units + 8  # the slope is at most 1; 8 for tanh itself
+        elif self.activation == "logistic":
+            value = 1 / (1 + np.exp(-value))
+            units = units / 4 + 6 * value  # the slope is at most 1/4; 4 for exp, a sum and a quotient
         actual = backend.to_host(out)
         if drop is not None:
             kept = dropout.apply(np.ones((value.size // columns, columns)), drop).reshape(shape)
@@ -97,6 +100,7 @@ FPROP_FORMS = {
     "alone": FpropForm(bias=False),
     "relu": FpropForm(activation="relu"),
     "tanh": FpropForm(activation="tanh"),
+    "logistic": FpropForm(activation="logistic"),
     "addend, relu": FpropForm(addend="apart", activation="relu"),
     "sums": FpropForm(bias=False, sums=True),
     "sums in place": FpropForm(bias=False, addend="out", sums=True),

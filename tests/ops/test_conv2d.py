@@ -431,7 +431,7 @@ def test_tf32_rounds_to_nearest(kernels: Backend) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-@pytest.mark.parametrize("activation", ["none", "relu", "tanh"])
+@pytest.mark.parametrize("activation", ["none", "relu", "tanh", "logistic"])
 def test_nan_is_seen_behind_every_activation(backend: Backend, product: Precision, activation: str) -> None:
     for name in ("vectors", "lopsided"):
         case, _ = FUSED[name]
@@ -542,7 +542,7 @@ def test_an_empty_batch_has_no_gradient(backend: Backend, product: Precision) ->
         ({"x": (1, 7, 6, 0), "weight": (6, 3, 2, 0)}, ValueError, ["must be positive", "got 7x6, 0 and 6"]),
         ({"padding": 0, "x": (1, 2, 6, 4)}, ValueError, ["3x2 filter", "2x6"]),
         ({"padding": 0, "x": (1, 7, 1, 4)}, ValueError, ["3x2 filter", "7x1"]),
-        ({"activation": "gelu"}, ValueError, ["'none', 'relu' or 'tanh'", "'gelu'"]),
+        ({"activation": "gelu"}, ValueError, ["'none', 'relu', 'tanh' or 'logistic'", "'gelu'"]),
     ],
     ids=str,
 )

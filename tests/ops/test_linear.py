@@ -348,7 +348,7 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         linear.fprop(zeros(2, 7), zeros(7, 5))
     with pytest.raises(ValueError, match=r"bias must have shape \[5\], got \[7\]"):
         linear.fprop(zeros(2, 7), zeros(5, 7), backend.to_device(precision.parameter(np.zeros(7))))
-    with pytest.raises(ValueError, match="activation must be 'none', 'relu' or 'tanh', got 'ReLU'"):
+    with pytest.raises(ValueError, match="activation must be 'none', 'relu', 'tanh' or 'logistic', got 'ReLU'"):
         linear.fprop(zeros(2, 7), zeros(5, 7), activation="ReLU")
     with pytest.raises(ValueError, match=r"dy must have shape \[any, 5\], got \[2, 7\]"):
         linear.dgrad(zeros(2, 7), zeros(5, 7))

@@ -17,6 +17,7 @@ SANITIZED = """
 import sys
 import numpy as np
 from pathlib import Path
+sys.path.append("tools")
 from tests.simt.harness import Executor, ExecutorError
 
 executor = Executor(Path(sys.argv[1]))

@@ -319,7 +319,7 @@ def difference(data: bytes, config: Config, forward: Callable[[Array], Array]) -
         from onnx.reference import ReferenceEvaluator
 
         reference = ReferenceEvaluator(load_from_string(data))
-        run = lambda images: np.asarray(reference.run(None, {"images": images})[0])  # noqa: E731
+        run = lambda images: np.asarray(reference.run(None, {"images": images}))[0]  # noqa: E731
     else:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         run = lambda images: np.asarray(session.run(None, {"images": images})[0])  # noqa: E731

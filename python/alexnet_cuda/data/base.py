@@ -71,7 +71,7 @@ class ImageSource(abc.ABC):
         return self.read(index).tobytes()
 
     def size(self, index: int) -> int:
-        """How many they are."""
+        """How many bytes `contents` of image `index` are."""
         return len(self.contents(index))
 
     def read(self, index: int) -> UInt8Array:
@@ -79,7 +79,7 @@ class ImageSource(abc.ABC):
         return np.array(self.load(index, None), dtype=np.uint8)
 
     def read_square(self, index: int, side: int, mode: str = "square") -> UInt8Array:
-        """Image `index` as uint8 RGB [side, side, 3]; see `data.read_square`; raises as `load`."""
+        """Image `index` as uint8 RGB [side, side, 3]; `mode` as of `data.read_square`; raises as `load`."""
         return square_of(self.load(index, draft_side(side, mode)), side, mode)
 
     def subset(self, indices: npt.ArrayLike) -> ImageSource:

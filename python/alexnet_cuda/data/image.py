@@ -315,6 +315,8 @@ def read_square(
 
     Raises
     ------
+    ValueError
+        No such mode, or a side less than 1.
     DecodeError, OSError
         As `decode`.
     """

@@ -58,7 +58,7 @@ class BrokenImages:
         self.lock = ForkLock(Level.LOADER)  # of what loaders note
 
     def add(self, source: ImageSource, index: int, reason: str) -> None:
-        """Count an image, once however many loaders meet it.
+        """Count image `index` of a `source`, broken for a `reason`, once however many loaders meet it.
 
         Raises
         ------

@@ -57,6 +57,10 @@ def estimate_colour(
     max_broken : float or BrokenImages
         As of `Loader`.
 
+    Returns
+    -------
+    ColourStatistics
+
     Raises
     ------
     ValueError

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from ..base.windows import Padding, count, sides
 from ..config import NORMALISED, NORMALISED_WITHIN, POOLED, SPLIT, Config
@@ -22,7 +23,8 @@ class Step:
     name : str
         ``conv1``, ``lrn1``, ``pool1``, ..., ``fc6``, ``dropout6``, ..., ``fc8``.
     op : str
-        ``conv2d``, ``lrn``, ``map_lrn``, ``max_pool``, ``avg_pool``, ``linear`` or ``dropout``.
+        ``conv2d``, ``lrn``, ``map_lrn``, ``max_pool``, ``avg_pool``, ``linear`` or ``dropout``; of fc6 and fc7 without
+        links ``conv2d``, whose filter is as large as the image.
     input, output : tuple of int
         ``(height, width, channels)``, or ``(features,)``.
     groups : int
@@ -30,7 +32,7 @@ class Step:
     crosses : bool
         Whether with two towers each one needs the other's half of the input.
     activation : str
-        ``relu``, ``tanh`` or ``none``, applied to the output of a convolution, FC layer or pool.
+        ``relu``, ``tanh``, ``logistic`` or ``none``, applied to the output of a convolution, FC layer or pool.
     kernel, stride, padding, ceil_mode : int, int, Padding, bool
         Of a convolution or pool, as the operations take them.
     index : int
@@ -146,7 +148,7 @@ class _Builder:
     def conv(self, i: int) -> None:
         c = self.config
         kernel, stride, padding = c.conv_kernels[i], c.conv_strides[i], c.conv_paddings[i]
-        groups = c.groups if i in SPLIT else 1
+        groups = c.groups if i in SPLIT or (i > 0 and not c.links) else 1
         name = f"conv{i + 1}"
         output = (*self.spatial(kernel, stride, padding, name), c.conv_widths[i])
         self.add(
@@ -191,16 +193,17 @@ class _Builder:
     def linear(self, i: int) -> None:
         c = self.config
         hidden = i < len(c.fc_widths)
-        self.add(
-            f"fc{i + 6}",
-            "linear",
-            i + 6,
-            (c.fc_widths[i] if hidden else c.num_classes,),
-            crosses=True,
-            activation=c.activation if hidden else "none",
-            init_std=c.fc_init_std[i],
-            init_bias=c.bias_init if hidden else 0.0,
-        )
+        width = c.fc_widths[i] if hidden else c.num_classes
+        fields: dict[str, Any] = {
+            "activation": c.activation if hidden else "none",
+            "init_std": c.fc_init_std[i],
+            "init_bias": c.bias_init if hidden else 0.0,
+        }
+        if hidden and not c.links:  # in groups, which convolutions have
+            fields |= {"groups": c.groups, "kernel": self.shape[0]}
+            self.add(f"fc{i + 6}", "conv2d", i + 6, (1, 1, width), **fields)
+        else:
+            self.add(f"fc{i + 6}", "linear", i + 6, (width,), crosses=True, **fields)
 
 
 def _steps(config: Config) -> tuple[Step, ...]:

@@ -53,7 +53,7 @@ class Stage:
 
     @property
     def activation(self) -> str:
-        """``relu``, ``tanh`` or ``none``: what its output is of, but for a dropout."""
+        """``relu``, ``tanh``, ``logistic`` or ``none``: what its output is of, but for a dropout."""
         return (self.pool or self.step).activation
 
 
@@ -79,7 +79,7 @@ def fuse(plan: Plan, towers: int, wanted: Collection[str] = ()) -> tuple[Stage, 
         following = steps[0].op if steps and step.name not in wanted else None
         if op == "lrn" and not crosses and following == "max_pool":
             op, pool = "lrn_max_pool", steps.pop(0)
-        elif op == "linear" and step.activation == "relu" and following == "dropout":
+        elif step.weight_shape and step.activation == "relu" and following == "dropout":
             dropout = steps.pop(0)
         undoes = relu_open and op in _MASKING
         output = (pool or dropout or step).output

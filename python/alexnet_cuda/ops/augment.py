@@ -38,6 +38,11 @@ def fprop(
     folded : FoldedLayout, optional
         From `conv2d.folded_layout`: how the views are laid out for the first convolution.
 
+    Returns
+    -------
+    array
+        `out`.
+
     Raises
     ------
     ValueError, TypeError
@@ -70,6 +75,11 @@ def prepare(
     """`fprop` of many batches of a shape [N, H, W, 3], into the same arrays: a function of the images.
 
     It takes uint8 images of that shape, which it does not check, and views as they lie in these arrays then.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `fprop`.
     """
     n = shape[0]
     _view_size(out, n, folded)

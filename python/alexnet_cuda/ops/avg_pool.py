@@ -46,7 +46,7 @@ def bprop(
     count_include_pad: bool = True,
     out: Array | None = None,
 ) -> Array:
-    """Gradient by the input of shape `input_shape` [N, H, W, C], from dy [N, P, Q, C]."""
+    """Gradient by the input of shape `input_shape` [N, H, W, C], from dy [N, P, Q, C]; options as in `fprop`."""
     p, shape = pool(input_shape, size, stride, padding, ceil_mode, count_include_pad)
     check("dy", dy, shape)
     dx = output(out, dy, tuple(input_shape))

@@ -34,7 +34,9 @@ Size = int | tuple[int, int]
 def problem(
     input_shape: tuple[int, ...], filters: int, kernel: tuple[int, int], stride: Size, padding: Padding, groups: int
 ) -> Conv2dShape:
-    """The sizes of a convolution, checked.
+    """The sizes of a convolution of [N, H, W, C] = `input_shape`, checked; `kernel` is (R, S), `filters` K.
+
+    Stride, `padding` and `groups` as in `fprop`.
 
     Raises
     ------
@@ -144,7 +146,7 @@ def fprop(
         Zeros on all sides; vertical and horizontal; ``((top, bottom), (left, right))``.
     groups : int
         Group g maps channels ``g C / groups`` and on to filters ``g K / groups`` and on.
-    activation : {"none", "relu", "tanh"}
+    activation : {"none", "relu", "tanh", "logistic"}
     addend : array [N, P, Q, K], optional
         Added before the activation: the part of the sum over other channels, which an earlier call wrote to an `out` of
         the accumulator dtype. It may be `out`, and on the kernels lies as that does: both dense, or ranges of as many

@@ -55,7 +55,13 @@ def parameters(
 
 
 def check_rows(p: DropoutParams | None, rows: int, columns: int) -> None:
-    """Require that rows of so many columns do not share numbers, and that there are numbers for all."""
+    """Require that rows of so many columns do not share numbers of `p`, and that there are numbers for all.
+
+    Raises
+    ------
+    ValueError
+        They do, or there are not.
+    """
     if p is None or rows == 0 or columns == 0:
         return
     if p.row_stride < columns:

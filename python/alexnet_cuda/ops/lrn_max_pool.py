@@ -46,7 +46,7 @@ def bprop(
     relu: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """Gradient by x [N, H, W, C], from dy and the argmax [N, P, Q, C]; `relu` as in `lrn.bprop`."""
+    """Gradient by x [N, H, W, C], from dy and the argmax [N, P, Q, C]; options as in `fprop` and `lrn.bprop`."""
     check("x", x, (None,) * 4)
     check_groups(x.shape[3], p.groups)
     windows, shape = pool(x.shape, size, stride, padding, ceil_mode)

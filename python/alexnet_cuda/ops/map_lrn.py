@@ -44,7 +44,7 @@ def fprop(x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
-    """Gradient by the input [N, H, W, C], from dy and the input x; `out` may be `dy` on the CPU only."""
+    """Gradient by the input [N, H, W, C], from dy, the input x and its `p`; `out` may be `dy` on the CPU only."""
     check("x", x, (None,) * 4)
     check("dy", dy, x.shape, x.dtype)
     dx = output(out, x, x.shape)

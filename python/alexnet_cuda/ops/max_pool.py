@@ -19,6 +19,8 @@ def pool(
 ) -> tuple[PoolParams, tuple[int, ...]]:
     """The windows of a pool over [N, H, W, C] = `input_shape`, checked, and the shape [N, P, Q, C] of its output.
 
+    Options as in `avg_pool.fprop`.
+
     Raises
     ------
     ValueError
@@ -88,7 +90,7 @@ def bprop(
     y: Array | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Gradient by the input of shape `input_shape` [N, H, W, C], from dy and the argmax [N, P, Q, C].
+    """Gradient by the input [N, H, W, C] = `input_shape`, from dy and the argmax [N, P, Q, C]; options as in `fprop`.
 
     Where the pool's output `y` is given, a ReLU before the pool is undone with it: windows whose maximum is not
     positive pass nothing.
