@@ -254,6 +254,17 @@ def test_a_card_says_what_is_known_of_a_run_and_nothing_else(succeeds, trained, 
         'Model.load("checkpoint.safetensors")',
     ):
         assert text in body
+    assert "lars" not in body
+    checkpoint = load_checkpoint(trained)
+    metadata = checkpoint.metadata
+    metadata["train"]["recipe"] |= {"views": 10, "lars": 0.001}
+    save_checkpoint(tmp_path / "ten.safetensors", checkpoint.tensors, metadata)
+    shutil.copy(trained.with_name("metrics.jsonl"), tmp_path)
+    header, body = read_card(succeeds("card", tmp_path / "ten.safetensors"))
+    assert header["model-index"][0]["results"][0]["metrics"][0]["name"] == "top-1, ten views"
+    assert "| validation accuracy, ten views |" in body
+    assert "| lars | 0.001 |" in body
+    (tmp_path / "metrics.jsonl").unlink()
     # Without metrics, and with what only the user knows.
     shutil.copy(trained, tmp_path / "c.safetensors")
     assert succeeds("card", tmp_path / "c.safetensors", "--output", tmp_path / "README.md") == ""
