@@ -39,6 +39,18 @@ def whole_run(run):
     return run(keep=9).checkpoint.parent
 
 
+def test_what_a_link_leads_to_is_kept_as_itself(run, tmp_path):
+    """The newest may be a symbolic link to where there is room; the older ones are no further names of it."""
+    newest = run(epochs=1).checkpoint
+    newest.rename(tmp_path / "elsewhere")
+    newest.symlink_to(tmp_path / "elsewhere")
+    run(resume=True, epochs=3, schedule="constant")
+    assert newest.is_symlink()
+    kept = steps(newest.parent)
+    assert kept[NEWEST] == 15
+    assert kept["checkpoint-10.safetensors"] == 10
+
+
 def flip(path, place):
     content = bytearray(path.read_bytes())
     content[place] ^= 1 << place % 8

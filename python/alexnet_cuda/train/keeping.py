@@ -111,6 +111,6 @@ def _also_as(path: Path, name: Path) -> None:
     with atomic_path(name) as temporary:
         temporary.unlink()
         try:
-            os.link(path, temporary)
+            os.link(os.path.realpath(path), temporary)
         except OSError:
             shutil.copyfile(path, temporary)
