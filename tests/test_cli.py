@@ -132,8 +132,8 @@ def test_a_run_without_output_and_matplotlib_ends_well_in_the_folder_of_its_sour
         assert (tmp_path / "runs" / photographs.name / name).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photographs, tmp_path, number):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGUSR1, 75)])
+def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photographs, tmp_path, number, code):
     folder = tmp_path / "a run"
     (tmp_path / "-photographs").symlink_to(photographs)
     options = ["--epochs", 2000, "--batch-size", 8, "--validation", "./-photographs", "--workers", 1]
@@ -149,7 +149,7 @@ def test_a_signal_saves_and_the_printed_command_goes_on_in_any_folder(photograph
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 128 + number
+    assert process.returncode == code
     step = load_checkpoint(folder / "checkpoint.safetensors").metadata["step"]
     line = output.splitlines()[-1]
     start = f"stopped at step {step}; to go on: alexnet-cuda "
@@ -254,6 +254,17 @@ def test_a_card_says_what_is_known_of_a_run_and_nothing_else(succeeds, trained, 
         'Model.load("checkpoint.safetensors")',
     ):
         assert text in body
+    assert "lars" not in body
+    checkpoint = load_checkpoint(trained)
+    metadata = checkpoint.metadata
+    metadata["train"]["recipe"] |= {"views": 10, "lars": 0.001}
+    save_checkpoint(tmp_path / "ten.safetensors", checkpoint.tensors, metadata)
+    shutil.copy(trained.with_name("metrics.jsonl"), tmp_path)
+    header, body = read_card(succeeds("card", tmp_path / "ten.safetensors"))
+    assert header["model-index"][0]["results"][0]["metrics"][0]["name"] == "top-1, ten views"
+    assert "| validation accuracy, ten views |" in body
+    assert "| lars | 0.001 |" in body
+    (tmp_path / "metrics.jsonl").unlink()
     # Without metrics, and with what only the user knows.
     shutil.copy(trained, tmp_path / "c.safetensors")
     assert succeeds("card", tmp_path / "c.safetensors", "--output", tmp_path / "README.md") == ""

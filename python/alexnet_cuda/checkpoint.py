@@ -2,12 +2,14 @@
 
 Parameters keep their names (``conv1.weight`` ... ``fc8.bias``), momentum is ``velocity.<name>``. The metadata is one
 JSON object (configuration, class names, step, and what the trainer adds) under one key: safetensors keeps metadata
-in a hash map, so several keys would come out in an order that changes from run to run.
+in a hash map, so several keys would come out in an order that changes from run to run. ``sha256`` in it is of all the
+rest, because safetensors notices a file that was cut short, but no byte that changed.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import reprlib
@@ -27,6 +29,10 @@ METADATA_KEY = "alexnet_cuda"
 _DTYPES = ("float16", "float32", "float64")
 
 
+class DamagedCheckpoint(ValueError):
+    """The file is no whole checkpoint: cut short, or with other bytes than were written."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint holds.
@@ -42,12 +48,26 @@ class Checkpoint:
         Name -> shape, known without reading the tensors.
     metadata
         The JSON object given to `save_checkpoint`.
+    digest
+        SHA-256 of all that, as the file says; None in files of before there was one.
     """
 
     path: Path
     tensors: Mapping[str, np.ndarray]
     shapes: Mapping[str, tuple[int, ...]]
     metadata: dict[str, Any]
+    digest: str | None = None
+
+    def verify(self) -> None:
+        """Read all of the file and hold it against its checksum.
+
+        Raises
+        ------
+        DamagedCheckpoint
+            They differ.
+        """
+        if self.digest not in (None, _digest(self.tensors, self.metadata)):
+            raise DamagedCheckpoint(f"checkpoint {self.path} is damaged: its contents are not those of its checksum")
 
     def parameters(self) -> Mapping[str, np.ndarray]:
         """Give the parameters, by name."""
@@ -217,11 +237,12 @@ def save_checkpoint(
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    text = metadata_text(metadata)
+    _text(metadata)  # what JSON cannot hold is refused first
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     for name, array in arrays.items():
         if array.dtype.name not in _DTYPES:
             raise TypeError(f"checkpoint tensor {name} has dtype {array.dtype}, expected one of {list(_DTYPES)}")
+    text = metadata_text({**metadata, "sha256": _digest(arrays, metadata)})
     with atomic_path(path) as temporary:
         try:
             save_file(arrays, temporary, {key: text})
@@ -231,7 +252,20 @@ def save_checkpoint(
 
 def metadata_text(metadata: Mapping[str, Any]) -> str:
     """The metadata as it stands in a file; `read_metadata` is its inverse."""
-    return json.dumps({"format": FORMAT_VERSION, **metadata}, allow_nan=False, sort_keys=True)
+    return _text({"format": FORMAT_VERSION, **metadata})
+
+
+def _text(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(metadata, allow_nan=False, sort_keys=True)
+
+
+def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(_text(metadata).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype.name} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -241,12 +275,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     ------
     FileNotFoundError
         When there is no such file.
+    DamagedCheckpoint
+        A ValueError: it is not a safetensors file, or cut short or damaged; `Checkpoint.verify` finds the rest.
     ValueError
-        When it is not a safetensors file, is truncated or damaged, was not written by this package, or was written
-        in a newer format.
+        When it was not written by this package, or was written in a newer format.
     """
     checkpoint, entries = open_safetensors(path)
-    return dataclasses.replace(checkpoint, metadata=read_metadata(checkpoint.path, entries))
+    metadata = read_metadata(checkpoint.path, entries)
+    digest = metadata.pop("sha256", None)
+    return dataclasses.replace(checkpoint, metadata=metadata, digest=digest)
 
 
 def open_safetensors(path: str | os.PathLike[str]) -> tuple[Checkpoint, Mapping[str, str]]:
@@ -261,11 +298,11 @@ def open_safetensors(path: str | os.PathLike[str]) -> tuple[Checkpoint, Mapping[
     with naming(file), open(file, "rb") as stream:
         start = stream.read(9)
     if len(start) < 9 or start[8:] != b"{":
-        raise ValueError(f"checkpoint {file} is not a safetensors file ({file.stat().st_size} bytes)")
+        raise DamagedCheckpoint(f"checkpoint {file} is not a safetensors file ({file.stat().st_size} bytes)")
     try:
         handle: Any = safe_open(file, framework="numpy")
     except SafetensorError as error:
-        raise ValueError(f"checkpoint {file} is truncated or damaged ({error})") from error
+        raise DamagedCheckpoint(f"checkpoint {file} is truncated or damaged ({error})") from error
     tensors = _FileTensors(handle)
     shapes = {name: tuple(handle.get_slice(name).get_shape()) for name in tensors}
     return Checkpoint(file, tensors, shapes, {}), handle.metadata() or {}
@@ -274,14 +311,16 @@ def open_safetensors(path: str | os.PathLike[str]) -> tuple[Checkpoint, Mapping[
 def read_metadata(file: Path, entries: Mapping[str, str], key: str = METADATA_KEY) -> dict[str, Any]:
     """The metadata under a key of a file; errors as `load_checkpoint`."""
     if key not in entries:
-        raise ValueError(f"{file} is a safetensors file, but not a checkpoint of alexnet_cuda (no metadata of it)")
+        raise DamagedCheckpoint(
+            f"{file} is a safetensors file, but not a checkpoint of alexnet_cuda (no metadata of it)"
+        )
     try:
         metadata = dict(json.loads(entries[key]))
         version = metadata.pop("format")
         if type(version) is not int:
             raise ValueError(f"format {version!r}")
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"checkpoint {file} has damaged metadata ({error})") from error
+        raise DamagedCheckpoint(f"checkpoint {file} has damaged metadata ({error})") from error
     if version > FORMAT_VERSION:
         raise ValueError(
             f"checkpoint {file} has format version {version}, this release of alexnet_cuda reads up to "

@@ -21,6 +21,7 @@ from .convert import read
 from .network import checks, views
 from .network.initialize import initial_parameters
 from .network.inputs import as_array
+from .network.lars import trust_ratios
 from .network.passes import Network
 from .network.plan import Step, build_plan
 from .network.result import StepResult
@@ -284,8 +285,7 @@ class Model:
             raise RuntimeError("sgd_step needs gradients: call forward(images, train=True) and backward(labels) first")
         self._turns.check_step("sgd_step")
         self._inputs.load_learning_rate(rate)
-        for tower in self.towers:
-            tower.update(update, self._network.gradient_scale)
+        self._update(update)
         self.step += 1
 
     def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
@@ -313,6 +313,8 @@ class Model:
         bias_rate: float = 2.0,
         frozen: Collection[str] = (),
         layer_rates: Mapping[str, float] = _NONE,
+        accumulate: int = 1,
+        lars: float = 0.0,
     ) -> StepResult:
         """Forward, backward and update on one batch; see `forward`, `backward` and `sgd_step`.
 
@@ -322,6 +324,12 @@ class Model:
         step with a batch size nothing is allocated; from the second on a graph of the step is replayed. CuPy
         arrays are read in the order of CuPy's current stream: what that does next may overwrite them. Arrays of others,
         by DLPack, are read after what their producer's current stream has to do, and have been read on return.
+
+        With `accumulate` the batch goes through the network in so many parts, for a batch that does not fit: the result
+        is the whole batch's but for rounding, its views and dropout included. With `lars`, a trust coefficient such as
+        0.001, each layer, weights and biases, learns at ``lars * |w| / (|g| + weight_decay * |w|)`` times its rate, by
+        the norms of its weights and their gradients. Either way the update cannot be part of the product that makes the
+        gradient, no graph is recorded, and `lars` takes its norms on the host, where weights and gradients go for it.
 
         An exception that comes from outside while it computes, as that of Ctrl-C, leaves some weights updated and
         others not.
@@ -338,13 +346,28 @@ class Model:
         labels = checks.check_labels(as_array(labels), len(images), self.config.num_classes)
         rate, momentum, decay, bias = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
         update = Update(momentum, decay, bias, checks.check_rates(frozen, layer_rates, self.plan.layers))
+        checks.check_parts(accumulate, lars)
         self._seen, self._has_gradients = None, False
         self._turns.begin_step()
         chosen = self._random_views(images)
-        result = self._network.train_step(images, labels, chosen, self.step, rate, update)
+        if accumulate > 1 or lars:
+            result = self._network.gradients(images, labels, chosen, self.step, rate, accumulate)
+            self._update(update, lars)
+        else:
+            result = self._network.train_step(images, labels, chosen, self.step, rate, update)
         self._inputs.wait_until_read(*given)
         self.step += 1
         return result
+
+    def _update(self, update: Update, lars: float = 0.0) -> None:
+        """Update the parameters from the gradients of the last pass."""
+        if lars:
+            layers = [layer for layer in self.plan.layers if update.rate(layer)]
+            ratios = trust_ratios(self.towers, layers, lars, update.weight_decay, self._network.gradient_scale)
+            rates = dict(update.rates) | {layer: update.rate(layer) * ratio for layer, ratio in ratios.items()}
+            update = update._replace(rates=tuple(rates.items()))
+        for tower in self.towers:
+            tower.update(update, self._network.gradient_scale)
 
     def probabilities(self, images: Array, views: int = 1) -> npt.NDArray[np.float32]:
         """Softmax of the logits, float32 [N, num_classes].

@@ -66,6 +66,21 @@ def test_training_and_prediction_are_the_executors_bits(install_driver, place, o
         assert driver.peers == {(0, 1), (1, 0)}
 
 
+def test_batches_in_parts_and_lars_between_steps_of_a_graph_are_the_executors_bits(install_driver):
+    """Whatever the order: no part may overwrite what the one before still reads, nor a step what LARS downloads."""
+    devices, expected = PLACES["two"]
+    install_driver(order=1)
+    here, there = tiny16(devices=devices), tiny16(devices=expected)
+    for given in ({"accumulate": 2, "lars": 0.1}, {}):
+        each = [model.train_step(IMAGES, LABELS, learning_rate=0.02, **given) for model in (here, there)]
+        assert (each[0].loss, each[0].correct) == (each[1].loss, each[1].correct)
+    images, labels = on_gpu(IMAGES), on_gpu(LABELS)
+    assert here.train_step(images, labels, accumulate=2).loss == there.train_step(IMAGES, LABELS, accumulate=2).loss
+    for kind in ("parameters", "velocity"):
+        for name, value in getattr(there, kind).items():
+            np.testing.assert_array_equal(getattr(here, kind)[name], value, err_msg=name)
+
+
 def test_gradients_by_hand(install_driver):
     install_driver()
     gradients = []

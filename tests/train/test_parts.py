@@ -20,6 +20,7 @@ from PIL import Image
 
 from alexnet_cuda import cli
 from alexnet_cuda.base.wording import counted
+from alexnet_cuda.config import config_from_preset
 from alexnet_cuda.data import Batch
 from alexnet_cuda.train.command import train_command
 from alexnet_cuda.train.evaluation import evaluate
@@ -27,7 +28,7 @@ from alexnet_cuda.train.interrupt import StopRequest
 from alexnet_cuda.train.metrics import MetricsWriter, read_metrics
 from alexnet_cuda.train.plots import filter_grid, plot_curves, plot_filters
 from alexnet_cuda.train.progress import PlainReporter, make_reporter
-from alexnet_cuda.train.recipe import Recipe, recipe_for
+from alexnet_cuda.train.recipe import RECIPES, Recipe, recipe_for
 from alexnet_cuda.train.schedule import make_schedule, state_of
 from alexnet_cuda.train.setup import TrainOptions, default_output
 
@@ -59,6 +60,10 @@ def test_each_source_has_its_recipe_and_what_is_given_goes_first():
         ({"schedule": "warp"}, ValueError, "schedule must be one of plateau"),
         ({"schedule": "step", "milestones": (3, 2)}, ValueError, r"milestones must rise, got \[3, 2\]"),
         ({"milestones": (3,)}, ValueError, "go together"),
+        ({"recipe": "large"}, ValueError, "unknown recipe 'large'; there are paper, caffe"),
+        ({"views": 5}, ValueError, "views must be 1 or 10, got 5"),
+        ({"accumulate": 129}, ValueError, "accumulate must be at most the batch size, 128, got 129"),
+        ({"warmup": 90}, ValueError, "warmup must end before the run, after 90 epochs, got 90"),
     ],
 )
 def test_values_that_a_recipe_cannot_have_are_named(given, error, message):
@@ -76,6 +81,30 @@ def test_constant_step_and_cosine_rates():
     assert cosine.rate(20) == pytest.approx(0.25)
     assert cosine.rate(40) == 0
     assert all(cosine.rate(n) > cosine.rate(n + 1) for n in range(40))
+
+
+def test_polynomial_rates_and_a_warm_up_before_any_schedule():
+    polynomial = make_schedule(Recipe(schedule="polynomial", epochs=4, learning_rate=8.0, power=3.0), 10)
+    assert [polynomial.rate(n) for n in (0, 20, 40, 99)] == [8.0, 1.0, 0.0, 0.0]
+    for schedule, last in (("constant", 3.0), ("polynomial", 3.0 * (1 / 30) ** 2), ("plateau", 3.0)):
+        warm = make_schedule(Recipe(schedule=schedule, epochs=4, learning_rate=3.0, warmup=1), 10)
+        np.testing.assert_allclose([warm.rate(n) for n in range(11)], 3.0 / 11 * np.arange(1, 12), rtol=1e-15)
+        assert warm.rate(39) == pytest.approx(last)
+    late = make_schedule(Recipe(schedule="step", milestones=(2,), epochs=4, learning_rate=1.0, warmup=1), 10)
+    assert [late.rate(n) for n in (10, 19, 20)] == [1.0, 1.0, 0.1]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_named_recipe_is_a_whole_one_and_what_is_given_goes_first(name):
+    recipe = recipe_for("photos", {"recipe": name, "epochs": 45})
+    assert (recipe.recipe, recipe.epochs, recipe.init) == (name, 45, "paper")
+    assert recipe_for("digits", {"recipe": name}).image_size is None  # it replaces the source's defaults
+    assert config_from_preset(recipe.preset, recipe.image_size, **recipe.config).preset == recipe.preset
+    assert recipe.schedule == "plateau" or make_schedule(recipe, 1).rate(44) < recipe.learning_rate / 9
+    assert recipe_for("photos", {"recipe": name, "schedule": "constant"}).milestones == ()
+    assert Recipe(**json.loads(json.dumps(recipe.to_dict()))) == recipe
+    with pytest.raises(ValueError, match=r"recipe is .* in the run to resume and was given as"):
+        Recipe().changed({"recipe": name})
 
 
 def test_plateau_divides_when_patience_ends_and_a_restored_one_goes_on_alike():
@@ -322,17 +351,19 @@ def test_one_thing_and_several():
     assert [counted(number, "image file") for number in (0, 1, 2)] == ["0 image files", "1 image file", "2 image files"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_are_noted_and_a_second_hang_up_does_not_cut_the_saving_short(number):
     def handler(*_):
         raise AssertionError("as before")
 
-    kept = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    repeated = signal.SIGHUP, signal.SIGUSR1
+    kept = {kind: signal.signal(kind, handler) for kind in (signal.SIGINT, signal.SIGTERM, *repeated)}
     try:
         with StopRequest() as stop:
             signal.raise_signal(number)
             assert stop.signal == number
             signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGUSR1)
             with pytest.raises(AssertionError, match="as before"):
                 signal.raise_signal(signal.SIGINT)
         assert all(signal.getsignal(kind) is handler for kind in kept)

@@ -82,7 +82,8 @@ def whole(finished_runs, tmp_path):
 def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     folder = whole.checkpoint.parent
     pictures = ["conv1_filters.png", "curves.png", "index.html"]
-    assert sorted(os.listdir(folder)) == ["checkpoint.safetensors", *pictures, "metrics.jsonl"]
+    checkpoints = ["best.safetensors", "checkpoint-10.safetensors", "checkpoint.safetensors"]
+    assert sorted(os.listdir(folder)) == [*checkpoints, *pictures, "metrics.jsonl", "run.json"]
     assert (whole.epochs, whole.steps, whole.signal, whole.skipped) == (3, STEPS, None, {})
     records = read(folder)
     steps = [record for record in records if "val_loss" not in record]
@@ -101,6 +102,7 @@ def test_a_run_learns_and_leaves_checkpoint_metrics_and_pictures(whole):
     tensors = {"weight": kept.parameters(), "update": kept.velocity()}
     assert list(epochs[-1]["layers"]) == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"]
     for layer, norms in epochs[-1]["layers"].items():
+        assert (norms.pop("zero", None) is None) == (layer == "fc8")
         for kind, norm in norms.items():
             assert norm == pytest.approx(np.linalg.norm(tensors[kind][f"{layer}.weight"]), rel=1e-5)
     assert whole.val_loss < math.log(3)
@@ -133,9 +135,11 @@ def test_the_page_of_a_run_holds_its_pictures_its_recipe_and_what_is_taken_for_w
 def test_every_step_gets_the_numbers_of_the_recipe(run):
     given = []
     changes = {"schedule": "step", "milestones": (1,), "learning_rate": 0.02, "momentum": 0.8, "weight_decay": 0.003}
+    changes |= {"bias_rate": 1.0, "accumulate": 2, "lars": 0.5}
     with each_step(lambda _, **keywords: given.append(keywords)):
         run(epochs=2, **changes)
     fixed = {"momentum": 0.8, "weight_decay": 0.003, "frozen": (), "layer_rates": {}}
+    fixed |= {"bias_rate": 1.0, "accumulate": 2, "lars": 0.5}
     assert given == [{"learning_rate": 0.02, **fixed}] * 5 + [{"learning_rate": 0.002, **fixed}] * 5
 
 
@@ -360,6 +364,7 @@ def test_resuming_without_a_run_to_resume_is_refused(run, tmp_path):
         ({"workers": 0}, ValueError, "workers must be at least 1"),
         ({"max_broken": 1.5}, ValueError, r"max_broken must lie in 0\.\.1, got 1\.5"),
         ({"checkpoint_steps": 0}, ValueError, "checkpoint_steps must be at least 1"),
+        ({"keep": 0}, ValueError, "keep must be at least 1"),
         ({"checkpoint_minutes": math.nan}, ValueError, "checkpoint_minutes must be above 0"),
         ({"resume": True, "overwrite": True}, ValueError, "exclude each other"),
     ],

@@ -24,6 +24,8 @@ _UNSUPPORTED = {
 }
 #: What a training run leaves in its folder.
 CHECKPOINT_NAME = "checkpoint.safetensors"
+BEST_NAME = "best.safetensors"
+RUN_NAME = "run.json"
 METRICS_NAME = "metrics.jsonl"
 CURVES_NAME = "curves.png"
 FILTERS_NAME = "conv1_filters.png"

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 when all went well; 2 after an error, which is one line on standard error (set ALEXNET_CUDA_TRACEBACK=1 for
-        its traceback); 1 when part of the work failed; 128 and the signal's number after a signal.
+        its traceback); 1 when part of the work failed; 128 and the signal's number after a signal, 75 after SIGUSR1.
     """
     noted: dict[str, str] = {}
     try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _TASK = "image-classification"
 _RECIPE = ("batch_size", "learning_rate", "schedule", "momentum", "weight_decay", "init", "seed", "precision")
+_UNUSUAL = ("recipe", "milestones", "power", "warmup", "bias_rate", "lars", "accumulate")  # where not the default
 
 
 @click.command()
@@ -58,12 +59,13 @@ def make_card(path: Path, license_name: str | None, dataset: str | None) -> str:
     checkpoint.check_shapes(shapes)
     run = None if checkpoint.metadata.get("train") is None else read_run(checkpoint)
     accuracy = {} if run is None else _accuracy(checkpoint, run[1], step)
+    seen = "ten views" if run is not None and run[0].views == 10 else "centre crop"
     title = f"AlexNet ({config.preset}), {counted(config.num_classes, 'class')}"
     trained = [f"The checkpoint says only that {counted(step, 'update')} of its weights were made."]
     if run is not None:
         trained = [_data(run[1], run[2], run[0], dataset), *_recipe(run[0], run[1], run[2], step)]
     parts = [
-        _header(title, accuracy, license_name, dataset, held_out=run is not None and run[0].validation_split > 0),
+        _header(title, accuracy, seen, license_name, dataset, held_out=run is not None and run[0].validation_split > 0),
         f"# {title}",
         f"The network of the preset `{config.preset}` for RGB images of {config.image_size} x {config.image_size} "
         f"pixels, {sum(checkpoint.tensors[name].size for name in shapes):,} parameters, trained and run by "
@@ -71,7 +73,7 @@ def make_card(path: Path, license_name: str | None, dataset: str | None) -> str:
         "## Training",
         *trained,
         "## Accuracy",
-        _accuracy_table(accuracy) if accuracy else "Not known from the checkpoint.",
+        _accuracy_table(accuracy, seen) if accuracy else "Not known from the checkpoint.",
         "## Classes",
         "The checkpoint does not name them." if names is None else _classes(names),
         "## Preprocessing",
@@ -100,7 +102,7 @@ def _accuracy(checkpoint: Checkpoint, state: TrainState, step: int) -> dict[str,
 
 
 def _header(
-    title: str, accuracy: dict[str, float], license_name: str | None, dataset: str | None, held_out: bool
+    title: str, accuracy: dict[str, float], seen: str, license_name: str | None, dataset: str | None, held_out: bool
 ) -> str:
     entries: dict[str, Any] = {
         "license": license_name,
@@ -110,7 +112,7 @@ def _header(
         "datasets": [dataset] if dataset else None,
     }
     if "val_accuracy" in accuracy:
-        metric = {"type": "accuracy", "value": round(accuracy["val_accuracy"], 6), "name": "top-1, centre crop"}
+        metric = {"type": "accuracy", "value": round(accuracy["val_accuracy"], 6), "name": f"top-1, {seen}"}
         # Hubs want a type; that of data whose name is not known is what they are: folders of images.
         name = dataset if dataset and held_out else None
         of = {"type": name or "imagefolder", "name": name or "images not trained on", "split": "validation"}
@@ -142,9 +144,10 @@ def _data(state: TrainState, sources: dict[str, Any], recipe: Recipe, dataset: s
 def _recipe(recipe: Recipe, state: TrainState, sources: dict[str, Any], step: int) -> list[str]:
     from ..pages.page import table
 
-    values = recipe.to_dict()
+    values, defaults = recipe.to_dict(), type(recipe)().to_dict()
     rows = [("setting", "value"), ("epochs done", f"{state.epoch} of {recipe.epochs}"), ("updates", f"{step:,}")]
-    rows += [(name.replace("_", " "), str(values[name])) for name in _RECIPE]
+    shown = *_RECIPE, *(name for name in _UNUSUAL if values[name] != defaults[name])
+    rows += [(name.replace("_", " "), str(values[name])) for name in shown]
     rows += [(name, _code(json.dumps(value))) for name, value in recipe.config.items()]
     paragraphs = [table(rows)]
     if start := sources.get("from"):
@@ -155,11 +158,11 @@ def _recipe(recipe: Recipe, state: TrainState, sources: dict[str, Any], step: in
     return paragraphs
 
 
-def _accuracy_table(accuracy: dict[str, float]) -> str:
+def _accuracy_table(accuracy: dict[str, float], seen: str) -> str:
     from ..pages.page import table
 
     columns = {"loss": "training loss", "accuracy": "training accuracy, augmented images"}
-    columns |= {"val_loss": "validation loss", "val_accuracy": "validation accuracy, centre crop"}
+    columns |= {"val_loss": "validation loss", "val_accuracy": f"validation accuracy, {seen}"}
     rows = [(columns[name], f"{x:.4f}" if "loss" in name else f"{x:.2%}") for name, x in accuracy.items()]
     return table([("of the last epoch", "value"), *rows])
 

@@ -35,6 +35,7 @@ def study(
     by the same command, and --seeds may then be higher.
     """
     from ..study.run import Stopped, StudyOptions, describe, run_study
+    from ..train.interrupt import exit_code
 
     options = StudyOptions(name, Path(output or f"runs/study-{name}"), source, seeds, epochs, devices)
     if dry_run:
@@ -44,6 +45,6 @@ def study(
         results = run_study(options)
     except Stopped as stopped:
         complain("the study was stopped; the same command goes on with it")
-        return 128 + int(stopped.args[0])
+        return exit_code(int(stopped.args[0]))
     emit("\n".join([*results["answer"], f"done: {options.output / 'index.html'}"]))
     return 0

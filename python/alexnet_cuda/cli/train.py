@@ -11,7 +11,7 @@ import click
 
 from ..base.wording import counted
 from ..config import PRESETS
-from ..train.recipe import DIGITS, SCHEDULES, Recipe
+from ..train.recipe import DIGITS, RECIPES, SCHEDULES, Recipe
 from .options import devices_option, emit, fields_option, max_broken_option, parse_fields, part, place
 
 _DEFAULTS = Recipe()
@@ -54,19 +54,29 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 )
 @click.option("--freeze", metavar="LAYER,...", callback=_layers, help="With --from: layers not to train: conv1,conv2.")
 @_recipe_option("--new-rate", float, "With --from: factor of the learning rate for the new layer.", "FACTOR")
+@click.option(
+    "--recipe",
+    type=click.Choice(list(RECIPES)),
+    help="Published numbers in place of these defaults (docs/training.md); what else is given goes before them.",
+)
 @_recipe_option("--preset", str, f"Network: {', '.join(PRESETS)}.", "NAME")
 @_recipe_option("--image-size", int, "Side of the network's input in pixels.", "PIXELS")
 @_recipe_option("--epochs", int, "Passes over the training images.", "N")
 @_recipe_option("--batch-size", int, "Images a step.", "N")
-@_recipe_option("--learning-rate", float, "At the start; biases learn at twice the rate.", "RATE")
+@_recipe_option("--accumulate", int, "Parts in which a batch goes through the network, if it does not fit.", "N")
+@_recipe_option("--learning-rate", float, "At the start, or where the warm-up ends.", "RATE")
+@_recipe_option("--bias-rate", float, "Factor of the rate for biases.", "FACTOR")
+@_recipe_option("--lars", float, "Trust coefficient of LARS, for large batches, such as 0.001; 0 for none.", "C")
 @_recipe_option(
     "--schedule",
     click.Choice(SCHEDULES),
     "plateau: a tenth whenever the validation error stops improving; step: a tenth at each of --milestones; "
-    "cosine: to zero along a half cosine.",
+    "cosine: to zero along a half cosine; polynomial: to zero as a power of what is left of the run.",
 )
 @_recipe_option("--patience", int, "Epochs without improvement before plateau lowers the rate.", "EPOCHS")
 @click.option("--milestones", metavar="EPOCH,...", callback=_milestones, help="For --schedule step, such as 30,60,80.")
+@_recipe_option("--power", float, "For --schedule polynomial.", "P")
+@_recipe_option("--warmup", int, "Epochs in which the rate rises from almost 0.", "EPOCHS")
 @_recipe_option("--momentum", float, "Of SGD.", "M")
 @_recipe_option("--weight-decay", float, "On weights, not on biases.", "W")
 @click.option(
@@ -81,13 +91,25 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @_recipe_option("--precision", str, "float32, float64 (cpu only), tf32, bfloat16 or float16 (kernels only).", "NAME")
 @click.option("--validation", type=place, metavar="SOURCE", help="Images to validate on, in place of a split.")
 @_recipe_option("--validation-split", part, "Part of SOURCE held out for validation; 0 for none.", "PART")
+@_recipe_option("--views", int, "Of each validation image: 1, or 10 as the paper has them.", "1|10")
 @fields_option
 @devices_option
 @click.option("--resume", is_flag=True, help="Go on with the run in --output.")
 @click.option("--overwrite", is_flag=True, help="Start anew where --output holds a run.")
-@click.option("--checkpoint-steps", type=int, metavar="N", help="Also save every N steps, not only after each epoch.")
+@click.option(
+    "--checkpoint-epochs", type=int, default=1, show_default=True, metavar="N", help="Save after every N epochs."
+)
+@click.option("--checkpoint-steps", type=int, metavar="N", help="Also save every N steps.")
 @click.option(
     "--checkpoint-minutes", type=float, default=10.0, show_default=True, metavar="M", help="Also save every M minutes."
+)
+@click.option(
+    "--keep",
+    type=int,
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="How many of the newest checkpoints stay; the best by validation error stays too.",
 )
 @click.option("--workers", type=int, default=2, show_default=True, metavar="N", help="Threads that decode images.")
 @click.option(
@@ -96,6 +118,7 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
     help="Tell a source that changed by the bytes of all its files, not of a few: when the run begins, and when it is "
     "resumed. Reads all of it.",
 )
+@click.option("--tensorboard", is_flag=True, help="Write the metrics for TensorBoard too; needs tensorboardX.")
 @click.option("--accept-changes", is_flag=True, help="With --resume: go on although the images changed.")
 @max_broken_option
 def train(
@@ -114,10 +137,13 @@ def train(
     A broken image is left out; one that cannot be read stops the run, which --resume then goes on with.
 
     Ctrl-C saves after the step under way; --resume goes on from there to the same result, bit for bit, on the same
-    images: names, classes and sizes of all files are compared, and the bytes of 64 of them.
+    images: names, classes and sizes of all files are compared, and the bytes of 64 of them. So do SIGTERM (exit code
+    143), SIGHUP (129) and SIGUSR1 (75, which tells a scheduler to run the job again). --resume takes the newest
+    checkpoint that is whole, and says which are not.
     """
     from ..train import TrainOptions
     from ..train import train as run
+    from ..train.interrupt import exit_code
     from ..train.setup import default_output
 
     of_run = {name: options.pop(name) for name in TrainOptions.__dataclass_fields__ if name in options}
@@ -131,7 +157,7 @@ def train(
         given["config"] = fields
     result = run(TrainOptions(source, Path(output) if output else default_output(source), given, **of_run))
     if result.signal is not None:
-        return 128 + result.signal
+        return exit_code(result.signal)
     end = f"done: {counted(result.epochs, 'epoch')}, {counted(result.steps, 'step')}"
     if result.val_accuracy is not None:
         end += f", validation accuracy {result.val_accuracy:.2%}"

@@ -62,6 +62,7 @@ def read(path: str | os.PathLike[str], fields: Mapping[str, Any] | None = None) 
     config, class_names, step = checkpoint.network()
     config = dataclasses.replace(config, **fields)
     checkpoint.check_shapes(build_plan(config).parameter_shapes())
+    checkpoint.verify()
     return Foreign(config, checkpoint.parameters(), class_names, step)
 
 

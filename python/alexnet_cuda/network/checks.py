@@ -115,6 +115,18 @@ def check_update(learning_rate: Any, momentum: Any, weight_decay: Any, bias_rate
     return [float(value) for value in values.values()]
 
 
+def check_parts(accumulate: Any, lars: Any) -> None:
+    """Require a whole number of parts, and a trust coefficient that is finite and not negative."""
+    if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)):
+        raise TypeError(f"accumulate must be a whole number, got {accumulate!r}")
+    if accumulate < 1:
+        raise ValueError(f"accumulate must be at least 1, got {accumulate}")
+    if isinstance(lars, bool) or not isinstance(lars, (int, float, np.integer, np.floating)):
+        raise TypeError(f"lars must be a number, got {lars!r}")
+    if not 0 <= lars < math.inf:
+        raise ValueError(f"lars must be finite and not negative, got {lars!r}")
+
+
 def check_rates(frozen: Any, layer_rates: Any, layers: Sequence[str]) -> tuple[tuple[str, float], ...]:
     """Factors of the learning rate by layer, in order, 0 of those that are frozen; of these layers, and not of all."""
     if isinstance(frozen, str) or not isinstance(layer_rates, Mapping):

@@ -23,6 +23,7 @@ from .plan import Plan
 from .result import StepResult, split
 from .stages import Stage, fuse
 from .tower import Array, Arrival, Pass, Tower, Update
+from .views import views_of
 
 
 class Network:
@@ -114,9 +115,33 @@ class Network:
         except DeviceMemoryError as error:
             raise self._too_large(images.shape, images.dtype.name, True) from error
 
+    def gradients(
+        self, images: Array, labels: Array, chosen: Views | None, step: int, learning_rate: float, parts: int
+    ) -> StepResult:
+        """The gradients of all parameters of a batch that goes through the network in parts, one after the other.
+
+        Views and dropout are those of the whole batch, and so are the gradients, but for rounding: the parts are added
+        up in the gradients' own float32, in order.
+        """
+        size, results = -(-len(images) // parts), []
+        try:
+            with self._device.active():
+                for tower in self.towers:
+                    tower.start_training(gradients=True)
+                run = self._training_pass(len(images), None)
+                for first in range(0, len(images), size):
+                    part = slice(first, first + size)
+                    views = None if chosen is None else views_of(chosen, part)
+                    halves = self.inputs.load(images[part], views, step, labels[part], learning_rate)
+                    self._step(halves, run._replace(first=first))
+                    results.append(self._result(len(halves[0])))
+        except DeviceMemoryError as error:
+            raise self._too_large((size, *images.shape[1:]), images.dtype.name, True) from error
+        return StepResult.joined(results)
+
     def _training_pass(self, batch: int, update: Update | None) -> Pass:
         self.gradient_scale = 1.0 / loss_scale(self._config.precision, batch)
-        run = Pass(True, self.gradient_scale, update)
+        run = Pass(True, self.gradient_scale, update, batch=batch)
         learning = (n for n, stage in enumerate(self.stages) if stage.step.weight_shape and run.trains(stage.name))
         return run._replace(lowest=next(learning))
 
@@ -197,7 +222,7 @@ class Network:
             ops.softmax_cross_entropy.fprop(
                 self._logits(tower, batch),
                 label_buffer(tower, batch),
-                scale=1.0 / (run.gradient_scale * batch),
+                scale=1.0 / (run.gradient_scale * run.batch),
                 dlogits=half,
                 first_column=lo,
                 loss_out=loss,

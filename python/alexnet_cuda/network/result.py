@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,17 @@ class StepResult:
     def __init__(self, fetch: Callable[[], npt.NDArray[np.uint8]], accumulator: np.dtype[Any]) -> None:
         self._fetch, self._accumulator = fetch, accumulator
         self._known: tuple[float, int] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[StepResult]) -> StepResult:
+        """What the parts of a batch saw together."""
+        accumulator = parts[0]._accumulator
+
+        def fetch() -> npt.NDArray[np.uint8]:
+            losses, correct = zip(*(split(part._fetch(), accumulator) for part in parts), strict=True)
+            return np.concatenate([array.view(np.uint8) for array in (*losses, *correct)])
+
+        return cls(fetch, accumulator)
 
     @property
     def _values(self) -> tuple[float, int]:

@@ -54,12 +54,19 @@ class Pass(NamedTuple):
         How the backward pass updates the parameters; None: it keeps their gradients.
     lowest : int
         The number of the stage at which the backward pass ends.
+    batch : int
+        Images that the mean loss is of.
+    first : int
+        The place in that batch of the first image that passes; from the second part on gradients are added to those
+        of the parts before.
     """
 
     train: bool
     gradient_scale: float = 1.0
     update: Update | None = None
     lowest: int = 0
+    batch: int = 0
+    first: int = 0
 
     def trains(self, layer: str) -> bool:
         """Whether the gradients of a layer's parameters are computed."""

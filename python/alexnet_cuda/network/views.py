@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -28,6 +29,12 @@ def random_views(shape: Shape, config: Config, step: int) -> Views:
     drawn = _several(shape[:3], config, step // _STEPS * _STEPS)
     top, left, mirrored, shift = (part[step % _STEPS] for part in drawn)
     return Views(top, left, mirrored, shift, divisor)
+
+
+def views_of(views: Views, part: slice) -> Views:
+    """The views of a part of the images."""
+    each = {name: getattr(views, name)[part] for name in ("top", "left", "mirrored", "shift")}
+    return dataclasses.replace(views, **each)
 
 
 @lru_cache(maxsize=4)

@@ -27,6 +27,11 @@ def train_command(options: TrainOptions) -> str:
     return " ".join(map(_quoted, words))
 
 
+def resumed(options: TrainOptions, given: Mapping[str, Any]) -> TrainOptions:
+    """The options that go on with a run; what was given when it began is in its checkpoint."""
+    return dataclasses.replace(options, given=given, resume=True, overwrite=False, accept_changes=False, from_=None)
+
+
 def _option(name: str, value: Any) -> list[str]:
     flag = "--" + name.rstrip("_").replace("_", "-")
     if value is True:

@@ -6,11 +6,17 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..base.files import METRICS_NAME, atomic_path, naming
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+#: Where TensorBoard's files of a run are, in its folder.
+BOARD_NAME = "tensorboard"
 
 
 def _encode(record: dict[str, Any]) -> str:
@@ -38,6 +44,17 @@ def magnitudes(parameters: Mapping[str, np.ndarray], velocity: Mapping[str, np.n
         for name in velocity
         if name.endswith(".weight")
     }
+
+
+def zero_shares(model: Model, images: np.ndarray) -> dict[str, float]:
+    """Of each layer with ReLU: the share of its units that are zero, of these images' centres and at test; six digits.
+
+    Under the layer's name also where its ReLU comes after the pool.
+    """
+    layers = {step.index: step.name for step in model.plan.steps if step.weight_shape}
+    names = {step.name: layers[step.index] for step in model.plan.steps if step.activation == "relu"}
+    found = model.features(images, list(names)) if names else {}
+    return {names[name]: float(f"{np.mean(units == 0):.6g}") for name, units in found.items()}
 
 
 def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
@@ -78,21 +95,31 @@ class MetricsWriter:
     keep_steps, keep_epochs
         Of the records that are there, those up to this step and this epoch stay; what came after the checkpoint that
         a run goes on from will come again.
+    board
+        Whether TensorBoard gets them too; it needs tensorboardX.
     """
 
-    def __init__(self, folder: Path, keep_steps: int = 0, keep_epochs: int = 0) -> None:
+    def __init__(self, folder: Path, keep_steps: int = 0, keep_epochs: int = 0, board: bool = False) -> None:
         path = folder / METRICS_NAME
         with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
             for record in read_metrics(path) if path.exists() else ():
                 if record["epoch"] <= keep_epochs if is_epoch(record) else record["step"] <= keep_steps:
                     file.write(_encode(record))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._board: Any = None
+        if board:
+            from tensorboardX import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / BOARD_NAME), purge_step=keep_steps + 1)
 
     def write(self, **record: Any) -> None:
         """Append one record; NaN and infinity become null."""
         with naming(self._file.name):
             self._file.write(_encode(record))
             self._file.flush()
+        if self._board is not None:
+            for tag, value in _scalars(record):
+                self._board.add_scalar(tag, value, record["step"])
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -100,3 +127,14 @@ class MetricsWriter:
     def __exit__(self, *_: object) -> None:
         with naming(self._file.name):  # which may still have to write
             self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def _scalars(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Tags and numbers of a record: ``step/loss``, ``epoch/val_loss``, ``weight/conv1``, ..."""
+    for key, value in record.items():
+        if isinstance(value, dict):
+            yield from ((f"{kind}/{name}", number) for name, kinds in value.items() for kind, number in kinds.items())
+        elif key not in ("step", "epoch") and value is not None:
+            yield f"{'epoch' if is_epoch(record) else 'step'}/{key}", value

@@ -20,7 +20,8 @@ _MOST_CLASSES, _MOST_PAIRS = 12, 12
 FILTERS = "Each scaled from its least value to its greatest"
 MAGNITUDES = (
     "Euclidean norms of each layer's weights and of their last update in the epoch. Updates grow and shrink with the "
-    "learning rate; a thousandth of the weights is a rule of thumb for a rate that works."
+    "learning rate; a thousandth of the weights is a rule of thumb for a rate that works. ReLU at zero: the share of a "
+    "layer's units, for the first images that are validated on."
 )
 
 
@@ -66,12 +67,14 @@ def by_tower(towers: int) -> str:
 
 
 def magnitude_table(layers: dict[str, dict[str, float | None]]) -> str:
-    """Weights, updates and their ratio of each layer; see `alexnet_cuda.train.metrics.magnitudes`."""
-    rows = [["layer", "weights", "last update", "update / weights"]]
+    """Weights, updates, their ratio and zeros of each layer; see `magnitudes` and `zero_shares` of `train.metrics`."""
+    rows = [["layer", "weights", "last update", "update / weights", "ReLU at zero"]]
     for name, norms in layers.items():
         weight, update = norms["weight"], norms["update"]
         ratio = f"{update / weight:.2e}" if weight and update is not None else "-"
-        rows.append([name, *("-" if norm is None else f"{norm:.4g}" for norm in (weight, update)), ratio])
+        zero = norms.get("zero")
+        share = "-" if zero is None else f"{zero:.1%}"
+        rows.append([name, *("-" if norm is None else f"{norm:.4g}" for norm in (weight, update)), ratio, share])
     return table(rows)
 
 

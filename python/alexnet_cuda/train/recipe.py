@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEDULES = ("plateau", "step", "cosine", "constant")
+SCHEDULES = ("plateau", "step", "cosine", "polynomial", "constant")
 
 # What may change when a run is resumed; the rest decides the network or which image comes when.
-CHANGEABLE = ("epochs", "learning_rate", "schedule", "patience", "milestones", "momentum", "weight_decay")
+CHANGEABLE = (
+    *("epochs", "learning_rate", "bias_rate", "schedule", "patience", "milestones", "power", "warmup"),
+    *("momentum", "weight_decay", "lars", "accumulate", "views"),
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Recipe:
 
     Attributes
     ----------
+    recipe
+        The one of `RECIPES` that the defaults come from; None for this class's, or the source's own.
     preset
         Network preset.
     image_size
@@ -29,16 +34,27 @@ class Recipe:
         Passes over the training images.
     batch_size
         Images a step.
+    accumulate
+        Parts in which a batch goes through the network, where it does not fit as a whole.
     learning_rate
-        At the start; biases learn at twice the rate.
+        At the start, or where the warm-up ends.
+    bias_rate
+        Factor of the learning rate for biases.
+    lars
+        Trust coefficient of LARS, which gives each layer a rate by its norms (`alexnet_cuda.Model.train_step`); 0 for
+        none.
     schedule
         ``plateau`` divides the rate by 10 when the validation error has not improved for `patience` epochs (the
         paper), ``step`` divides it by 10 at the `milestones`, ``cosine`` takes it to zero along a half cosine,
-        ``constant`` leaves it.
+        ``polynomial`` along a power of the part of the run that is left, ``constant`` leaves it.
     patience
         Epochs, for ``plateau``.
     milestones
         Numbers of finished epochs, rising, for ``step``.
+    power
+        For ``polynomial``.
+    warmup
+        Epochs at the start in which the rate rises in equal steps from almost 0.
     momentum, weight_decay
         Of SGD; biases do not decay.
     init
@@ -49,6 +65,8 @@ class Recipe:
         Precision of the network.
     validation_split
         Part of the source held out for validation where no validation source is given; 0 holds out nothing.
+    views
+        Of each validation image: 1 or 10 (paper section 4.1).
     config
         Any other field of the network's configuration.
     freeze
@@ -57,20 +75,27 @@ class Recipe:
         Factor of the learning rate for the layers that are new, where it starts from a checkpoint of other classes.
     """
 
+    recipe: str | None = None
     preset: str = "paper"
     image_size: int | None = None
     epochs: int = 90
     batch_size: int = 128
+    accumulate: int = 1
     learning_rate: float = 0.01
+    bias_rate: float = 2.0
+    lars: float = 0.0
     schedule: str = "plateau"
     patience: int = 5
     milestones: tuple[int, ...] = ()
+    power: float = 2.0
+    warmup: int = 0
     momentum: float = 0.9
     weight_decay: float = 5e-4
     init: str = "he"
     seed: int = 0
     precision: str = "float32"
     validation_split: float = 0.1
+    views: int = 1
     config: Mapping[str, Any] = field(default_factory=dict)
     freeze: tuple[str, ...] = ()
     new_rate: float = 1.0
@@ -79,12 +104,20 @@ class Recipe:
         object.__setattr__(self, "milestones", tuple(self.milestones))
         object.__setattr__(self, "config", dict(self.config))
         object.__setattr__(self, "freeze", tuple(self.freeze))
-        for name in ("epochs", "batch_size", "patience"):
+        for name in ("epochs", "batch_size", "accumulate", "patience"):
             require_int(name, getattr(self, name), 1)
-        require_int("seed", self.seed, 0)
-        require_number("learning_rate", self.learning_rate, above=0)
-        require_number("new_rate", self.new_rate, above=0)
-        require_number("weight_decay", self.weight_decay, least=0)
+        for name in ("seed", "warmup"):
+            require_int(name, getattr(self, name), 0)
+        for name in ("learning_rate", "new_rate", "power"):
+            require_number(name, getattr(self, name), above=0)
+        for name in ("weight_decay", "bias_rate", "lars"):
+            require_number(name, getattr(self, name), least=0)
+        if self.views not in (1, 10):
+            raise ValueError(f"views must be 1 or 10, got {self.views!r}")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"accumulate must be at most the batch size, {self.batch_size}, got {self.accumulate}")
+        if self.warmup >= self.epochs and self.warmup:
+            raise ValueError(f"warmup must end before the run, after {self.epochs} epochs, got {self.warmup}")
         require_number("momentum", self.momentum, least=0, below=1)
         require_number("validation_split", self.validation_split, least=0, below=1)
         if self.schedule not in SCHEDULES:
@@ -136,8 +169,45 @@ DIGITS: dict[str, Any] = {
 }
 
 
+# By name what differs from `Recipe`'s defaults, with the sources of the numbers.
+RECIPES: dict[str, dict[str, Any]] = {
+    # Paper sections 4 and 5: by the validation error, and ten views.
+    "paper": {"init": "paper", "views": 10},
+    # bvlc_alexnet/solver.prototxt of Caffe: 450,000 steps of 256 images, a tenth of the rate every 100,000, which are
+    # 20 of ImageNet's epochs.
+    "caffe": {
+        "preset": "caffe",
+        "init": "paper",
+        "batch_size": 256,
+        "schedule": "step",
+        "milestones": (20, 40, 60, 80),
+    },
+    # The run of 2012 (docs/paper.md): a tenth of the rate after epochs 25, 51 and 79 of 91.
+    "original": {
+        "preset": "original",
+        "init": "paper",
+        "epochs": 91,
+        "schedule": "step",
+        "milestones": (25, 51, 79),
+        "views": 10,
+    },
+    # The LARS solver for 8,192 images in B. Ginsburg's fork of Caffe. That is for AlexNet with batch normalisation, of
+    # which the network has none here.
+    "large-batch": {
+        "preset": "caffe",
+        "init": "paper",
+        "epochs": 100,
+        "batch_size": 8192,
+        "learning_rate": 10.0,
+        "lars": 0.001,
+        "schedule": "polynomial",
+        "warmup": 5,
+    },
+}
+
+
 def recipe_for(source: str, given: Mapping[str, Any], network: bool = True) -> Recipe:
-    """Give the recipe for a source: its own defaults, replaced by what is given.
+    """Give the recipe for a source: its own defaults, or those of a named recipe, replaced by what is given.
 
     Parameters
     ----------
@@ -153,7 +223,10 @@ def recipe_for(source: str, given: Mapping[str, Any], network: bool = True) -> R
     TypeError, ValueError
         For a field that does not exist, or a value that it cannot have.
     """
-    own: dict[str, Any] = DIGITS if source == "digits" else {}
+    name = given.get("recipe")
+    if name not in (None, *RECIPES):
+        raise ValueError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
+    own: dict[str, Any] = RECIPES[name] if name is not None else DIGITS if source == "digits" else {}
     kept = {name: value for name, value in own.items() if network or name not in ("image_size", "config")}
     return from_given(Recipe(**kept), given)
 

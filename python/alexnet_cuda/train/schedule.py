@@ -11,7 +11,7 @@ _FACTOR = 10.0
 
 
 class Schedule:
-    """A constant learning rate, and the interface of the others.
+    """A constant learning rate after the warm-up, and the interface of the others.
 
     Parameters
     ----------
@@ -24,6 +24,7 @@ class Schedule:
     def __init__(self, recipe: Recipe, steps_per_epoch: int) -> None:
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
+        self._warm = recipe.warmup * steps_per_epoch
 
     def rate(self, step: int) -> float:
         """Give the learning rate of a step.
@@ -33,7 +34,16 @@ class Schedule:
         step
             Steps done before it.
         """
+        return self._rate(step) * min(1.0, (step + 1) / (self._warm + 1))
+
+    def _rate(self, step: int) -> float:
+        """Give it without the warm-up."""
         return self.recipe.learning_rate
+
+    def _done(self, step: int) -> float:
+        """Give the part of the run after the warm-up that is done, from 0 to 1."""
+        steps = self.recipe.epochs * self.steps_per_epoch
+        return min(1.0, max(0, step - self._warm) / (steps - self._warm))
 
     def end_epoch(self, error: float | None) -> None:
         """Take note of an epoch's validation error (0 to 1), None without validation."""
@@ -49,8 +59,7 @@ class Schedule:
 class StepSchedule(Schedule):
     """Divided by 10 after each of the milestones, which are numbers of finished epochs."""
 
-    def rate(self, step: int) -> float:
-        """Give the learning rate of a step."""
+    def _rate(self, step: int) -> float:
         epoch = step // self.steps_per_epoch
         passed = sum(epoch >= milestone for milestone in self.recipe.milestones)
         return self.recipe.learning_rate / _FACTOR**passed
@@ -59,10 +68,15 @@ class StepSchedule(Schedule):
 class CosineSchedule(Schedule):
     """From the full rate to zero along half a cosine over the whole run (Loshchilov and Hutter 2017, no restart)."""
 
-    def rate(self, step: int) -> float:
-        """Give the learning rate of a step."""
-        part = min(1.0, step / (self.recipe.epochs * self.steps_per_epoch))
-        return self.recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * part))
+    def _rate(self, step: int) -> float:
+        return self.recipe.learning_rate * 0.5 * (1.0 + math.cos(math.pi * self._done(step)))
+
+
+class PolynomialSchedule(Schedule):
+    """From the full rate to zero as a power of the part of the run that is left."""
+
+    def _rate(self, step: int) -> float:
+        return float(self.recipe.learning_rate * (1.0 - self._done(step)) ** self.recipe.power)
 
 
 class PlateauSchedule(Schedule):
@@ -74,8 +88,7 @@ class PlateauSchedule(Schedule):
         self._waited = 0
         self._drops = 0
 
-    def rate(self, step: int) -> float:
-        """Give the learning rate of a step."""
+    def _rate(self, step: int) -> float:
         return self.recipe.learning_rate / _FACTOR**self._drops
 
     def end_epoch(self, error: float | None) -> None:
@@ -106,7 +119,13 @@ class PlateauSchedule(Schedule):
         self._drops = min(state["drops"], 300)  # ten times as many are no float any more
 
 
-_KINDS = {"constant": Schedule, "step": StepSchedule, "cosine": CosineSchedule, "plateau": PlateauSchedule}
+_KINDS = {
+    "constant": Schedule,
+    "step": StepSchedule,
+    "cosine": CosineSchedule,
+    "polynomial": PolynomialSchedule,
+    "plateau": PlateauSchedule,
+}
 
 
 def make_schedule(recipe: Recipe, steps_per_epoch: int, state: dict[str, Any] | None = None) -> Schedule:

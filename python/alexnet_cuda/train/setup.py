@@ -6,16 +6,18 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from ..base.files import CHECKPOINT_NAME
 from ..base.wording import counted
-from ..checkpoint import Checkpoint, load_checkpoint
+from ..checkpoint import Checkpoint
 from ..network.checks import check_rates, not_finite
+from .keeping import kept_checkpoints, newest_whole
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
 from .state import TrainState, difference, fingerprint
@@ -51,8 +53,11 @@ class TrainOptions:
         Go on from the checkpoint in `output`.
     overwrite
         Start anew although `output` holds a run.
-    checkpoint_steps, checkpoint_minutes
-        A checkpoint is written at the end of each epoch, and within one after so many steps or minutes.
+    checkpoint_epochs, checkpoint_steps, checkpoint_minutes
+        A checkpoint is written at the end of each so many epochs, of the best and of the last, and within one after so
+        many steps or minutes.
+    keep
+        How many of the newest checkpoints stay, 1 or more; the best, by validation error, stays beside them.
     workers
         Threads that decode images.
     checksum
@@ -61,6 +66,8 @@ class TrainOptions:
         Resume on a source that changed, as long as it has the same classes.
     max_broken
         Part of the images, of training and validation together, that may be broken.
+    tensorboard
+        Whether to write the metrics for TensorBoard too, into ``tensorboard`` in `output`.
     from_
         Checkpoint to start from: its network and weights, with the source's classes; None for a new network.
     """
@@ -72,12 +79,15 @@ class TrainOptions:
     devices: str | tuple[str, ...] | None = None
     resume: bool = False
     overwrite: bool = False
+    checkpoint_epochs: int = 1
     checkpoint_steps: int | None = None
     checkpoint_minutes: float = 10.0
+    keep: int = 2
     workers: int = 2
     checksum: bool = False
     accept_changes: bool = False
     max_broken: float = MAX_BROKEN
+    tensorboard: bool = False
     from_: str | None = None
 
     def __post_init__(self) -> None:
@@ -89,8 +99,9 @@ class TrainOptions:
             raise ValueError("accept_changes is for resuming a run")
         if self.validation is not None and self.given.get("validation_split"):
             raise ValueError("a validation source and a validation split exclude each other")
-        if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
-            raise ValueError(f"checkpoint_steps must be at least 1, got {self.checkpoint_steps}")
+        for name in ("checkpoint_epochs", "checkpoint_steps", "keep"):
+            if getattr(self, name) is not None:
+                require_int(name, getattr(self, name), 1)
         if not self.checkpoint_minutes > 0:
             raise ValueError(f"checkpoint_minutes must be above 0, got {self.checkpoint_minutes}")
         if not 0 <= self.max_broken <= 1:
@@ -117,6 +128,10 @@ class Run:
         What a checkpoint says of the sources, to be held against them on resuming.
     broken
         Counts the broken ones of all images.
+    started_from
+        The checkpoint that a resumed run goes on from, None for a new run.
+    passed_over
+        What is wrong with newer checkpoints than that.
     """
 
     options: TrainOptions
@@ -128,6 +143,8 @@ class Run:
     schedule_state: dict[str, Any] | None
     identity: dict[str, Any]
     broken: BrokenImages
+    started_from: Checkpoint | None = None
+    passed_over: Sequence[str] = ()
 
 
 def prepare(options: TrainOptions) -> Run:
@@ -139,10 +156,11 @@ def prepare(options: TrainOptions) -> Run:
         One sentence each, for whatever keeps the run from starting.
     """
     folder = options.output
-    path = folder / CHECKPOINT_NAME
+    if options.tensorboard and find_spec("tensorboardX") is None:
+        raise ImportError("tensorboard needs tensorboardX: pip install 'alexnet-cuda[tensorboard]'")
     if options.resume:
-        return _resumed(options, path)
-    if path.exists() and not options.overwrite:
+        return _resumed(options)
+    if kept_checkpoints(folder) and not options.overwrite:
         raise FileExistsError(
             f"{folder} already holds a run: give --resume to go on with it, --overwrite to start anew, or another "
             "--output"
@@ -166,12 +184,11 @@ def _new(options: TrainOptions) -> Run:
     return Run(options, recipe, model, training, validation, TrainState(), None, identity, broken)
 
 
-def _resumed(options: TrainOptions, path: Path) -> Run:
+def _resumed(options: TrainOptions) -> Run:
     from ..model import Model
 
-    if not path.exists():
-        raise FileNotFoundError(f"there is no {path} to resume from: start the run without --resume")
-    checkpoint = load_checkpoint(path)
+    checkpoint, passed_over = newest_whole(options.output)
+    path = checkpoint.path
     recipe, state, sources, schedule = read_run(checkpoint)
     recipe = recipe.changed(options.given)
     named = sources["validation"] if options.validation is None else options.validation
@@ -186,7 +203,8 @@ def _resumed(options: TrainOptions, path: Path) -> Run:
         model.set_velocity(momentum)
     # What a run without --checksum does not compare it does not forget either.
     identity = {**sources, **identity} if options.accept_changes else {**sources, "validation": identity["validation"]}
-    return Run(options, recipe, model, training, validation, state, schedule, identity, broken)
+    parts = recipe, model, training, validation, state, schedule, identity, broken, checkpoint, passed_over
+    return Run(options, *parts)
 
 
 def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any], dict[str, Any]]:
@@ -341,6 +359,7 @@ def describe(run: Run) -> list[str]:
     if start := run.identity.get("from"):
         frozen = f"frozen: {', '.join(run.recipe.freeze)}" if run.recipe.freeze else "no layer is frozen"
         lines.append(f"from the weights of {start['name']}; new: {', '.join(start['new']) or 'no layer'}; {frozen}")
+    lines += [f"passed over: {damage}" for damage in run.passed_over]
     return lines + [f"ignored in {name}: {'; '.join(of.ignored)}" for name, of in sources.items() if of.ignored]
 
 

@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME, PAGE_NAME
+from ..base.files import CURVES_NAME, FILTERS_NAME, METRICS_NAME, PAGE_NAME
 from ..base.wording import counted
-from ..checkpoint import join_tensors, save_checkpoint
+from ..checkpoint import join_tensors
 from ..network.checks import OutputsNotFinite, not_finite
 from ..network.result import StepResult
 from . import page, plots
-from .command import train_command
+from .command import resumed, train_command
+from .divergence import TrainingDiverged, diverged
 from .evaluation import Evaluation, batch_loss, evaluate
 from .interrupt import StopRequest
+from .journal import note_run
+from .keeping import Keeper
 from .lock import locked_folder
-from .metrics import MetricsWriter, magnitudes
+from .metrics import BOARD_NAME, MetricsWriter, magnitudes, zero_shares
 from .progress import PlainReporter, make_reporter
-from .recipe import CHANGEABLE, Recipe
 from .schedule import make_schedule, state_of
 from .setup import Run, TrainOptions, describe, prepare
 
@@ -38,10 +40,6 @@ _STALL_MARGIN = 0.02
 # what explodes passes a thousand times within a few steps, on its way to infinity.
 _EXPLODED = 1000.0
 _PROBE = 32
-
-
-class TrainingDiverged(RuntimeError):
-    """Loss or weights are NaN or infinite, or the loss has exploded."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +74,9 @@ class TrainResult:
 def train(options: TrainOptions) -> TrainResult:
     """Train a model as `options` say; see `TrainOptions` and `Recipe`.
 
-    The folder ``options.output`` then holds ``checkpoint.safetensors``, ``metrics.jsonl``, ``curves.png``,
-    ``conv1_filters.png`` and ``index.html``, a page with these pictures inside. A run that was stopped and resumed ends
+    The folder ``options.output`` then holds ``checkpoint.safetensors``, older ones as ``checkpoint-STEP.safetensors``,
+    that of the least validation error as ``best.safetensors``, ``metrics.jsonl``, ``curves.png``, ``conv1_filters.png``
+    and ``index.html``, a page with these pictures inside. A run that was stopped and resumed ends
     with the very checkpoint, byte for byte, of one that was not.
 
     Raises
@@ -119,23 +118,20 @@ class Trainer:
         self._model = run.model
         self._state = run.state
         recipe, side = run.recipe, run.model.config.resize
-        workers = run.options.workers
-        mode = run.model.config.resize_mode
-        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken, "mode": mode}
-        self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, **common)
-        self._val_loader = (
-            None
-            if run.validation is None
-            else Loader(run.validation, side, recipe.batch_size, recipe.seed, shuffle=False, **common)
-        )
+        common: dict[str, Any] = {"workers": run.options.workers, "max_broken": run.broken}
+        common["mode"] = run.model.config.resize_mode
+        self._make_loader = partial(Loader, side=side, batch_size=recipe.batch_size, seed=recipe.seed, **common)
+        self._loader = self._make_loader(source=run.training, shuffle=True)
+        self._val_loader = None if run.validation is None else self._make_loader(source=run.validation, shuffle=False)
         self._schedule = make_schedule(recipe, len(self._loader), run.schedule_state)
         self._folder = run.options.output
-        self._checkpoint = self._folder / CHECKPOINT_NAME
+        self._keeper = Keeper(self._folder, run.options.keep, run.started_from)
         self._last_record: dict[str, Any] = {}
         self._last_validation: Evaluation | None = None
         self._last_save = self._last_plot = time.monotonic()
         self._told_stall = False
         self._probe: tuple[np.ndarray, np.ndarray] | None = None  # images and labels that weights are tried on
+        self._watched_images: np.ndarray | None = None
 
     def run(self) -> TrainResult:
         """Train until the last epoch is done or a signal comes."""
@@ -143,7 +139,7 @@ class Trainer:
         self._begin()
         with (
             warnings.catch_warnings(),
-            MetricsWriter(self._folder, self._model.step, state.epoch) as metrics,
+            MetricsWriter(self._folder, self._model.step, state.epoch, self._run.options.tensorboard) as metrics,
             StopRequest() as stop,
             make_reporter() as reporter,
             self._saving_when_images_fail(reporter),
@@ -166,7 +162,8 @@ class Trainer:
                 finished = stop.signal is None or validation is not None
                 if finished:
                     self._end_epoch(validation, metrics)
-                self._save(None if validation is None else validation.loss)
+                if not finished or self._epoch_is_kept():
+                    self._save(None if validation is None else validation.loss)
                 if finished:
                     self._report_epoch(reporter)
             self._draw(reporter, at_end=True)
@@ -176,7 +173,7 @@ class Trainer:
             else:
                 stop.signal = None
         return TrainResult(
-            checkpoint=self._checkpoint,
+            checkpoint=self._keeper.path,
             epochs=state.epoch,
             steps=self._model.step,
             **{name: self._last_record.get(name) for name in ("loss", "accuracy", "val_loss", "val_accuracy")},
@@ -186,13 +183,7 @@ class Trainer:
 
     def resume_command(self) -> str:
         """Give the command that goes on with this run."""
-        return train_command(self._resumed({}))
-
-    def _resumed(self, given: dict[str, Any]) -> TrainOptions:
-        # What was given when it began is in the checkpoint.
-        return dataclasses.replace(
-            self._run.options, given=given, resume=True, overwrite=False, accept_changes=False, from_=None
-        )
+        return train_command(resumed(self._run.options, {}))
 
     @contextlib.contextmanager
     def _saving_when_images_fail(self, reporter: PlainReporter) -> Iterator[None]:
@@ -210,8 +201,14 @@ class Trainer:
     def _begin(self) -> None:
         if not self._run.options.resume:
             # What an earlier run left here must not be taken for this one's.
-            for name in (CHECKPOINT_NAME, METRICS_NAME, CURVES_NAME, FILTERS_NAME, PAGE_NAME):
+            self._keeper.clear()
+            for name in (METRICS_NAME, CURVES_NAME, FILTERS_NAME, PAGE_NAME):
                 (self._folder / name).unlink(missing_ok=True)
+            for path in (self._folder / BOARD_NAME).glob("events.out.tfevents.*"):
+                path.unlink()
+        elif self._is_best():
+            self._keeper.keep_as_best()  # a run may have been killed before that
+        note_run(self._run)
 
     def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
         from ..data import ReadError, TooManyBroken
@@ -233,7 +230,7 @@ class Trainer:
 
         with (
             contextlib.closing(self._loader.epoch(state.epoch, state.batch)) as batches,
-            contextlib.closing(model.prefetch(batches)) as ready,
+            contextlib.closing(batches if recipe.accumulate > 1 else model.prefetch(batches)) as ready,
         ):
             try:
                 for images, labels, _ in ready:
@@ -244,8 +241,11 @@ class Trainer:
                         learning_rate=rate,
                         momentum=recipe.momentum,
                         weight_decay=recipe.weight_decay,
+                        bias_rate=recipe.bias_rate,
                         frozen=recipe.freeze,
                         layer_rates=new_rates,
+                        accumulate=recipe.accumulate,
+                        lars=recipe.lars,
                     )
                     unseen.append(_Step(model.step, result, len(labels), rate))
                     if self._probe is None:
@@ -279,7 +279,7 @@ class Trainer:
         if self._val_loader is None:
             return None
         with self._finite_outputs():
-            return evaluate(self._model, self._val_loader, stop=lambda: stop.signal is not None)
+            return evaluate(self._model, self._val_loader, self._run.recipe.views, stop=lambda: stop.signal is not None)
 
     def _end_epoch(self, validation: Evaluation | None, metrics: MetricsWriter) -> None:
         state = self._state
@@ -293,10 +293,20 @@ class Trainer:
             "val_accuracy": None if error is None else 1 - error,
             "layers": magnitudes(self._model.parameters, self._model.velocity),
         }
+        for layer, share in zero_shares(self._model, self._watched()).items():
+            record["layers"][layer]["zero"] = share
         metrics.write(**record)
         self._last_record, self._last_validation = record, validation
         self._schedule.end_epoch(error)
         state.end_epoch(error)
+
+    def _watched(self) -> np.ndarray:
+        """The same images at each epoch's end, also of a run that is resumed: the first to be validated on."""
+        if self._watched_images is None:
+            loader = self._val_loader or self._make_loader(source=self._run.training, shuffle=False)
+            with contextlib.closing(loader.epoch(0)) as batches:
+                self._watched_images = next(batches).images[:_PROBE].copy()
+        return self._watched_images
 
     def _report_epoch(self, reporter: PlainReporter) -> None:
         record, epochs = self._last_record, self._run.recipe.epochs
@@ -306,6 +316,14 @@ class Trainer:
         reporter.epoch(line)
         self._hint_at_stall(record["loss"], reporter)
         self._draw(reporter, at_end=False)
+
+    def _is_best(self) -> bool:
+        return self._state.best_epoch == self._state.epoch and not self._state.batch
+
+    def _epoch_is_kept(self) -> bool:
+        epoch = self._state.epoch
+        due = epoch % self._run.options.checkpoint_epochs == 0 or epoch >= self._run.recipe.epochs
+        return due or self._is_best()
 
     def _save_is_due(self) -> bool:
         options = self._run.options
@@ -337,7 +355,9 @@ class Trainer:
             "step": model.step,
             "train": run,
         }
-        save_checkpoint(self._checkpoint, join_tensors(parameters, model.velocity), metadata)
+        self._keeper.save(join_tensors(parameters, model.velocity), metadata)
+        if self._is_best():
+            self._keeper.keep_as_best()
         self._last_save = time.monotonic()
 
     def _check_loss(self, loss: float | None) -> None:
@@ -361,28 +381,10 @@ class Trainer:
             raise self._diverged(f"{error}, after step {self._model.step}") from error
 
     def _diverged(self, what: str) -> TrainingDiverged:
-        """Make the error, with the command that could work: at a tenth of the rate, and at most the paper's."""
-        options, recipe, state = self._run.options, self._run.recipe, self._state
+        state = self._state
         epoch = state.epoch if state.epoch and not state.batch else state.epoch + 1
         rate = self._schedule.rate(max(0, self._model.step - 1))
-        lower = recipe.learning_rate * min(0.1, Recipe.learning_rate / rate if rate > 0 else 0.1)
-        changed = {"learning_rate": float(f"{lower:.2g}")}
-        if self._checkpoint.exists():
-            kept = f"the last good checkpoint is {self._checkpoint}"
-            given = {name: value for name, value in options.given.items() if name in CHANGEABLE}
-            resumed = self._resumed(given | changed)
-            command = train_command(dataclasses.replace(resumed, accept_changes=options.accept_changes))
-        else:
-            kept = "no checkpoint yet"
-            command = train_command(dataclasses.replace(options, given={**options.given, **changed}))
-        causes = [f"a learning rate too high for this batch size (now {rate:g})"]
-        if recipe.init == "paper":
-            causes.append("initial weights that do not suit the data (try --init he)")
-        if recipe.precision == "float16":
-            causes.append("the narrow range of float16 (try --precision bfloat16)")
-        return TrainingDiverged(
-            f"{what} (epoch {epoch}); {kept}; likely causes: {', '.join(causes)}; at a lower rate: {command}"
-        )
+        return diverged(what, self._run.options, self._run.recipe, epoch, rate, self._keeper.path)
 
     def _hint_at_stall(self, loss: float, reporter: PlainReporter) -> None:
         chance = math.log(self._model.config.num_classes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ... import ops
 from ...base.params import DropoutParams
 from ...base.philox import Purpose
@@ -16,7 +18,7 @@ def kept_scale(tower: Tower) -> float:
 
 
 def mask_of(tower: Tower, step: Step, run: Pass) -> DropoutParams | None:
-    """The tower's part of a step's mask: its channels of each position draw what the whole would.
+    """The tower's part of a step's mask: its channels of each position draw what the whole batch would.
 
     None at test, where nothing is dropped, and only what training does not scale is scaled.
     """
@@ -29,7 +31,7 @@ def mask_of(tower: Tower, step: Step, run: Pass) -> DropoutParams | None:
         seed=c.seed,
         purpose=Purpose.DROPOUT + step.index,
         step=tower.step_counter,
-        start=tower.channels(channels)[0],
+        start=run.first * math.prod(step.input) + tower.channels(channels)[0],
         row_stride=channels,
     )
 

@@ -128,9 +128,9 @@ def _wgrad(tower: Tower, stage: Stage, parts: list[tuple[Array, Any]], dy: Array
     `parts` are parts of the input, and what takes the part of the weights that belongs to each (None: all of them).
     """
     weight, bias = f"{stage.name}.weight", f"{stage.name}.bias"
-    update = run.update
+    update, whole = run.update, run.update is None and not run.first
     out = tower.gradients[weight] if update is None else None
-    dbias = tower.gradients[bias] if update is None else tower.buffer("dbias", dy.shape[-1:], tower.accumulator)
+    dbias = tower.gradients[bias] if whole else tower.buffer("dbias", dy.shape[-1:], tower.accumulator)
     sgd = None if update is None else tower.sgd(weight, update, run.gradient_scale)
     for number, (x, part) in enumerate(parts):
 
@@ -138,16 +138,19 @@ def _wgrad(tower: Tower, stage: Stage, parts: list[tuple[Array, Any]], dy: Array
             return tensor if part is None or tensor is None else part(tower, stage, tensor)
 
         update_part = sgd and replace(sgd, weight=take(sgd.weight), velocity=take(sgd.velocity), copy=take(sgd.copy))
-        _wgrad_part(tower, stage, x, dy, take(out), dbias if number == 0 else None, update_part)
+        options: dict[str, Any] = {"sgd": update_part, "accumulate": run.first > 0, "precision": tower.precision}
+        _wgrad_part(tower, stage, x, dy, take(out), dbias if number == 0 else None, options)
     if update is not None:
         ops.sgd.update(tower.sgd(bias, update, run.gradient_scale), dbias)
+    elif run.first:
+        ops.copy.cast(dbias, addend=tower.gradients[bias], out=tower.gradients[bias])
 
 
 def _wgrad_part(
-    tower: Tower, stage: Stage, x: Array, dy: Array, out: Array | None, dbias: Array | None, sgd: SgdParams | None
+    tower: Tower, stage: Stage, x: Array, dy: Array, out: Array | None, dbias: Array | None, options: dict[str, Any]
 ) -> None:
-    options: dict[str, Any] = {"out": out, "bias_out": dbias, "bias": dbias is not None, "sgd": sgd}
-    options["precision"] = tower.precision
+    sgd: SgdParams | None = options["sgd"]
+    options |= {"out": out, "bias_out": dbias, "bias": dbias is not None}
     weight: Array = out if sgd is None else sgd.weight
     if weight.ndim == 2:
         ops.linear.wgrad(x.reshape(len(x), -1), dy, **options)
