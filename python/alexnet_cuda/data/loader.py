@@ -139,6 +139,8 @@ class Loader:
         self.workers = workers
         self.broken = max_broken if isinstance(max_broken, BrokenImages) else BrokenImages(max_broken, source)
         room = default_cache_bytes() if cache_bytes is None else cache_bytes
+        if source.side == side:  # nothing to decode, and in memory already where the system has room
+            room = 0
         # The first images of the source are the cached ones. Memory is only taken as pages are written.
         self._cache = np.empty((min(len(source), room // (side * side * 3)), side, side, 3), np.uint8)
         self._cached = np.zeros(len(self._cache), np.bool_)
@@ -233,7 +235,7 @@ class Loader:
             out[...] = self._cache[index]
             return True
         try:
-            out[...] = self.source.read_square(index, self.side)
+            self.source.read_into(index, out)
         except DecodeError as error:
             self._note_broken(index, error.reason)
             return False

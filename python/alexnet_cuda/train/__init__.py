@@ -1,6 +1,6 @@
 """Training: recipes, the loop, checkpoints that resume to the bit, and evaluation."""
 
-from .lock import FolderInUse
+from ..base.folder_lock import FolderInUse
 from .recipe import Recipe, recipe_for
 from .setup import TrainOptions
 from .trainer import TrainingDiverged, TrainResult, train

@@ -16,7 +16,7 @@ from ..base.wording import counted
 from ..checkpoint import Checkpoint, load_checkpoint
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
-from .state import TrainState, difference, fingerprint
+from .state import TrainState
 
 if TYPE_CHECKING:
     from ..data import BrokenImages, ImageSource
@@ -205,6 +205,8 @@ def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any]
 
 def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any], names: dict[str, str]) -> None:
     """Refuse images that are not those of the run, unless they are accepted."""
+    from ..data.fingerprint import difference
+
     for part in () if options.accept_changes else ("training", "validating"):
         if found := difference(before[part], now[part]):
             raise ValueError(
@@ -221,6 +223,7 @@ def _open(
     options: TrainOptions, validation_name: str | None, recipe: Recipe
 ) -> tuple[ImageSource, ImageSource | None, dict[str, Any], BrokenImages]:
     from ..data import BrokenImages, align, open_source, split
+    from ..data.fingerprint import fingerprint
 
     training = open_source(options.source)
     validation: ImageSource | None = None

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, METRICS_NAME, PAGE_NAME
+from ..base.folder_lock import locked_folder
 from ..base.wording import counted
 from ..checkpoint import join_tensors, save_checkpoint
 from ..network.checks import OutputsNotFinite, not_finite
@@ -24,7 +25,6 @@ from . import page, plots
 from .command import train_command
 from .evaluation import Evaluation, batch_loss, evaluate
 from .interrupt import StopRequest
-from .lock import locked_folder
 from .metrics import MetricsWriter, magnitudes
 from .progress import PlainReporter, make_reporter
 from .recipe import CHANGEABLE, Recipe
