@@ -16,6 +16,7 @@ from .evaluate import evaluate
 from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
+from .prepare import prepare
 from .show import show
 from .study import study
 from .train import train
@@ -37,7 +38,7 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (train, evaluate, predict, show, study, summary_command, doctor_command):
+for _subcommand in (prepare, train, evaluate, predict, show, study, summary_command, doctor_command):
     command.add_command(_subcommand)
 
 

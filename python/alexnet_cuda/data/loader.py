@@ -57,6 +57,11 @@ class BrokenImages:
         self._found: set[tuple[str, str]] = set()
         self.lock = ForkLock(Level.LOADER)  # of what loaders note
 
+    @property
+    def share(self) -> float:
+        """Part of the images that is known to be broken."""
+        return len(self._found) / self.images
+
     def add(self, source: ImageSource, index: int, reason: str) -> None:
         """Count an image, once however many loaders meet it.
 
@@ -67,7 +72,8 @@ class BrokenImages:
         """
         file = source.names[index]
         self._found.add((source.name, file))
-        if (broken := len(self._found)) / self.images > self.most:
+        if self.share > self.most:
+            broken = len(self._found)
             raise TooManyBroken(
                 f"{broken} of the {self.images} images of {self._names} {'is' if broken == 1 else 'are'} broken so far,"
                 f" more than the part of {self.most:g} that max_broken (--max-broken) allows: mend them or allow more;"

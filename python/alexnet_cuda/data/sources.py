@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 
-from .archive import ArchiveSource
+from .archive import ArchiveSource, archives_in
 from .base import ImageSource, printable
 from .digits import DigitsSource
 from .folder import FolderSource
+from .labels import listed, read_labels, read_names
+from .store import STORE_NAME, StoreSource
 
 
-def open_source(spec: str | os.PathLike[str], *, minimum_classes: int = 2) -> ImageSource:
+def open_source(
+    spec: str | os.PathLike[str],
+    *,
+    minimum_classes: int = 2,
+    labels: str | os.PathLike[str] | None = None,
+    classes: str | os.PathLike[str] | None = None,
+) -> ImageSource:
     """Open a source of labelled images.
 
     The class of an image is the folder that holds it. Classes are sorted by name (by code point), which is the order
@@ -25,9 +34,14 @@ def open_source(spec: str | os.PathLike[str], *, minimum_classes: int = 2) -> Im
     spec : str or path
         ``"digits"`` (scikit-learn's handwritten digits; a folder of that name is ``"./digits"``), a folder of class
         folders, or a tar archive of one, plain or compressed by gzip, bzip2 or xz. One folder around all class folders
-        is allowed.
+        is allowed. Also a store that `prepare` made; an archive or a folder of archives, one for each class; and
+        archives with a .cls or .json file of the class beside each image (WebDataset).
     minimum_classes : int
         Fewer are an error.
+    labels : path, optional
+        What says the classes of images wherever they lie, as `labels.read_labels` takes it.
+    classes : path, optional
+        Names for the numbers in `labels`, or in .cls and .json files, as `labels.read_names` takes them.
 
     Returns
     -------
@@ -46,13 +60,21 @@ def open_source(spec: str | os.PathLike[str], *, minimum_classes: int = 2) -> Im
     """
     if spec == "digits":
         return DigitsSource()
+    names = None if classes is None else read_names(classes)
+    given = None if labels is None else partial(listed, read_labels(labels, names), printable(os.fspath(labels)))
     name = printable(os.fspath(spec))
     try:
         kind = stat.S_IFMT(os.stat(spec).st_mode)
+        if kind == stat.S_IFREG or (kind == stat.S_IFDIR and archives_in(spec)):
+            return ArchiveSource(spec, minimum_classes, given, names)
+        if names is not None and given is None:
+            raise ValueError(f"{name} has its classes by name, so there is no use for --classes")
+        if kind == stat.S_IFDIR and os.path.exists(os.path.join(spec, STORE_NAME)):
+            if given is not None:
+                raise ValueError(f"{name} is a store, which has its labels, so there is no use for --labels")
+            return StoreSource(spec, minimum_classes)
         if kind == stat.S_IFDIR:
-            return FolderSource(spec, minimum_classes)
-        if kind == stat.S_IFREG:
-            return ArchiveSource(spec, minimum_classes)
+            return FolderSource(spec, minimum_classes, given)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not os.path.lexists(spec):
             wanted = "expected 'digits', a folder of class folders, or a tar archive of one"
