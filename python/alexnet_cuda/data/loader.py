@@ -162,15 +162,18 @@ class Loader:
         """Files that could not be decoded so far, each with the reason; in the order of the source."""
         return {self.source.names[index]: self._skipped[index] for index in sorted(self._skipped)}
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]:
-        """The batches of one epoch from number `start_batch` on.
+    def epoch(self, epoch: int, start_batch: int = 0, *, rank: int = 0, ranks: int = 1) -> Generator[Batch]:
+        """The batches of one epoch from number `start_batch` on, or of each batch the part of one rank.
+
+        Rank r of R takes the places r, r + R, r + 2R, ... of each batch, which of a last short batch may be none. Every
+        rank is handed as many batches.
 
         The threads end with the iterator: when it is exhausted, closed, dropped, or left by an exception.
 
         Raises
         ------
         ValueError
-            `epoch` or `start_batch` is out of range, or no image of the source can be decoded.
+            `epoch`, `start_batch` or `rank` is out of range, or no image of the source can be decoded.
         TooManyBroken
             More than `max_broken` of the images are broken.
         ReadError
@@ -180,18 +183,22 @@ class Loader:
             raise ValueError(f"epoch must not be negative, got {epoch}")
         if not 0 <= start_batch <= len(self):
             raise ValueError(f"start_batch must lie in 0..{len(self)}, got {start_batch}")
-        return self._batches(epoch, start_batch)
+        if not 0 <= rank < ranks:
+            raise ValueError(f"rank must lie in 0..{ranks - 1}, got {rank}")
+        return self._batches(epoch, start_batch, rank, ranks)
 
     def _order(self, epoch: int) -> Int64Array:
         n = len(self.source)
         return permutation(self.seed, Purpose.ORDER, epoch, n) if self.shuffle else np.arange(n)
 
-    def _batches(self, epoch: int, start_batch: int) -> Generator[Batch]:
+    def _batches(self, epoch: int, start_batch: int, rank: int, ranks: int) -> Generator[Batch]:
         order = self._order(epoch)
         stop, process = threading.Event(), os.getpid()
         pool = ThreadPoolExecutor(self.workers, "alexnet-cuda-loader")
         try:
-            tasks = (pool.submit(self._batch, order, number, stop) for number in range(start_batch, len(self)))
+            starts = range(start_batch * self.batch_size, len(order), self.batch_size)
+            places = (range(start + rank, min(start + self.batch_size, len(order)), ranks) for start in starts)
+            tasks = (pool.submit(self._batch, order, part, stop) for part in places)
             ahead: deque[Future[Batch]] = deque(islice(tasks, self.workers + 1))
             while ahead:
                 if os.getpid() != process:
@@ -201,7 +208,7 @@ class Loader:
                     )
                 batch = ahead.popleft().result()
                 ahead.extend(islice(tasks, 1))
-                if len(batch.labels):
+                if len(batch.labels) or ranks > 1:
                     yield batch
             if len(self._skipped) == len(self.source):
                 raise self._nothing_left()
@@ -209,8 +216,7 @@ class Loader:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _batch(self, order: Int64Array, number: int, stop: threading.Event) -> Batch:
-        places = range(number * self.batch_size, min((number + 1) * self.batch_size, len(order)))
+    def _batch(self, order: Int64Array, places: range, stop: threading.Event) -> Batch:
         images = np.empty((len(places), self.side, self.side, 3), np.uint8)
         indices = np.empty(len(places), np.int64)
         filled = 0

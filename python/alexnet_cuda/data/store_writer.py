@@ -164,20 +164,22 @@ def _fill(
     rest = source.subset(places)
     loader = Loader(rest, index["side"], _BATCH, shuffle=False, workers=workers, cache_bytes=0, max_broken=broken)
     with closing(_batches(loader, broken, any(shard["images"] for shard in index["shards"]))) as batches:
-        batch, before = next(batches, None), len(source) - len(rest)
+        batch: Batch | None = None
+        here, before = 0, len(source) - len(rest)
         for number in todo:
             kept, sums, products = 0, np.zeros(3, np.int64), np.zeros((3, 3), np.int64)
             planned = min(per_shard, len(source) - number * per_shard)
+            end = int(np.searchsorted(places, number * per_shard + planned))
             with atomic_path(folder / _file(number)) as temporary, open(temporary, "wb") as file:
                 _write_header(file, planned, index["side"])
-                while batch is not None and places[batch.indices[0]] // per_shard == number:
+                while here < end and (batch := batch or next(batches, None)) and batch.indices[0] < end:
                     file.write(batch.images.data)
                     kept += len(batch.images)
                     for total, more in zip((sums, products), colour_sums(batch.images), strict=True):
                         total += more
                     here = int(batch.indices[-1]) + 1
                     progress(before + here, len(source), here)
-                    batch = next(batches, None)
+                    batch = None  # the next is asked for when this shard is there: it may be an error
                 file.seek(0)
                 _write_header(file, kept, index["side"])
             names = {source.names[place] for place in range(number * per_shard, number * per_shard + planned)}
