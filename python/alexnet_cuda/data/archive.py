@@ -69,7 +69,8 @@ class ArchiveSource(ImageSource):
         names: Sequence[str] | None = None,
     ) -> None:
         places: _Places = {}
-        name, ignored = printable(os.fspath(path)), Ignored()
+        self.name = name = printable(os.fspath(path))
+        ignored = Ignored()
         # An archive is held open, a folder's are not: there may be more than a process can open.
         self._archives: list[int | str] = []
         if os.path.isdir(path):

@@ -59,6 +59,8 @@ def open_source(
         It cannot be read.
     """
     if spec == "digits":
+        if labels is not None or classes is not None:
+            raise ValueError("digits has its classes, so there is no use for --labels and --classes")
         return DigitsSource()
     names = None if classes is None else read_names(classes)
     given = None if labels is None else partial(listed, read_labels(labels, names), printable(os.fspath(labels)))
