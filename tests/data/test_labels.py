@@ -156,7 +156,7 @@ def test_ilsvrcs_validation_images_by_the_development_kit(validation, kit, tmp_p
 @pytest.mark.parametrize(
     "text",
     [
-        "ILSVRC2012_val_00000003.JPEG n02\nval/ILSVRC2012_val_00000001.JPEG n01\nILSVRC2012_val_00000002 n03\nb.png n7\n",
+        "ILSVRC2012_val_00000003.JPEG n02\nval/ILSVRC2012_val_00000001.JPEG n01\nILSVRC2012_val_00000002 n03\nb.png n7",
         "n01\nn03\nn02\n",
         "ILSVRC2012_val_00000001.JPEG 0\nILSVRC2012_val_00000002.JPEG 2\nILSVRC2012_val_00000003.JPEG 1\n",
     ],
