@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -111,6 +112,11 @@ def ways(source: ImageSource, folder: Path, workers: int) -> Iterator[tuple[str,
     yield f"Loader, from a store, {workers} threads", _loader(store, workers)
 
 
+def _cpu_seconds() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
 def measure(source: ImageSource, folder: Path, workers: int, rounds: int) -> list[Figure]:
     """Figures of all ways."""
     timed = list(ways(source, folder, workers))
@@ -118,9 +124,9 @@ def measure(source: ImageSource, folder: Path, workers: int, rounds: int) -> lis
     cpu: dict[str, list[float]] = {name: [] for name, _ in timed}
     for number in range(rounds + 1):
         for name, epoch in timed:
-            start, used = time.perf_counter(), sum(os.times()[:4])
+            start, used = time.perf_counter(), _cpu_seconds()
             images = epoch(number)
-            seconds, used = time.perf_counter() - start, sum(os.times()[:4]) - used
+            seconds, used = time.perf_counter() - start, _cpu_seconds() - used
             if number:  # the first brings the files into the page cache
                 rates[name].append(images / seconds)
                 cpu[name].append(used / images)
