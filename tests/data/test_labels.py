@@ -82,6 +82,20 @@ def test_an_archive_of_archives_and_a_folder_of_them_are_class_folders(tmp_path,
     assert [packed.size(i) for i in range(3)] == [len(data) for data in pictures]
 
 
+def test_a_stray_archive_among_images_is_none_of_them(tmp_path, pictures, make_tar):
+    archive = tar(("c/1.png", pictures[0]))
+    path = make_tar(("a/1.png", pictures[0]), ("b/1.png", pictures[1]), ("c/old.tar", archive), ("d.tar", archive))
+    source = open_source(path)
+    assert source.classes == ("a", "b")
+    assert "no image by the ending: c/old.tar, d.tar" in source.ignored
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    for name, data in (("1.png", pictures[0]), ("2.png", pictures[1]), ("old.tar", archive)):
+        (folder / name).write_bytes(data)
+    (tmp_path / "list").write_text("1.png a\n2.png b\n")
+    assert open_source(folder, labels=tmp_path / "list").names == ["1.png", "2.png"]
+
+
 def test_damage_of_an_archive_in_an_archive_is_named(tmp_path, pictures):
     whole = tar(("a.png", pictures[0]), ("b.png", pictures[1]))
     path = tmp_path / "cut.tar"
