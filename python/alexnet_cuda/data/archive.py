@@ -16,9 +16,9 @@ import numpy as np
 from ..base.files import naming
 from .base import ImageSource, printable
 from .decompress import decompress
-from .image import IMAGE_SUFFIXES, MAX_FILE_BYTES, DecodeError, load_image
+from .image import MAX_FILE_BYTES, DecodeError, load_image
 from .labels import classes_beside, key
-from .layout import Classes, Ignored, arrange, left_out
+from .layout import Classes, Ignored, alone, arrange, is_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _Path = tuple[str, ...]
 _Places = dict[_Path, tuple[int, int, int]]  # of each file: number of the archive, offset, bytes
 _CHUNK = 1 << 20
+#: By which archives in an archive or a folder are known.
+ENDING = ".tar"
 
 
 class ArchiveSource(ImageSource):
@@ -74,7 +76,7 @@ class ArchiveSource(ImageSource):
         # An archive is held open, a folder's are not: there may be more than a process can open.
         self._archives: list[int | str] = []
         if os.path.isdir(path):
-            for file in archives_in(path):
+            for file in alone(path, ENDING):
                 self._archives.append(os.path.join(path, file))
                 with open(os.path.join(path, file), "rb") as stream:
                     above = (os.path.splitext(file)[0],)
@@ -121,29 +123,16 @@ class ArchiveSource(ImageSource):
             return os.pread(archive, min(size, MAX_FILE_BYTES), offset)
 
 
-def archives_in(folder: str | os.PathLike[str]) -> list[str]:
-    """The names of the archives in a folder; none where it has folders or images."""
-    with os.scandir(folder) as entries:
-        kinds = {entry.name: entry.is_dir() for entry in entries if left_out(entry.name) is None}
-    if any(is_folder or _is_image((name,)) for name, is_folder in kinds.items()):
-        return []
-    return sorted(name for name in kinds if name.endswith(".tar"))
-
-
 def _beside(places: _Places, several: bool) -> list[_Path]:
     """The files beside images (WebDataset), if they are to say the classes.
 
     So they are where there is a .cls file, and where images lie in no folder of their archive.
     """
-    images = [path for path in places if _is_image(path)]
+    images = [path for path in places if is_image(path)]
     samples = {key(path) for path in images}
-    beside = [path for path in places if path[-1] and not _is_image(path) and key(path) in samples]
+    beside = [path for path in places if path[-1] and not is_image(path) and key(path) in samples]
     flat = all(len(path) == 1 + several for path in images)
     return beside if flat or any(path[-1].endswith(".cls") for path in beside) else []
-
-
-def _is_image(path: _Path) -> bool:
-    return os.path.splitext(path[-1])[1].lower() in IMAGE_SUFFIXES
 
 
 def _scan(stream: IO[bytes], name: str, above: _Path, number: int, places: _Places, ignored: Ignored) -> None:
@@ -159,15 +148,15 @@ def _scan(stream: IO[bytes], name: str, above: _Path, number: int, places: _Plac
             path = (*above, *_checked_path(member, name))
             if member.isreg():
                 places[path] = (number, member.offset_data, member.size)
-                images = images or _is_image(path)
-                if path[-1].endswith(".tar"):
+                images = images or is_image(path)
+                if path[-1].endswith(ENDING):
                     archives[path] = (member.offset_data, member.size)
             elif path:
                 folder = (*path, "")
                 places[folder] = (number, 0, 0)
         for path, (start, size) in archives.items() if not images else ():
             del places[path]
-            within = (*path[:-1], path[-1].removesuffix(".tar"))
+            within = (*path[:-1], path[-1].removesuffix(ENDING))
             inner = f"{name}: {printable('/'.join(path))}"
             for member in _members(stream, inner, ignored, start, start + size):
                 if member.isreg():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -53,6 +54,20 @@ class Layout(NamedTuple):
     names: list[str]  # the paths as text that can be printed and compared
     labels: list[int]
     ignored: tuple[str, ...]
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is one by its ending."""
+    return os.path.splitext(path[-1])[1].lower() in IMAGE_SUFFIXES
+
+
+def alone(folder: str | os.PathLike[str], ending: str) -> list[str]:
+    """The names with this ending in a folder; none where it has folders or images, which then are what is meant."""
+    with os.scandir(folder) as entries:
+        kinds = {entry.name: entry.is_dir() for entry in entries if left_out(entry.name) is None}
+    if any(is_folder or is_image((name,)) for name, is_folder in kinds.items()):
+        return []
+    return sorted(name for name in kinds if name.endswith(ending))
 
 
 def left_out(name: str) -> str | None:
@@ -126,7 +141,7 @@ def _select(found: Iterable[Path], ignored: Ignored) -> tuple[list[Path], set[Pa
                 folders[path[:k]] = folders[path[: k - 1]] and _counts(path[:k], ignored)
         name = path[-1]
         if name and folders[path[:-1]] and _counts(path, ignored):
-            (images if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES else others).append(path)
+            (images if is_image(path) else others).append(path)
     runs = {path[:-1] for path in others if path[-1] in (CHECKPOINT_NAME, METRICS_NAME, LOCK_NAME)}
     pages = {path[:-1] for path in others if path[-1] == PAGE_NAME}
     kept = []

@@ -6,11 +6,12 @@ import os
 import stat
 from functools import partial
 
-from .archive import ArchiveSource, archives_in
+from . import archive, parquet
 from .base import ImageSource, printable
 from .digits import DigitsSource
 from .folder import FolderSource
 from .labels import listed, read_labels, read_names
+from .layout import alone
 from .store import STORE_NAME, StoreSource
 
 
@@ -34,8 +35,9 @@ def open_source(
     spec : str or path
         ``"digits"`` (scikit-learn's handwritten digits; a folder of that name is ``"./digits"``), a folder of class
         folders, or a tar archive of one, plain or compressed by gzip, bzip2 or xz. One folder around all class folders
-        is allowed. Also a store that `prepare` made; an archive or a folder of archives, one for each class; and
-        archives with a .cls or .json file of the class beside each image (WebDataset).
+        is allowed. Also a store that `prepare` made; an archive or a folder of archives, one for each class; archives
+        with a .cls or .json file of the class beside each image (WebDataset); and Parquet files with the images'
+        bytes, or a folder of them (slow but in their own order). ``docs/data.md`` says more.
     minimum_classes : int
         Fewer are an error.
     labels : path, optional
@@ -54,7 +56,7 @@ def open_source(
     ValueError
         It holds no images, too few classes, is not laid out as class folders, or is a damaged or dangerous archive.
     ImportError
-        The digits were asked for and scikit-learn is missing.
+        scikit-learn is missing for the digits, pyarrow for Parquet files, or SciPy for the development kit.
     OSError
         It cannot be read.
     """
@@ -67,19 +69,21 @@ def open_source(
     name = printable(os.fspath(spec))
     try:
         kind = stat.S_IFMT(os.stat(spec).st_mode)
-        if kind == stat.S_IFREG or (kind == stat.S_IFDIR and archives_in(spec)):
-            return ArchiveSource(spec, minimum_classes, given, names)
+        is_folder = kind == stat.S_IFDIR
+        if (kind == stat.S_IFREG and not name.endswith(parquet.ENDING)) or (is_folder and alone(spec, archive.ENDING)):
+            return archive.ArchiveSource(spec, minimum_classes, given, names)
         if names is not None and given is None:
             raise ValueError(f"{name} has its classes by name, so there is no use for --classes")
-        if kind == stat.S_IFDIR and os.path.exists(os.path.join(spec, STORE_NAME)):
-            if given is not None:
-                raise ValueError(f"{name} is a store, which has its labels, so there is no use for --labels")
-            return StoreSource(spec, minimum_classes)
-        if kind == stat.S_IFDIR:
+        is_store = is_folder and os.path.exists(os.path.join(spec, STORE_NAME))
+        if is_folder and not is_store and not alone(spec, parquet.ENDING):
             return FolderSource(spec, minimum_classes, given)
+        if kind in (stat.S_IFREG, stat.S_IFDIR):
+            if given is not None:
+                raise ValueError(f"{name} has its labels, so there is no use for --labels")
+            return StoreSource(spec, minimum_classes) if is_store else parquet.ParquetSource(spec, minimum_classes)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not os.path.lexists(spec):
-            wanted = "expected 'digits', a folder of class folders, or a tar archive of one"
+            wanted = "expected 'digits', a folder of class folders, a tar archive of one, or a store"
             raise FileNotFoundError(f"{name} does not exist, {wanted}") from error
         place = "" if error.filename is None or error.filename == spec else f" ({error.filename})"
         raise OSError(error.errno, f"{name} cannot be read: {error.strerror}{place}") from error
