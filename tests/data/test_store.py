@@ -83,11 +83,13 @@ def test_a_store_is_its_source_undecoded(tree, make, tmp_path, assert_same, monk
     )
 
 
-def test_squares_of_another_side_come_from_those_of_the_store(tree, make):
+def test_squares_of_another_side_come_from_those_of_the_store(tree, make, caplog):
     store = make(tree)
     square = Image.fromarray(store.read(4)).resize((7, 7), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(store.read_square(4, 7), np.asarray(square))
     np.testing.assert_array_equal(store.subset([4]).read_square(0, 7), np.asarray(square))
+    np.testing.assert_array_equal(next(Loader(store, 7, 5, shuffle=False).epoch(0)).images[4], np.asarray(square))
+    assert "squares of 7 pixels come from its squares of 12" in caplog.text
 
 
 @pytest.mark.parametrize("images", [2, 4, 7, 12])
@@ -97,6 +99,8 @@ def test_killed_and_begun_again_it_goes_on_and_ends_with_the_same_bytes(tree, ma
     assert exit_code_of_child(lambda: make(tree, progress=killed_at(images))) == -signal.SIGKILL
     with pytest.raises(ValueError, match=r"not finished, it holds .* images so far: run its prepare command again"):
         open_source(tmp_path / "store")
+    with pytest.raises(ValueError, match="not finished"):
+        verify(tmp_path / "store")
     done, usage = [], shutil.disk_usage
 
     def room(folder):
@@ -187,8 +191,10 @@ def test_what_is_refused(tree, make, tmp_path):
         make(tree, tree)
     with pytest.raises(NotADirectoryError):
         make(tree, tree / "ant" / "notes.txt")
-    with pytest.raises(ValueError, match="side must be at least 1"):
-        make(tree, side=0)
+    for option, value in (("side", 0), ("workers", 0), ("max_broken", 2)):
+        with pytest.raises(ValueError, match=f"{option} must"):
+            make(tree, "none", **{option: value})
+    assert not (tmp_path / "none").exists()
 
 
 def test_damage_is_named_and_mended_by_deleting_what_is_wrong(tree, make, tmp_path):

@@ -106,13 +106,16 @@ class _Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._try(self._bar.stop)
+        if self._live:  # elsewhere it would end with an empty line
+            self._try(self._bar.stop)
 
     def __call__(self, done: int, total: int, here: int | None = None) -> None:
         now = time.monotonic()
         if now - self._last < (_FRAME_SECONDS if self._live else _LINE_SECONDS):
             return
         self._last = now
+        if not done:
+            return
         speed = (done if here is None else here) / (now - self._begun)
         line = f"{done // self._unit:,} of {total // self._unit:,} {self._noun}, {speed / self._unit:,.0f} a second"
         line += f", {duration((total - done) / speed)} left"

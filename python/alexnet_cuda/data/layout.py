@@ -179,7 +179,10 @@ def _check_depth(source: str, paths: Sequence[Path]) -> None:
     depth = len(paths[0])
     tops = sorted({path[0] for path in paths})
     if depth == 1:
-        raise ValueError(f"{source} has its images in no class folder ({printable(paths[0][0])}), expected class/file")
+        raise ValueError(
+            f"{source} has its images in no class folder ({printable(paths[0][0])}), expected class/file: where a list"
+            " says the classes, alexnet-cuda prepare takes it by --labels"
+        )
     if depth == MAX_DEPTH and len(tops) > 1:
         raise ValueError(
             f"{source} has {len(tops)} folders of class folders ({printable(', '.join(tops[:3]))}): give one of them"

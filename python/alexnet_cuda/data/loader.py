@@ -108,7 +108,7 @@ class Loader:
         Threads that decode, each a batch at a time; ``workers + 1`` batches are under way at most.
     cache_bytes : int, optional
         Memory for squares, so that later epochs decode nothing; what does not fit is decoded anew. By default a quarter
-        of the available memory, at most 2 GiB; 0 for none.
+        of the available memory, at most 2 GiB; 0 for none, as of squares that a store holds in any case.
     max_broken : float or BrokenImages
         Part of the images that may be broken, 0 to 1, of this source or of those that are counted together.
 

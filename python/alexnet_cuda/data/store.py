@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..base.files import naming
+from ..base.notices import say_once
 from .base import ImageSource, printable
 from .image import UInt8Array
 
@@ -57,10 +58,7 @@ class StoreSource(ImageSource):
 
     def __init__(self, path: str | os.PathLike[str], minimum_classes: int = 2) -> None:
         folder, name = Path(path), printable(os.fspath(path))
-        index = read_index(folder)
-        if not index["complete"]:
-            done = sum(shard["images"] for shard in index["shards"])
-            raise ValueError(f"{name} is not finished, it holds {done:,} images so far: run its prepare command again")
+        index = _finished(folder)
         with damage(folder):
             self._opened: list[tuple[int, int]] = []  # of each shard: file descriptor, offset of the first image
             weakref.finalize(self, _close, self._opened)
@@ -105,6 +103,8 @@ class StoreSource(ImageSource):
         if len(out) == self.side:
             self._read(index, out)
         else:
+            line = f"{self.name}: squares of {len(out)} pixels come from its squares of {self.side}, and not from the"
+            say_once(self.name, f"{line} images themselves as of a store by prepare --side {len(out)}")
             super().read_into(index, out)
 
     def _stored(self, index: int) -> UInt8Array:
@@ -139,6 +139,14 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
+def _finished(folder: Path) -> dict[str, Any]:
+    index = read_index(folder)
+    if not index["complete"]:
+        done = sum(shard["images"] for shard in index["shards"])
+        raise ValueError(f"{folder} is not finished, it holds {done:,} images so far: run its prepare command again")
+    return index
+
+
 def verify(folder: Path, progress: Callable[[int, int], object] = lambda done, total: None) -> int:
     """Read all files of a store again and compare their checksums.
 
@@ -156,11 +164,11 @@ def verify(folder: Path, progress: Callable[[int, int], object] = lambda done, t
     Raises
     ------
     ValueError
-        Names the files that are missing or not as they were written.
+        The store is not finished, or files of it, which are named, are missing or not as they were written.
     OSError
         A file cannot be read.
     """
-    index = read_index(folder)
+    index = _finished(folder)
     with damage(folder):
         files = list(_checksums(index))
     present = {name for name, _ in files if (folder / name).exists()}

@@ -79,6 +79,10 @@ def prepare(
     """
     if side < 1:
         raise ValueError(f"side must be at least 1, got {side}")
+    workers = available_cores() if workers is None else workers
+    if workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    broken = BrokenImages(max_broken, source)
     folder = Path(output)
     with locked_folder(folder):
         index = _begun(source, folder, side)
@@ -92,7 +96,7 @@ def prepare(
             _check_room(folder, sum(min(per_shard, len(source) - n * per_shard) for n in todo) * side * side * 3)
             try:
                 _write_index(folder, index)
-                _fill(source, folder, index, todo, per_shard, workers or available_cores(), max_broken, progress)
+                _fill(source, folder, index, todo, per_shard, workers, broken, progress)
                 _finish(source, folder, index)
             except OSError as error:
                 if error.errno in _FULL:
@@ -151,14 +155,13 @@ def _fill(
     todo: list[int],
     per_shard: int,
     workers: int,
-    max_broken: float,
+    broken: BrokenImages,
     progress: Callable[[int, int, int], object],
 ) -> None:
     """Write the shards that are missing, each entered in ``store.json`` once it is there."""
     if not todo:
         return
     places = np.concatenate([np.arange(n * per_shard, min((n + 1) * per_shard, len(source))) for n in todo])
-    broken = BrokenImages(max_broken, source)
     for place, reason in _skipped(source, index):
         broken.add(source, place, reason)
     rest = source.subset(places)
