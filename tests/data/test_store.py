@@ -136,19 +136,17 @@ def test_broken_images_count_together_over_all_calls_and_a_rest_of_them_ends_a_s
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_disk_that_fails_leaves_what_is_finished(tree, make, tmp_path, number):
-
-    def second_shard(path, *_):
-        return "shard-00001" in os.fspath(path)
-
-    with (
-        failing(os, "replace", OSError(number, os.strerror(number)), second_shard),
-        pytest.raises(OSError, match=os.strerror(number)) as caught,
-    ):
+@pytest.mark.parametrize("file", ["shard-00001.npy", "names.json"])
+def test_a_disk_that_fails_leaves_what_is_finished(tree, make, tmp_path, number, file):
+    error = OSError(number, os.strerror(number))
+    renaming = failing(os, "replace", error, lambda _, target: target.name == file)
+    with renaming, pytest.raises(OSError, match=error.strerror) as caught:
         make(tree)
-    assert caught.value.filename.endswith("shard-00001.npy")
+    assert caught.value.filename == str(tmp_path / "store" / file)
     assert ("make room and run the same command again" in str(caught.value)) == (number == errno.ENOSPC)
-    assert sorted(os.listdir(tmp_path / "store")) == ["shard-00000.npy", "store.json"]
+    assert not list((tmp_path / "store").glob(".*"))
+    shards = json.loads((tmp_path / "store/store.json").read_text())["shards"]
+    assert len(shards) == (1 if file.startswith("shard") else 3)
     make(tree)
     make(tree, "undisturbed")
     assert held(tmp_path / "store") == held(tmp_path / "undisturbed")

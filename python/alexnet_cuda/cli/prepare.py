@@ -55,8 +55,8 @@ def prepare(
 ) -> int:
     """Decode the images of SOURCE once, into the folder STORE, which is a SOURCE for every other command.
 
-    SOURCE may be what train takes, ILSVRC's archives as downloaded, and archives with a .cls or .json beside each
-    image (WebDataset), one or a folder of them; see docs/data.md. The shorter side of each image becomes --side pixels
+    SOURCE is what train takes: class folders or an archive of them, ILSVRC's archives as downloaded, WebDataset's
+    archives, Hugging Face's Parquet files (docs/data.md); with --labels also images in no class folders. The shorter side of each image becomes --side pixels
     and the centre is kept, as train would see it.
 
     Interrupted or killed, the same command goes on where it was, and ends with the same bytes. Files that cannot be

@@ -128,9 +128,12 @@ def _beside(places: _Places, several: bool) -> list[_Path]:
 
     So they are where there is a .cls file, and where images lie in no folder of their archive.
     """
+    others = [path for path in places if path[-1] and not is_image(path)]
+    if not others:
+        return []
     images = [path for path in places if is_image(path)]
     samples = {key(path) for path in images}
-    beside = [path for path in places if path[-1] and not is_image(path) and key(path) in samples]
+    beside = [path for path in others if key(path) in samples]
     flat = all(len(path) == 1 + several for path in images)
     return beside if flat or any(path[-1].endswith(".cls") for path in beside) else []
 
