@@ -118,7 +118,7 @@ def test_one_class_where_that_is_enough(written):
 
 def test_what_does_not_exist(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match="expected 'digits', a folder of class folders, a tar archive of one, or a store"
+        FileNotFoundError, match="expected 'digits', a folder of class folders, a tar archive"
     ):
         open_source(tmp_path / "none")
     os.mkfifo(tmp_path / "pipe")

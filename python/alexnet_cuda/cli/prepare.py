@@ -56,8 +56,8 @@ def prepare(
     """Decode the images of SOURCE once, into the folder STORE, which is a SOURCE for every other command.
 
     SOURCE is what train takes: class folders or an archive of them, ILSVRC's archives as downloaded, WebDataset's
-    archives, Hugging Face's Parquet files (docs/data.md); with --labels also images in no class folders. The shorter side of each image becomes --side pixels
-    and the centre is kept, as train would see it.
+    archives, Hugging Face's Parquet files (docs/data.md); with --labels also images in no class folders. The shorter
+    side of each image becomes --side pixels and the centre is kept, as train would see it.
 
     Interrupted or killed, the same command goes on where it was, and ends with the same bytes. Files that cannot be
     decoded are left out and listed in the store.
