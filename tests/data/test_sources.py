@@ -117,9 +117,7 @@ def test_one_class_where_that_is_enough(written):
 
 
 def test_what_does_not_exist(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="expected 'digits', a folder of class folders, a tar archive"
-    ):
+    with pytest.raises(FileNotFoundError, match="expected 'digits', a folder of class folders, a tar archive"):
         open_source(tmp_path / "none")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="neither a folder"):
