@@ -205,6 +205,79 @@ def test_predict_prints_classes_with_probabilities(succeeds, trained, files):
         assert lines[first].split() == [f"{probabilities[0]:.3%}", result["classes"][0]["class"]]
 
 
+def test_features_are_those_of_the_model_by_file(command, trained, photographs, tmp_path):
+    source, model = tmp_path / "source", Model.load(trained)
+    for name in ("fox", "ant"):
+        shutil.copytree(photographs / name, source / name)
+    (source / "ant" / "2.png").write_bytes(b"no picture")
+    for place in ("cpu", "cpu,cpu"):
+        words = ["features", trained, source, tmp_path / "out.npz", "--layer", "fc7", "--batch-size", 4]
+        code, output, errors = command(*words, "--devices", place, "--max-broken", 0.1)
+        assert (code, output) == (0, f"done: fc7 (32) of 9 images; {tmp_path / 'out.npz'}\n")
+        assert errors.startswith("alexnet-cuda: left out: ant/2.png: it is not an image")
+        with np.load(tmp_path / "out.npz") as found:
+            assert (found["classes"].tolist(), found["layer"].item()) == (["ant", "fox"], "fc7")
+            assert found["labels"].tolist() == [0] * 4 + [1] * 5
+            assert [str(path) for path in found["paths"]][3:5] == ["ant/4.png", "fox/0.png"]
+            squares = [data.read_square(source / str(path), model.config.resize) for path in found["paths"]]
+            expected = model.features(np.stack(squares), "fc7")
+            assert found["features"].dtype == np.float32
+            np.testing.assert_allclose(found["features"], expected, rtol=1e-4, atol=1e-5)
+    assert command(*words)[0] == 2  # too many broken: the file of before stays
+    with np.load(tmp_path / "out.npz") as found:
+        assert len(found["features"]) == 9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "source"]
+
+
+def read_card(text):
+    """The header and the body of a model card, the header by JSON, every one of which is YAML."""
+    start, header, body = text.split("---\n", 2)
+    assert (start, all(character.isprintable() for character in header.replace("\n", ""))) == ("", True)
+    return {name: json.loads(value) for name, value in (line.split(": ", 1) for line in header.splitlines())}, body
+
+
+def test_a_card_says_what_is_known_of_a_run_and_nothing_else(succeeds, trained, tmp_path):
+    record = json.loads((trained.parent / "metrics.jsonl").read_text().splitlines()[-1])
+    header, body = read_card(succeeds("card", trained))
+    assert header["tags"] == ["alexnet", "alexnet_cuda", "image-classification"]
+    assert not {"license", "datasets"} & set(header)
+    (result,) = header["model-index"][0]["results"]
+    assert result["metrics"][0]["value"] == pytest.approx(record["val_accuracy"], abs=1e-6)
+    for text in (
+        "Trained on 24 images; the checkpoint does not say of what data. Validated on 6 images, 0.2 of the source.",
+        "| epochs done | 2 of 2 |",
+        "| batch size | 8 |",
+        "| fc_widths | `[32, 32]` |",
+        f"| validation accuracy, centre crop | {record['val_accuracy']:.2%} |",
+        '5 "fox"',
+        "resized to 76 pixels",
+        'Model.load("checkpoint.safetensors")',
+    ):
+        assert text in body
+    # Without metrics, and with what only the user knows.
+    shutil.copy(trained, tmp_path / "c.safetensors")
+    assert succeeds("card", tmp_path / "c.safetensors", "--output", tmp_path / "README.md") == ""
+    header, _ = read_card((tmp_path / "README.md").read_text())
+    best = load_checkpoint(trained).metadata["train"]["state"]
+    assert ("model-index" in header) == (best["best_epoch"] == 2)
+    header, body = read_card(succeeds("card", trained, "--license", 'mit: "x"', "--dataset", "- [a`b"))
+    assert (header["license"], header["datasets"]) == ('mit: "x"', ["- [a`b"])
+    assert header["model-index"][0]["results"][0]["dataset"]["name"] == "- [a`b"
+    assert "24 images of `` - [a`b ``." in body
+
+
+def test_a_card_of_a_model_alone_with_any_names(succeeds, trained, tmp_path):
+    model = Model.load(trained)
+    model.class_names = ('a"b', "---", "```", "\x85\u2028\ud800", "é: [x]", "\U0001f600")
+    model.save(tmp_path / "m 'x.safetensors")
+    header, body = read_card(succeeds("card", tmp_path / "m 'x.safetensors"))
+    assert set(header) == {"library_name", "pipeline_tag", "tags"}
+    assert f"The checkpoint says only that {model.step} updates of its weights were made." in body
+    assert "Not known from the checkpoint." in body
+    listed = body.split("````text\n")[1].split("\n````")[0].splitlines()
+    assert [json.loads(line.split(" ", 1)[1]) for line in listed] == list(model.class_names)
+
+
 @pytest.mark.parametrize(
     ("weight", "message"), [(math.nan, "fc7.weight holds NaN"), (1e30, "the model's outputs are not finite")]
 )
@@ -267,7 +340,7 @@ def test_a_batch_of_files_that_is_too_large_is_predicted_one_by_one(command, ref
     expected = command("predict", trained, *files)
     with memory_for(1):
         assert command("predict", trained, *files) == expected
-        with failing(data, "read_square", MemoryError(), lambda file, _: file.endswith("1.png")):
+        with failing(data, "read_square", MemoryError(), lambda file, *_, **__: file.endswith("1.png")):
             code, output, errors = command("predict", trained, *files)
     assert (code, errors) == (1, f"alexnet-cuda: error: {files[1]}: out of memory to decode it\n")
     assert output.startswith(f"{files[0]}\n")
@@ -328,6 +401,15 @@ BAD = [
     ("predict {trained} x.png ''", "'IMAGE...': expected a path, got an empty text"),
     ("predict {trained}", "Missing argument 'IMAGE...'"),
     ("predict {trained} x.png --top 0", "0 is not in the range x>=1"),
+    ("features {trained} {photographs} {tmp}/o.npz", "Missing option '--layer'"),
+    ("features {trained} {photographs} {tmp}/o.npz --layer fc9", "unknown layer 'fc9'; there are conv1, lrn1, pool1,"),
+    ("features {trained} {photographs} {tmp}/o.npz --layer fc7 --batch-size 0", "batch_size must be at least 1"),
+    ("features {trained} {photographs} {tmp}/o.txt --layer fc7", "OUT must end in .npz, got"),
+    ("features {trained} {photographs} {tmp}/no/o.npz --layer fc7", "no does not exist"),
+    ("card {tmp}/file", "not a safetensors file"),
+    ("card {trained} --output {trained}", "is the checkpoint itself"),
+    ("card {trained} --output {tmp}/empty", "it is a folder"),
+    (TO_RUN + " --from {trained} --freeze conv1,conv9", "'conv9' to learn or freeze; there are conv1, conv2,"),
     ("summary --preset x", "unknown preset 'x'"),
     ("summary --image-size 20", "image_size must be at least"),
 ]

@@ -24,6 +24,8 @@ def test_presets_differ_where_the_published_networks_do():
     assert (paper.lrn_k, paper.lrn_alpha_over_size, paper.lrn_window, paper.channel_order) == (2, False, "tower", "RGB")
     assert (caffe.lrn_k, caffe.lrn_alpha_over_size, caffe.lrn_window, caffe.channel_order) == (1, True, "across", "BGR")
     assert (paper.bias_init, caffe.bias_init, caffenet.bias_init, torchvision.bias_init) == (1, 0.1, 1, 0)
+    original = config_from_preset("original")
+    assert (original.lrn_k, original.lrn_alpha_over_size, original.bias_init, original.resize) == (2, True, 1, 256)
     assert [s.name for s in build_plan(caffe).steps[:3]] == ["conv1", "lrn1", "pool1"]
     assert [s.name for s in build_plan(caffenet).steps[:3]] == ["conv1", "pool1", "lrn1"]
     names = [s.name for s in build_plan(torchvision).steps]
@@ -32,7 +34,12 @@ def test_presets_differ_where_the_published_networks_do():
 
 
 def test_resize_keeps_the_presets_proportion():
-    for preset, size, resize in (("paper", 227, 256), ("paper", 67, 76), ("torchvision", 224, 256)):
+    for preset, size, resize in (
+        ("paper", 227, 256),
+        ("paper", 67, 76),
+        ("torchvision", 224, 256),
+        ("original", 112, 128),
+    ):
         assert config_from_preset(preset, size).resize == resize
 
 
@@ -50,7 +57,7 @@ def test_every_field_can_be_overridden():
 @pytest.mark.parametrize(
     ("overrides", "error", "words"),
     [
-        ({"preset": "alexnet"}, ValueError, "unknown preset 'alexnet'; there are caffe, caffenet, paper"),
+        ({"preset": "alexnet"}, ValueError, "unknown preset 'alexnet'; there are caffe, caffenet, original, paper"),
         ({"image_size": 66}, ValueError, "image_size must be at least 67 for this network, got 66"),
         ({"image_size": 0}, ValueError, "image_size must be positive, got 0"),
         ({"image_size": "big"}, TypeError, "image_size must be of type int, got 'big'"),
@@ -61,17 +68,22 @@ def test_every_field_can_be_overridden():
         ({"conv_widths": (96, 255, 384, 384, 256)}, ValueError, "conv_widths must be even with two groups"),
         ({"conv_widths": 96}, TypeError, "conv_widths must be a sequence of numbers, got 96"),
         ({"groups": 3}, ValueError, "groups must be 1 or 2, got 3"),
+        ({"groups": 1, "links": False}, ValueError, "links must be True with one group, got False"),
+        ({"links": False, "fc_widths": (8, 7)}, ValueError, "fc_widths must be even without links"),
         ({"dropout": 1.0}, ValueError, "dropout must be in"),
         ({"dropout": float("nan")}, ValueError, "dropout must be finite"),
         ({"lrn_size": 4}, ValueError, "lrn_size must be odd"),
         ({"lrn_k": 0.0}, ValueError, "lrn_k must be positive"),
-        ({"activation": "gelu"}, ValueError, "activation must be one of 'relu', 'tanh', got 'gelu'"),
+        ({"activation": "gelu"}, ValueError, "activation must be one of 'relu', 'tanh', 'logistic', got 'gelu'"),
         ({"precision": "int8"}, ValueError, "precision must be one of"),
         ({"init": "xavier"}, ValueError, "init must be one of 'paper', 'he', got 'xavier'"),
         ({"seed": -1}, ValueError, "seed must be a 64-bit unsigned integer"),
         ({"resize": 100}, ValueError, "resize must be at least the image size, 227, got 100"),
         ({"std": (1, 1, 0)}, ValueError, "std must be three positive numbers"),
         ({"pool_size": 16}, ValueError, "pool_size must be at most 15"),
+        ({"activation_after_pool": (3,)}, ValueError, "activation_after_pool must be some of 1, 2 and 5, got (3,"),
+        ({"map_lrn_size": 4}, ValueError, "map_lrn_size must be 0 for none, or odd and at most 9, got 4"),
+        ({"map_lrn_alpha": -1.0}, ValueError, "map_lrn_alpha must be not negative, got -1.0"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(overrides, error, words):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from alexnet_cuda import Model, cli, ops
 from alexnet_cuda.show import look
-from alexnet_cuda.train.plots import tiles
+from alexnet_cuda.train.plots import colour_shares, tiles
 from tests.failing import failing
 from tests.pages import read_page
 
@@ -127,7 +127,7 @@ def test_the_folder_of_an_image_names_its_class(model: Model, run: Path, monkeyp
 def test_grey_filters_hold_no_colour() -> None:
     weight = np.zeros((4, 2, 2, 3), np.float32)
     weight[0], weight[2, ..., 0] = 0.5, 1.0  # grey; red; two of zeros
-    assert look.colour_shares(weight, 2) == pytest.approx([0.0, 1 / 3])
+    assert colour_shares(weight, 2) == pytest.approx([0.0, 1 / 3])
 
 
 @pytest.mark.parametrize(

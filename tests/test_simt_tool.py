@@ -57,9 +57,9 @@ def programs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("programs")
     (folder / "other.cu").write_text(OTHER)
     sources = [*(EXAMPLES / f"{name}.cu" for name in FAULTS), folder / "other.cu", LADDER / "ladder.cu"]
-    objects = tool.compile_all([*sources, *tool.EXECUTOR], folder)
-    pairs = zip(sources, objects, strict=False)
-    return {s.stem: tool.link([own, *objects[len(sources) :]], folder / s.stem) for s, own in pairs}
+    executor, *objects = tool.compile_all(sources, folder)
+    pairs = zip(sources, objects, strict=True)
+    return {s.stem: tool.link([own, executor], folder / s.stem) for s, own in pairs}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.cu")))

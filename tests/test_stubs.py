@@ -20,7 +20,7 @@ from typing import Any
 
 from .backends.runtime import Tensor
 from .backends.kernels.conv2d import Problem
-from .base.params import Conv2dShape, DropoutParams, FoldedLayout, LrnParams, SgdParams
+from .base.params import Conv2dShape, DropoutParams, FoldedLayout, LrnParams, PoolParams, SgdParams
 
 ''',
     "_simt": '''"""The CPU executor of the CUDA kernels, as `_cuda.pyi`; and what it has beside them."""

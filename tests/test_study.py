@@ -13,11 +13,13 @@ from PIL import Image
 from alexnet_cuda import Model, cli
 from alexnet_cuda.checkpoint import load_checkpoint
 from alexnet_cuda.config import config_from_preset
-from alexnet_cuda.study import plan, run
+from alexnet_cuda.network.plan import build_plan
+from alexnet_cuda.study import plan, run, timing
 from alexnet_cuda.study.counts import count
 from alexnet_cuda.study.looks import LOOKS, Look
-from alexnet_cuda.study.results import compare, interval
+from alexnet_cuda.study.results import MEASURES, compare, interval
 from alexnet_cuda.train import plots
+from alexnet_cuda.train.recipe import Recipe
 from tests.pages import read_page
 
 TINY = {"conv_widths": [8, 16, 16, 16, 16], "fc_widths": [16, 16], "dropout": 0.1}
@@ -43,10 +45,9 @@ def _tiny_plan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _use_tiny_plan(patch: pytest.MonkeyPatch) -> None:
     variants = {"relu": {}, "tanh": {"config": {"activation": "tanh"}}}
-    base = {"epochs": 2, "batch_size": 21, "config": TINY}
-    tiny = plan.Study(
-        "relu", "Which?", "All.", "Much.", "Little.", variants, ["training loss", "validation error"], base
-    )
+    base = {"epochs": 2, "batch_size": 21, "schedule": "constant", "config": TINY}
+    measures = ["training loss", "validation error"]
+    tiny = plan.Study("relu", "Which?", "All.", "Much.", "Little.", variants, measures, base, kept=[1])
     patch.setitem(plan.STUDIES, "relu", tiny)
 
 
@@ -61,8 +62,12 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_study_that_is_killed_goes_on_to_the_same_results(
-    images: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_study_that_is_killed_or_loses_its_images_goes_on_to_the_same_results(
+    images: Path,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     class Killed(BaseException):
         pass
@@ -71,10 +76,12 @@ def test_a_study_that_is_killed_goes_on_to_the_same_results(
 
     def train_step(self: Model, *arguments: Any, **keywords: Any) -> Any:
         nonlocal steps
-        timed = keywords["learning_rate"] == run.TIMED_RATE
+        timed = keywords["learning_rate"] == timing.TIMED_RATE
         steps += not timed
         if steps == 8 and not timed:  # of four runs of four steps: the last of the second
             raise Killed
+        if steps == 11 and not timed:  # the first of the third run
+            images.rename(tmp_path / "away")
         return original(self, *arguments, **keywords)
 
     monkeypatch.setattr(Model, "train_step", train_step)
@@ -82,6 +89,12 @@ def test_a_study_that_is_killed_goes_on_to_the_same_results(
     with pytest.raises(Killed):
         cli.main(arguments)
     assert not (tmp_path / "study" / "results.json").exists()
+    for _ in range(2):  # as they vanish, and while they are gone
+        assert cli.main(arguments) == 2
+        said = capfd.readouterr().err
+        assert said.startswith(f"alexnet-cuda: error: {images}")
+        assert said.count("\n") == 1
+    (tmp_path / "away").rename(images)
     assert cli.main(arguments) == 0
     assert steps == 8 + 2 + 8  # nothing that was kept is done again; of the second run one epoch was
     results = (tmp_path / "study" / "results.json").read_text()
@@ -117,16 +130,20 @@ def test_the_page_holds_answer_intervals_and_pictures(finished: Path) -> None:
 def test_every_look_draws_and_is_of_the_networks(images: Path, finished: Path, tmp_path: Path) -> None:
     from alexnet_cuda.data import open_source
 
-    seeds = {
-        name: [finished / "runs" / name / f"seed-{i}" / "checkpoint.safetensors" for i in (0, 1)]
-        for name in ("relu", "tanh")
-    }
-    look = Look(tmp_path, open_source(images), seeds)
+    options = run.StudyOptions("relu", finished, str(images), 2, devices="cpu")
+    runs = {name: [run.make_job(options, name, seed).options for seed in (0, 1)] for name in ("relu", "tanh")}
+    look = Look(tmp_path, open_source(images), runs, [1])
     found = {name: draw(look) for name, draw in LOOKS.items()}
     assert all((tmp_path / picture).read_bytes().startswith(b"\x89PNG") for _, picture, _ in found.values())
-    shares = found["zeros"][0]["Before training"]
-    assert 0.4 < shares["relu"]["conv1"] < 0.6
-    assert shares["tanh"]["conv1"] < 0.2
+    shares = found["zeros"][0]["zeros"]
+    assert list(shares["relu"]) == ["before training", "after epoch 1", "after training"]
+    assert 0.4 < shares["relu"]["before training"]["conv1"] < 0.6
+    assert shares["tanh"]["before training"]["conv1"] < 0.2
+    coloured = np.array(found["filters"][0]["colour, by seed"]["relu"])
+    assert coloured.shape == (2, 2)
+    assert (abs(coloured - 2 / 3) < 0.1).all()  # of random kernels two of three directions of colour
+    assert LOOKS["cost"](look) == found["cost"]  # measured once
+    assert set(json.loads((tmp_path / "times.json").read_text())) == {"relu", "tanh"}
     nearest = found["neighbours"][0]["measures"]["pixels, Euclid"]["neighbours of another class"]
     assert nearest["values"] == [0.0, 0.0]  # the classes are a dark and a light one
 
@@ -166,6 +183,23 @@ def test_bad_input_is_answered_in_a_sentence(
         assert sentence in said
         assert said.count("\n") == 1
     assert not (tmp_path / "study").exists()
+
+
+def test_plans_name_what_there_is_and_equal_parameters_are_equal() -> None:
+    sizes: dict[str, dict[str, int]] = {}
+    for study in plan.STUDIES.values():
+        assert set(study.looks) <= set(LOOKS)
+        assert set(study.measures) <= set(MEASURES)
+        for variant in study.variants:
+            recipe = Recipe(**study.given(variant, 0, None))
+            assert not study.kept or recipe.schedule == "constant"
+            config = config_from_preset(recipe.preset, recipe.image_size, num_classes=10, **recipe.config)
+            sizes.setdefault(study.name, {})[variant] = sum(step.parameters for step in build_plan(config).steps)
+    towers = sizes["towers"]
+    equal = [size for variant, size in towers.items() if variant.endswith("equal parameters")]
+    assert len(equal) == 2
+    assert equal == pytest.approx([towers["two"]] * 2, rel=0.01)
+    assert len(set(sizes["pooling"].values())) == 1
 
 
 def test_intervals_and_verdicts() -> None:

@@ -80,7 +80,7 @@ def table(kernels: dict[str, tuple[int, int, int, int]]) -> str:
         lines.append(
             f"| {name} | {asked:.1f} | {registers} | {shared:,} | {instructions}, {products} | {times.get(name, '-')} |"
         )
-    where = f"`benchmarks/results/{source}`" if source else "no GPU has run them yet"
+    where = f"`benchmarks/results/{source}`" if source else "none"
     return "\n".join([*lines, "", f"Batch 128: {2 * PRODUCTS / 1e9:.1f} GFLOP, compiled for sm_90. Times: {where}."])
 
 

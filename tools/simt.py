@@ -24,7 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 COMPILER = os.environ.get("CXX", "c++")
-EXECUTOR = sorted((ROOT / "csrc" / "simt").glob("*.cpp"))
+# context.cpp first: what it says of its system headers has to be said before any is read.
+EXECUTOR = sorted((ROOT / "csrc" / "simt").glob("*.cpp"), key=lambda path: (path.name != "context.cpp", path.name))
 COMMON = ["-std=c++17", "-O1", "-fPIC", "-DALEXNET_CUDA_SIMT", f"-I{ROOT / 'csrc'}"]
 # Every access of the program's own code calls csrc/simt/race.cpp. -g: errors name its lines.
 PROGRAM = [*COMMON, "-g", "-fsanitize=thread", "-Wno-tsan", "-Wno-unknown-pragmas", f"-I{ROOT / 'tools' / 'simt'}"]
@@ -93,8 +94,15 @@ def rewrite(source: Path, folder: Path, done: dict[Path, Path]) -> Path:
     return done[source]
 
 
-def compile_all(sources: Sequence[Path], folder: Path) -> list[Path]:
-    """Compile the executor's files, or a program, into a folder; returns the object files.
+def whole_executor(folder: Path) -> Path:
+    """Write one source of all the executor's: half of the time that they take a compiler is the standard headers."""
+    whole = folder / "executor.cpp"
+    whole.write_text("".join(f'#include "{source}"\n' for source in EXECUTOR), encoding="utf-8")
+    return whole
+
+
+def compile_all(programs: Sequence[Path], folder: Path) -> list[Path]:
+    """Compile the executor and programs into a folder; returns their object files, in this order.
 
     Raises
     ------
@@ -104,9 +112,11 @@ def compile_all(sources: Sequence[Path], folder: Path) -> list[Path]:
         The compiler refuses a file, and has said why.
     """
 
+    executor = whole_executor(folder)
+
     def compile_one(source: Path) -> Path:
         target = folder / f"{source.name}.o"
-        own = source not in EXECUTOR
+        own = source != executor
         if own:
             rewritten_files = folder / f"{source.stem}.sources"
             rewritten_files.mkdir()
@@ -115,7 +125,7 @@ def compile_all(sources: Sequence[Path], folder: Path) -> list[Path]:
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(compile_one, sources))
+        return list(pool.map(compile_one, [executor, *programs]))
 
 
 def link(objects: Sequence[Path], executable: Path) -> Path:
@@ -157,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no file {options.source}")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            executable = link(compile_all([options.source, *EXECUTOR], Path(folder)), Path(folder) / "program")
+            executable = link(compile_all([options.source], Path(folder)), Path(folder) / "program")
         except (ValueError, subprocess.CalledProcessError) as error:
             print(error, file=sys.stderr)
             return 1

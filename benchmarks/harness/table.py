@@ -9,10 +9,8 @@ from .results import Record
 from .roofline import Ceilings
 
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
-NOTHING = (
-    "No benchmark has run on a GPU yet: the command is ready, its figures are not. "
-    "`python benchmarks/run_all.py --dry-run` shows what it measures, with computed floors."
-)
+# That no GPU has run anything README says once, in its table of what runs where.
+NOTHING = "`python benchmarks/run_all.py --dry-run` shows what is measured, with computed floors."
 SYNTHETIC = "**Synthetic: these numbers test the report and were never measured.**"
 NONE, TIMES = "-", "\u00d7"
 # In a cell without a time: the reason that most asks to be looked into.

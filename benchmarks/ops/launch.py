@@ -50,11 +50,13 @@ def _product(case: Case) -> dict[str, Any]:
 
 def _norm_or_pool(case: Case, common: dict[str, Any], machine: Machine) -> tuple[str, dict[str, Any]]:
     """Of both in one kernel backward is the normalisation's launch."""
+    from alexnet_cuda.ops import max_pool
+
     h, w, channels = case.step.input
     common = {"images": case.batch, "channels": channels, **common}
     window = {"groups": case.step.groups, "size": CONFIG.lrn_size}
-    size, stride = CONFIG.pool_size, CONFIG.pool_stride
-    pool = {"height": h, "width": w, "pool_size": size, "pool_stride": stride}
+    windows, _ = max_pool.pool((case.batch, h, w, channels), CONFIG.pool_size, CONFIG.pool_stride)
+    pool = {"height": h, "width": w, "pool": windows}
     if case.op == "max_pool":
         return f"max_pool_{case.direction}", {**common, **pool}
     if case.op == "lrn" or case.direction == "bprop":

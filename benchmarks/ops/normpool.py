@@ -35,7 +35,7 @@ class NormPool(Operation):
     def tensors(self, case: Case) -> Tensors:
         pools, norms = self.name.endswith("max_pool"), self.name.startswith("lrn")
         full = (case.batch, *case.step.input)
-        small = tuple(max_pool.output_shape(full, **POOL)) if pools else full
+        small = max_pool.pool(full, **POOL)[1] if pools else full
         axes = _POOLED if pools else _AXES
         x = Tensor(_AXES, full, case.dtype, scale=_ACTIVATION_SCALE if norms else 0)
         if case.direction == "fprop":

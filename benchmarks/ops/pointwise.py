@@ -79,7 +79,7 @@ class Augment(Operation):
         """Crops, mirroring and colour of every image, where the kernel reads them."""
         views_ = views.random_views((case.batch, CONFIG.resize, CONFIG.resize, 3), CONFIG, 0)
         chosen = part.get("N", np.arange(case.batch))
-        fields = {f.name: upload(getattr(views_, f.name)[chosen]) for f in dataclasses.fields(views_)}
+        fields = {n: upload(getattr(views_, n)[chosen]) for n in ("top", "left", "mirrored", "shift")}
         a["views"] = dataclasses.replace(views_, **fields)
 
     def call(self, case: Case, a: Arrays) -> None:

@@ -18,7 +18,7 @@ namespace alexnet::bindings {
 // Of Problem of backends/kernels/conv2d.py, checked.
 inline bool read_problem(pybind11::handle from, Conv2dProblem& problem) {
   pybind11::object shape;
-  std::array<int64_t, 2> stride, padding;
+  Pair stride, padding;
   std::array<int64_t, 3> pitch;
   std::string precision;
   if (!read_field(from, "shape", shape) || !read_field(shape, "stride", stride) ||
@@ -34,6 +34,8 @@ inline bool read_problem(pybind11::handle from, Conv2dProblem& problem) {
                                    {"K", &problem.K},
                                    {"R", &problem.R},
                                    {"S", &problem.S},
+                                   {"P", &problem.P},
+                                   {"Q", &problem.Q},
                                    {"groups", &problem.groups}}) {
     int64_t value = 0;
     if (!read_field(shape, name, value)) return false;
@@ -66,7 +68,7 @@ class Conv2dTensors {
 
   // Return the tensor, of any type.
   const Tensor& x(const Tensor& t) const { return fit(t, {p().N, p().H, p().W, p().C}, p().x_pitch); }
-  const Tensor& y(const Tensor& t) const { return fit(t, {p().N, p().P(), p().Q(), p().K}, p().y_pitch); }
+  const Tensor& y(const Tensor& t) const { return fit(t, {p().N, p().P, p().Q, p().K}, p().y_pitch); }
   const Tensor& weight(const Tensor& t) const { return fit(t, {p().K, p().R, p().S, p().group_c()}, p().weight_pitch); }
 
   // Of the precision's type.

@@ -101,8 +101,10 @@ Conv2dProblem problem(const py::array& x, const py::array& y, const py::array& w
   constexpr int64_t kMost = 1 << 28;  // of what is added up
   p.N = extent(x, 0), p.H = narrow(x.shape(1), kMost), p.W = narrow(x.shape(2), kMost), p.C = extent(x, 3);
   p.K = extent(weight, 0), p.R = extent(weight, 1), p.S = extent(weight, 2);
+  p.P = extent(y, 1), p.Q = extent(y, 2);
   p.stride_h = narrow(stride.first, kMost), p.stride_w = narrow(stride.second, kMost);
   p.padding_h = narrow(padding.first, kMost), p.padding_w = narrow(padding.second, kMost);
+  narrow(int64_t{p.P} * p.stride_h + p.R), narrow(int64_t{p.Q} * p.stride_w + p.S);  // how far the filters reach
   p.groups = groups;
   p.x_pitch = pitch(x), p.y_pitch = pitch(y), p.weight_pitch = pitch(weight);
   return p;
@@ -200,30 +202,47 @@ LrnWindow parse_window(const Window& given) {
           static_cast<float>(given->beta)};
 }
 
-// `window` is None for no normalisation; `size` and `stride` of 1 are no pool.
-PyWork pool_fprop(py::array x, py::array y, Optional argmax, const Window& window, int size, int stride) {
-  const PoolFpropParams params{
-      {extent(x, 0), extent(x, 1), extent(x, 2), extent(x, 3), extent(y, 1), extent(y, 2), size, stride},
-      window.has_value(),
-      parse_window(window),
-      data(x),
-      output(y),
-      static_cast<uint8_t*>(writable(argmax))};
+using Pool = std::optional<bindings::PoolOptions>;
+
+// `x` stands for its gradient too.
+PoolShape parse_pool(const Pool& given, const py::array& x) {
+  const int h = extent(x, 1), w = extent(x, 2);
+  if (!given) return {extent(x, 0), h, w, extent(x, 3), h, w, 1, 1, 0, 0};
+  const bindings::PoolOptions& p = *given;
+  return {extent(x, 0),
+          h,
+          w,
+          extent(x, 3),
+          narrow(p.output[0]),
+          narrow(p.output[1]),
+          narrow(p.size),
+          narrow(p.stride),
+          narrow(p.padding[0]),
+          narrow(p.padding[1])};
+}
+
+// `window` is None for no normalisation, `pool` for no pool.
+PyWork pool_fprop(py::array x, py::array y, Optional argmax, const Window& window, const Pool& pool) {
+  const PoolFpropParams params{parse_pool(pool, x),
+                               window.has_value(),
+                               parse_window(window),
+                               data(x),
+                               output(y),
+                               static_cast<uint8_t*>(writable(argmax))};
   return {active->pool_fprop(params), {x, y, argmax}};
 }
 
-PyWork pool_bprop(py::array dy, Optional argmax, Optional x, Optional y, py::array dx, const Window& window, int size,
-                  int stride, bool relu) {
-  const PoolBpropParams params{
-      {extent(dx, 0), extent(dx, 1), extent(dx, 2), extent(dx, 3), extent(dy, 1), extent(dy, 2), size, stride},
-      window.has_value(),
-      parse_window(window),
-      data(dy),
-      argmax.is_none() ? nullptr : static_cast<const uint8_t*>(py::array(argmax).data()),
-      data(x),
-      data(y),
-      relu,
-      output(dx)};
+PyWork pool_bprop(py::array dy, Optional argmax, Optional x, Optional y, py::array dx, const Window& window,
+                  const Pool& pool, bool relu) {
+  const PoolBpropParams params{parse_pool(pool, dx),
+                               window.has_value(),
+                               parse_window(window),
+                               data(dy),
+                               argmax.is_none() ? nullptr : static_cast<const uint8_t*>(py::array(argmax).data()),
+                               data(x),
+                               data(y),
+                               relu,
+                               output(dx)};
   return {active->pool_bprop(params), {dy, argmax, x, y, dx}};
 }
 
@@ -232,7 +251,8 @@ PyWork dropout_apply(py::array x, py::array y, const bindings::DropoutOptions& d
                              output(y),
                              x.shape(0),
                              x.shape(1),
-                             {nullptr, dropout.seed, dropout.purpose, dropout.rate, dropout.start, dropout.row_stride},
+                             {nullptr, dropout.seed, dropout.purpose, dropout.rate, static_cast<float>(dropout.scale),
+                              dropout.start, dropout.row_stride},
                              DType::kFloat32};
   return {active->dropout_apply(params, step, pitch(x), pitch(y)), {x, y}};
 }
@@ -281,9 +301,9 @@ PYBIND11_MODULE(_cpu, module) {
   module.def("linear_wgrad", &linear_wgrad, py::arg("x"), py::arg("dy"), py::arg("like"), py::arg("dweight"),
              py::arg("dbias"), py::arg("accumulate"), py::arg("sgd"));
   module.def("pool_fprop", &pool_fprop, py::arg("x"), py::arg("out"), py::arg("argmax"), py::arg("window"),
-             py::arg("size"), py::arg("stride"));
+             py::arg("pool"));
   module.def("pool_bprop", &pool_bprop, py::arg("dy"), py::arg("argmax"), py::arg("x"), py::arg("y"), py::arg("out"),
-             py::arg("window"), py::arg("size"), py::arg("stride"), py::arg("relu"));
+             py::arg("window"), py::arg("pool"), py::arg("relu"));
   module.def("dropout_apply", &dropout_apply, py::arg("x"), py::arg("out"), py::arg("dropout"), py::arg("step"));
   module.def("sgd_update", &sgd_update, py::arg("sgd"), py::arg("gradient"));
 }

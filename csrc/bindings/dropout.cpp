@@ -34,7 +34,7 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint3
 void bind_dropout(py::module_& module) {
   bind_launch(module, "dropout_apply", &dropout_apply,
               "y = 0 where the Philox bits of element start + row * row_stride + column are below rate * 2^32, else "
-              "x / (1 - rate); with dy for x it is the backward pass; step is a uint64 in device memory; y may be x.",
+              "x * scale; with dy for x it is the backward pass; step is a uint64 in device memory; y may be x.",
               "dropout"_a, "x"_a, "y"_a, "step"_a);
   module.def(
       "dropout_threshold", [](double rate) { return dropout_threshold(check_rate(rate)); }, py::kw_only(), "rate"_a,

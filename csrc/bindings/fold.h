@@ -13,7 +13,6 @@
 
 namespace alexnet::bindings {
 
-using Pair = std::array<int64_t, 2>;         // vertical, horizontal
 using FoldExtents = std::array<int64_t, 3>;  // folded height, width and channels
 
 struct FoldOptions {

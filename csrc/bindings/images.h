@@ -100,24 +100,25 @@ inline pybind11::dict describe_choice(int vector, const RowConfig& row) {
 }
 
 // Of a pool over x, checked.
-inline PoolShape check_pool(const Images& x, int64_t pool_size, int64_t pool_stride) {
-  check_size("pool_size", pool_size, 1, kMaxPoolSize);
-  if (pool_size > x.height || pool_size > x.width) {
-    throw std::invalid_argument("pool_size is " + std::to_string(pool_size) +
-                                "; expected at most the input's extent, " + std::to_string(x.height) + " x " +
-                                std::to_string(x.width));
-  }
-  check_size("pool_stride", pool_stride, 1);
-  return {x.images,
-          static_cast<int>(x.height),
-          static_cast<int>(x.width),
-          static_cast<int>(x.channels),
-          static_cast<int>(pool_size),
-          static_cast<int>(pool_stride)};
+inline PoolShape check_pool(const Images& x, const PoolOptions& pool) {
+  check_size("pool.size", pool.size, 1, kMaxPoolSize);
+  check_size("pool.stride", pool.stride, 1);
+  for (const int64_t padding : pool.padding) check_size("pool.padding", padding, 0, pool.size - 1);
+  const auto windows = [&pool](int axis, int64_t extent) {
+    const int64_t first = -pool.padding[axis];
+    return check_size("pool.output", pool.output[axis], 1, extent > 0 ? (extent - 1 - first) / pool.stride + 1 : 0);
+  };
+  const auto narrow = [](int64_t value) { return static_cast<int>(value); };
+  const int64_t height = windows(0, x.height), width = windows(1, x.width);
+  check_batch("images", x.images,
+              check_image({{"output height", height}, {"output width", width}, {"channels", x.channels}}));
+  return {x.images,          narrow(x.height),    narrow(x.width),         narrow(x.channels),
+          narrow(pool.size), narrow(pool.stride), narrow(pool.padding[0]), narrow(pool.padding[1]),
+          narrow(height),    narrow(width)};
 }
 
 inline std::vector<int64_t> output_extents(const PoolShape& shape) {
-  return {shape.images, shape.out_height(), shape.out_width(), shape.channels};
+  return {shape.images, shape.out_height, shape.out_width, shape.channels};
 }
 
 }  // namespace alexnet::bindings

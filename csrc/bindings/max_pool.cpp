@@ -9,11 +9,11 @@ using namespace py::literals;
 namespace alexnet::bindings {
 namespace {
 
-void max_pool_fprop(const Tensor& x, const Tensor& y, const OptionalTensor& argmax, int64_t pool_size,
-                    int64_t pool_stride, uintptr_t stream) {
+void max_pool_fprop(const Tensor& x, const Tensor& y, const OptionalTensor& argmax, const PoolOptions& pool,
+                    uintptr_t stream) {
   MaxPoolFpropParams params{};
   params.dtype = x.floating();
-  params.shape = check_pool(check_images(x), pool_size, pool_stride);
+  params.shape = check_pool(check_images(x), pool);
   params.x = x.data<const void>();
   params.y = y.of_dtype(x.dtype.c_str()).of_shape(output_extents(params.shape)).data<void>();
   if (argmax) params.argmax = argmax->of_shape(y.shape).data<uint8_t>();
@@ -22,10 +22,10 @@ void max_pool_fprop(const Tensor& x, const Tensor& y, const OptionalTensor& argm
 }
 
 void max_pool_bprop(const Tensor& dy, const Tensor& argmax, const OptionalTensor& y, const Tensor& dx,
-                    int64_t pool_size, int64_t pool_stride, uintptr_t stream) {
+                    const PoolOptions& pool, uintptr_t stream) {
   MaxPoolBpropParams params{};
   params.dtype = dx.floating();
-  params.shape = check_pool(check_images(dx), pool_size, pool_stride);
+  params.shape = check_pool(check_images(dx), pool);
   params.dy = dy.of_dtype(dx.dtype.c_str()).of_shape(output_extents(params.shape)).data<const void>();
   params.argmax = argmax.of_shape(dy.shape).data<const uint8_t>();
   if (y) params.y = y->like(dy).data<const void>();
@@ -38,9 +38,9 @@ void max_pool_bprop(const Tensor& dy, const Tensor& argmax, const OptionalTensor
 using ChoosePool = PoolConfig (*)(const PoolProblem&);
 
 template <ChoosePool choose>
-py::dict pool_choice(int64_t images, int64_t height, int64_t width, int64_t channels, int64_t pool_size,
-                     int64_t pool_stride, const std::string& dtype, bool aligned) {
-  const PoolShape shape = check_pool(check_images({images, height, width, channels}), pool_size, pool_stride);
+py::dict pool_choice(int64_t images, int64_t height, int64_t width, int64_t channels, const PoolOptions& pool,
+                     const std::string& dtype, bool aligned) {
+  const PoolShape shape = check_pool(check_images({images, height, width, channels}), pool);
   const PoolConfig config = choose({shape, dtype_bytes(parse_dtype(dtype)), aligned});
   return describe_choice(config.vector, config.row);
 }
@@ -48,17 +48,16 @@ py::dict pool_choice(int64_t images, int64_t height, int64_t width, int64_t chan
 }  // namespace
 
 void bind_max_pool(py::module_& module) {
-  bind_launch(
-      module, "max_pool_fprop", &max_pool_fprop,
-      "y = maxima over windows; argmax = row * pool_size + column of the first in its window, None: not wanted.", "x"_a,
-      "y"_a, "argmax"_a, "pool_size"_a, "pool_stride"_a);
+  bind_launch(module, "max_pool_fprop", &max_pool_fprop,
+              "y = maxima over windows; argmax = row * size + column of the first in its window, None: not wanted.",
+              "x"_a, "y"_a, "argmax"_a, "pool"_a);
   bind_launch(module, "max_pool_bprop", &max_pool_bprop,
               "dx = sum of dy over the windows whose maximum the element was. y: the pool's output; a window where it "
               "is not positive passes nothing (a ReLU before the pool); None: all pass.",
-              "dy"_a, "argmax"_a, "y"_a, "dx"_a, "pool_size"_a, "pool_stride"_a);
+              "dy"_a, "argmax"_a, "y"_a, "dx"_a, "pool"_a);
   const auto bind_choice = [&](const char* name, auto choose, const char* doc) {
-    module.def(name, choose, py::kw_only(), "images"_a, "height"_a, "width"_a, "channels"_a, "pool_size"_a,
-               "pool_stride"_a, "dtype"_a, "aligned"_a, doc);
+    module.def(name, choose, py::kw_only(), "images"_a, "height"_a, "width"_a, "channels"_a, "pool"_a, "dtype"_a,
+               "aligned"_a, doc);
   };
   bind_choice("max_pool_fprop_config", &pool_choice<&pool_fprop_config>,
               "Launch choice of max_pool_fprop and avg_pool_fprop; aligned: every pointer is a multiple of 16 bytes.");

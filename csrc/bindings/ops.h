@@ -13,6 +13,7 @@ void bind_dropout(pybind11::module_& module);
 void bind_softmax_cross_entropy(pybind11::module_& module);
 void bind_sgd(pybind11::module_& module);
 void bind_lrn(pybind11::module_& module);
+void bind_map_lrn(pybind11::module_& module);
 void bind_max_pool(pybind11::module_& module);
 void bind_avg_pool(pybind11::module_& module);
 void bind_lrn_max_pool(pybind11::module_& module);
@@ -28,6 +29,7 @@ inline void bind_ops(pybind11::module_& module) {
   bind_softmax_cross_entropy(module);
   bind_sgd(module);
   bind_lrn(module);
+  bind_map_lrn(module);
   bind_max_pool(module);
   bind_avg_pool(module);
   bind_lrn_max_pool(module);

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <type_traits>
 
 namespace alexnet::bindings {
@@ -22,16 +23,19 @@ bool read_field(pybind11::handle options, const char* name, T& value) {
   return true;
 }
 
+using Pair = std::array<int64_t, 2>;  // vertical, horizontal
+
 struct DropoutOptions {
   static constexpr char kDataclass[] = "DropoutParams";
-  double rate;
+  double rate, scale;
   uint64_t seed;
   uint32_t purpose;
   int64_t start, row_stride;
 
   bool read(pybind11::handle p) {
-    return read_field(p, "rate", rate) && read_field(p, "seed", seed) && read_field(p, "purpose", purpose) &&
-           read_field(p, "start", start) && read_field(p, "row_stride", row_stride);
+    return read_field(p, "rate", rate) && read_field(p, "scale", scale) && read_field(p, "seed", seed) &&
+           read_field(p, "purpose", purpose) && read_field(p, "start", start) &&
+           read_field(p, "row_stride", row_stride);
   }
 };
 
@@ -53,6 +57,18 @@ struct LrnOptions {
   bool read(pybind11::handle p) {
     return read_field(p, "groups", groups) && read_field(p, "size", size) && read_field(p, "k", k) &&
            read_field(p, "alpha", alpha) && read_field(p, "beta", beta);
+  }
+};
+
+struct PoolOptions {
+  static constexpr char kDataclass[] = "PoolParams";
+  int64_t size, stride;
+  Pair padding, output;
+  std::array<Pair, 2> counted;
+
+  bool read(pybind11::handle p) {
+    return read_field(p, "size", size) && read_field(p, "stride", stride) && read_field(p, "padding", padding) &&
+           read_field(p, "output", output) && read_field(p, "counted", counted);
   }
 };
 

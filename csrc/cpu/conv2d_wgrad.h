@@ -39,9 +39,9 @@ class Conv2dWgrad : public Work {
   ptrdiff_t panel_floats(int rows_r) const { return static_cast<ptrdiff_t>(rows_r) * run() * kColumns; }
   ptrdiff_t lane_floats() const { return (panel_floats(problem_.R) + kColumns) * panels_ * problem_.groups; }
   size_t buffer_floats(int rows_r) const {
-    const int high = (problem_.P() - 1) * problem_.stride_h + rows_r;
-    const int wide = (problem_.Q() - 1) * problem_.stride_w + problem_.S;
-    return static_cast<size_t>(problem_.P()) * problem_.Q() * kColumns + window_floats(high, wide, problem_.group_c());
+    const int high = (problem_.P - 1) * problem_.stride_h + rows_r;
+    const int wide = (problem_.Q - 1) * problem_.stride_w + problem_.S;
+    return static_cast<size_t>(problem_.P) * problem_.Q * kColumns + window_floats(high, wide, problem_.group_c());
   }
 
   static constexpr int kLaneCount = 16;
@@ -139,7 +139,7 @@ inline void Conv2dWgrad::whole_sums(int index) const {
 
 inline void Conv2dWgrad::add_images(const Part& part, int first, int end, float* buffer, float* c, float* bias) const {
   const Conv2dProblem& p = problem_;
-  const int P = p.P(), Q = p.Q(), last = part.panel + part.panels - 1;
+  const int P = p.P, Q = p.Q, last = part.panel + part.panels - 1;
   float* packed = columns(last) < kColumns ? buffer : nullptr;  // a panel that is not full
   for (int n = first; n < end; ++n) {
     const float* x = x_ + static_cast<ptrdiff_t>(n) * p.H * p.W * p.xp() + part.group * p.group_c();
@@ -171,7 +171,7 @@ inline void Conv2dWgrad::add_image(const Part& part, const Window& x, const floa
   // Positions that a tile of C is kept in registers for: enough to hide its loads and stores, few enough that what
   // they read stays in the first cache while the filter row is gone through.
   constexpr int kPositions = 256;
-  const int P = problem_.P(), Q = problem_.Q(), most = kPositions / Q > 0 ? kPositions / Q : 1;
+  const int P = problem_.P, Q = problem_.Q, most = kPositions / Q > 0 ? kPositions / Q : 1;
   const Pieces blocks(P, most), across(run(), kRows);
   for (int block = 0; block < blocks.pieces; ++block) {
     const int p = blocks.begin(block), rows = blocks.size(block);

@@ -67,7 +67,7 @@ inline void DropoutApply::draw(uint32_t block, uint32_t* words) const {
 
 inline void DropoutApply::apply(const float* x, float* y, int64_t element) const {
   const uint64_t threshold = dropout_threshold(p_.dropout.rate);
-  const float scale = static_cast<float>(1.0 / (1.0 - p_.dropout.rate));
+  const float scale = p_.dropout.scale;
   uint32_t words[4 * kBlocks];
   for (int64_t done = 0; done < p_.columns;) {
     const int64_t at = element + done;

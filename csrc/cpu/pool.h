@@ -11,9 +11,10 @@ struct LrnWindow {
   float k, alpha, beta;
 };
 
-// x [N, H, W, C], y [N, P, Q, C]. Without a pool y is as x, and size and stride are 1.
+// x [N, H, W, C], y [N, P, Q, C]. Without a pool y is as x, and size and stride are 1. Padding is what the first
+// windows begin before the image; of windows that reach out of it the taps inside count.
 struct PoolShape {
-  int N, H, W, C, P, Q, size, stride;
+  int N, H, W, C, P, Q, size, stride, padding_h, padding_w;
 };
 
 struct PoolFpropParams {

@@ -31,6 +31,15 @@ inline int rows_per_tile(int images, int rows) {
   return step > 0 ? step : 1;
 }
 
+// The taps of a window along one axis that lie in the image, [first, end); tap 0 is at position `begin`.
+struct PooledTaps {
+  int begin, first, end;
+};
+inline PooledTaps pooled_taps(int window, int stride, int padding, int size, int extent) {
+  const int begin = window * stride - padding;
+  return {begin, begin < 0 ? -begin : 0, extent - begin < size ? extent - begin : size};
+}
+
 class PoolFprop : public Work {
  public:
   explicit PoolFprop(const PoolFpropParams& p) : p_(p), lrn_(p.window, p.shape.C) {
@@ -43,7 +52,7 @@ class PoolFprop : public Work {
   void tile(int, int index, float*) override;
 
  private:
-  void pool_row(const float* const* lines, float* y, uint8_t* argmax) const;
+  void pool_row(const float* const* lines, const PooledTaps& down, float* y, uint8_t* argmax) const;
 
   PoolFpropParams p_;
   LrnRows lrn_;
@@ -61,40 +70,45 @@ inline void PoolFprop::tile(int, int index, float*) {
   float* ring = margin + padded;  // normalised rows, row h at h % size
   std::memset(margin, 0, padded * sizeof(float));
   const float* lines[256];
-  int ready = first * s.stride;
+  int ready = 0;
   for (int p = first; p < end; ++p) {
     float* y = p_.y + (static_cast<ptrdiff_t>(n) * s.P + p) * s.Q * s.C;
     if (s.size == 1 && s.stride == 1 && p_.normalise && !p_.argmax) {  // no pool
       lrn_.normalise(x + p * line, y, s.W, margin);
       continue;
     }
-    for (int r = 0; r < s.size; ++r) {
-      const int h = p * s.stride + r;
+    const PooledTaps down = pooled_taps(p, s.stride, s.padding_h, s.size, s.H);
+    for (int r = down.first; r < down.end; ++r) {
+      const int h = down.begin + r;
       lines[r] = p_.normalise ? ring + h % s.size * line : x + h * line;
       if (p_.normalise && h >= ready) {
         lrn_.normalise(x + h * line, ring + h % s.size * line, s.W, margin);
         ready = h + 1;
       }
     }
-    pool_row(lines, y, p_.argmax ? p_.argmax + (y - p_.y) : nullptr);
+    pool_row(lines, down, y, p_.argmax ? p_.argmax + (y - p_.y) : nullptr);
   }
 }
 
-inline void PoolFprop::pool_row(const float* const* lines, float* y, uint8_t* argmax) const {
+inline void PoolFprop::pool_row(const float* const* lines, const PooledTaps& down, float* y, uint8_t* argmax) const {
   const PoolShape& s = p_.shape;
   for (int q = 0; q < s.Q; ++q, y += s.C) {
-    const ptrdiff_t at = static_cast<ptrdiff_t>(q) * s.stride * s.C;
+    const PooledTaps across = pooled_taps(q, s.stride, s.padding_w, s.size, s.W);
+    const ptrdiff_t at = static_cast<ptrdiff_t>(across.begin) * s.C;
     for_vectors(s.C, [&](int c, auto get, auto put) {
-      Vector best = get(lines[0] + at + c);
-      Mask where{};
-      for (int tap = 1; tap < s.size * s.size; ++tap) {
-        const Vector v = get(lines[tap / s.size] + at + tap % s.size * s.C + c);
-        const Mask more = (v > best) | (v != v);  // NaN is the maximum of all
-        best = more ? v : best;
-        where = more ? tap - Mask{} : where;
+      const Mask first = down.first * s.size + across.first - Mask{};
+      Vector best = get(lines[down.first] + at + across.first * s.C + c);
+      Mask where = first;
+      for (int r = down.first; r < down.end; ++r) {
+        for (int t = across.first; t < across.end; ++t) {
+          const Vector v = get(lines[r] + at + t * s.C + c);
+          const Mask more = (v > best) | (v != v);  // NaN is the maximum of all
+          best = more ? v : best;
+          where = more ? r * s.size + t - Mask{} : where;
+        }
       }
       put(y + c, best);
-      if (argmax) store_bytes(argmax + q * s.C + c, where & (best == best), lanes_left(c, s.C));
+      if (argmax) store_bytes(argmax + q * s.C + c, best == best ? where : first, lanes_left(c, s.C));
     });
   }
 }
@@ -140,8 +154,9 @@ inline void PoolBprop::tile(int, int index, float*) {
 // g [W, C], the gradient by row h of what was pooled: of every window that reaches a position, dy where its maximum is.
 inline void PoolBprop::unpool_row(int n, int h, float* g) const {
   const PoolShape& s = p_.shape;
+  h += s.padding_h;
   const int p0 = h < s.size ? 0 : (h - s.size) / s.stride + 1, p1 = h / s.stride < s.P ? h / s.stride : s.P - 1;
-  for (int w = 0; w < s.W; ++w, g += s.C) {
+  for (int w = s.padding_w; w < s.W + s.padding_w; ++w, g += s.C) {
     const int q0 = w < s.size ? 0 : (w - s.size) / s.stride + 1, q1 = w / s.stride < s.Q ? w / s.stride : s.Q - 1;
     for_vectors(s.C, [&](int c, auto get, auto put) {
       Vector total{};

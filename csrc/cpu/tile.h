@@ -68,6 +68,8 @@ inline void store_tile(const Epilogue& e, const float* c, ptrdiff_t pitch_c, int
     }
     if (e.activation == Activation::kTanh) {
       for (j = 0; j < columns; ++j) e.y[at + j] = std::tanh(e.y[at + j]);
+    } else if (e.activation == Activation::kLogistic) {
+      for (j = 0; j < columns; ++j) e.y[at + j] = 1 / (1 + std::exp(-e.y[at + j]));
     }
   }
 }

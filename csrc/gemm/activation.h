@@ -6,13 +6,14 @@
 
 namespace alexnet {
 
-enum class Activation : int { kNone, kRelu, kTanh };
+enum class Activation : int { kNone, kRelu, kTanh, kLogistic };
 
 inline Activation parse_activation(const std::string& name) {
   if (name == "none") return Activation::kNone;
   if (name == "relu") return Activation::kRelu;
   if (name == "tanh") return Activation::kTanh;
-  throw std::invalid_argument("activation is \"" + name + "\"; expected none, relu or tanh");
+  if (name == "logistic") return Activation::kLogistic;
+  throw std::invalid_argument("activation is \"" + name + "\"; expected none, relu, tanh or logistic");
 }
 
 }  // namespace alexnet

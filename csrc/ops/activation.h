@@ -27,8 +27,15 @@ struct Tanh {
   static __device__ float bprop(float y, float dy) { return dy * (1.0f - y * y); }
 };
 
+// 1 / (1 + exp(-x)), the other saturating unit.
+struct Logistic {
+  static constexpr const char* kName = "logistic";
+  static __device__ float fprop(float x) { return 1.0f / (1.0f + expf(-x)); }
+  static __device__ float bprop(float y, float dy) { return dy * (y * (1.0f - y)); }
+};
+
 // The extensions have <kName>_fprop and <kName>_bprop of each.
-using ActivationTable = std::tuple<Relu, Tanh>;
+using ActivationTable = std::tuple<Relu, Tanh, Logistic>;
 
 struct ActivationFpropParams {
   size_t function;  // place in the table

@@ -6,13 +6,6 @@
 #include "ops/avg_pool.cuh"
 
 namespace alexnet {
-namespace {
-
-float share_of_window(const PoolShape& shape) {
-  return static_cast<float>(1.0 / (static_cast<double>(shape.size) * shape.size));
-}
-
-}  // namespace
 
 void launch_avg_pool_fprop(const AvgPoolFpropParams& params, cudaStream_t stream) {
   if (params.shape.images == 0 || params.shape.channels == 0) return;
@@ -21,8 +14,11 @@ void launch_avg_pool_fprop(const AvgPoolFpropParams& params, cudaStream_t stream
   const RowGrid grid(params.shape.output_elements() / config.vector, config.row);
   dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    launch<avg_pool_fprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.x, params.y,
-                                               share_of_window(params.shape), PoolGrid(params.shape), grid);
+    dispatch_bool(params.shape.clipped(), [&](auto clipped) {
+      launch<avg_pool_fprop_kernel<T, vector(), clipped()>>(config.row.grid, config.row.block, 0, stream, params.x,
+                                                            params.y, PoolShare(params.shape, params.counted),
+                                                            PoolGrid(params.shape), grid);
+    });
   });
 }
 
@@ -33,8 +29,11 @@ void launch_avg_pool_bprop(const AvgPoolBpropParams& params, cudaStream_t stream
   const RowGrid grid(params.shape.input_elements() / config.vector, config.row);
   dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    launch<avg_pool_bprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.dy, params.dx,
-                                               share_of_window(params.shape), PoolGrid(params.shape), grid);
+    dispatch_bool(params.shape.clipped(), [&](auto clipped) {
+      launch<avg_pool_bprop_kernel<T, vector(), clipped()>>(config.row.grid, config.row.block, 0, stream, params.dy,
+                                                            params.dx, PoolShare(params.shape, params.counted),
+                                                            PoolGrid(params.shape), grid);
+    });
   });
 }
 

@@ -6,10 +6,16 @@
 
 namespace alexnet {
 
+// Rows above and below the input and columns left and right of it that a window's mean counts, as zeros.
+struct CountedPadding {
+  int top, bottom, left, right;
+};
+
 struct AvgPoolFpropParams {
   const void* x;  // [N, H, W, C]
   void* y;        // [N, P, Q, C]
   PoolShape shape;
+  CountedPadding counted;
   DType dtype;
 };
 
@@ -17,6 +23,7 @@ struct AvgPoolBpropParams {
   const void* dy;  // [N, P, Q, C]
   void* dx;        // [N, H, W, C]
   PoolShape shape;
+  CountedPadding counted;
   DType dtype;
 };
 

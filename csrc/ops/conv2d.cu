@@ -37,7 +37,7 @@ std::atomic<int64_t> plan_count{0};
 // The plans of a direction of a problem on this thread's GPU, with the pins of ALEXNET_CUDA_FORCE. They are made once:
 // a step plans nothing. Each thread has its own, so that nothing is locked, also not in a process forked meanwhile.
 const Plans& known_plans(const Conv2dProblem& problem, Direction direction) {
-  thread_local std::map<std::array<int, 20>, Plans> known;
+  thread_local std::map<std::array<int, 22>, Plans> known;
   thread_local std::string known_force;
   const char* const force = environment("ALEXNET_CUDA_FORCE");
   const Machine machine = current_machine();
@@ -45,13 +45,15 @@ const Plans& known_plans(const Conv2dProblem& problem, Direction direction) {
   if (known_force != force || known.size() > kMost) known.clear();
   known_force = force;
   const Conv2dProblem& p = problem;
-  const std::array<int, 20> key{p.N,
+  const std::array<int, 22> key{p.N,
                                 p.H,
                                 p.W,
                                 p.C,
                                 p.K,
                                 p.R,
                                 p.S,
+                                p.P,
+                                p.Q,
                                 p.stride_h,
                                 p.stride_w,
                                 p.padding_h,

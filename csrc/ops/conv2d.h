@@ -46,7 +46,7 @@ struct Conv2dDgradParams {
   const void* weight;  // [K, R, S, C / groups]
   const void* mask;    // [N, H, W, C], the output of the ReLU before: dx is 0 where it is not positive; null: none
   // Of dx where mask is positive. With ReLU and then dropout before, mask is what the dropout wrote, positive where
-  // both let the gradient pass, and this is 1 / (1 - rate).
+  // both let the gradient pass, and this is the dropout's scale.
   float mask_scale;
   const float* addend;  // [N, H, W, C] float32; as in fprop
   void* dx;             // [N, H, W, C]

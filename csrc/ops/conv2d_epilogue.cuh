@@ -43,7 +43,9 @@ struct FpropEpilogue : OutputLayout {
 #pragma unroll
       for (int i = 0; i < kCount; ++i) {
         float& value = sums.value[i];
-        value = activation == Activation::kTanh ? Tanh::fprop(value) : Relu::fprop(value);
+        value = activation == Activation::kTanh       ? Tanh::fprop(value)
+                : activation == Activation::kLogistic ? Logistic::fprop(value)
+                                                      : Relu::fprop(value);
       }
     }
     if (dropout.step != nullptr) dropout.apply(row, channel, sums);

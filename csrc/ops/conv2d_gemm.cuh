@@ -100,8 +100,8 @@ PatchSource<typename Mma<kPrecision>::T> Conv2dGemm<kPrecision>::patches(const C
   source.stride_w = p.stride_w;
   source.padding_h = p.padding_h;
   source.padding_w = p.padding_w;
-  source.image = FastDivmod(p.P() * p.Q());
-  source.image_row = FastDivmod(p.Q());
+  source.image = FastDivmod(p.P * p.Q);
+  source.image_row = FastDivmod(p.Q);
   source.channels = FastDivmod(p.group_c());
   source.filter_w = FastDivmod(p.S);
   source.group_pitch = p.group_c();
@@ -185,8 +185,8 @@ void Conv2dGemm<kPrecision>::dgrad(const Conv2dPlan& plan, const Conv2dDgradPara
   dy.data = static_cast<const T*>(params.dy);
   dy.rows = static_cast<int32_t>(p.input_positions());
   dy.columns = p.R * p.S * p.group_k();
-  dy.height = p.P();
-  dy.width = p.Q();
+  dy.height = p.P;
+  dy.width = p.Q;
   dy.pitch = static_cast<int32_t>(p.yp());
   dy.padding_h = p.padding_h;
   dy.padding_w = p.padding_w;

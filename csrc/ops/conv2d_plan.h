@@ -17,25 +17,24 @@ namespace alexnet {
 
 enum class Direction : int { kFprop, kDgrad, kWgrad };
 
-// Sizes. Pitches are elements from one position (of the weights: one filter tap) to the next, so that an operand may be
+// Sizes. Padding is what the first filters begin before the image; how far the last ones reach beyond it follows from P
+// and Q. Pitches are elements from one position (of the weights: one filter tap) to the next, so that an operand may be
 // a range of a wider tensor's channels: half of conv3's input and weights, say. 0: no wider than the channels.
 struct Conv2dProblem {
-  int N, H, W, C, K, R, S;
+  int N, H, W, C, K, R, S, P, Q;
   int stride_h, stride_w, padding_h, padding_w;
   int groups;
   int x_pitch, y_pitch, weight_pitch;
   Precision precision;
   bool x_folded;  // whether x is given as x_fold_shape has it; ignored by dgrad
 
-  int P() const { return (H + 2 * padding_h - R) / stride_h + 1; }
-  int Q() const { return (W + 2 * padding_w - S) / stride_w + 1; }
   int group_c() const { return C / groups; }
   int group_k() const { return K / groups; }
   int64_t xp() const { return x_pitch > 0 ? x_pitch : C; }
   int64_t yp() const { return y_pitch > 0 ? y_pitch : K; }
   int64_t wp() const { return weight_pitch > 0 ? weight_pitch : C / groups; }
   int64_t input_positions() const { return int64_t{N} * H * W; }
-  int64_t output_positions() const { return int64_t{N} * P() * Q(); }
+  int64_t output_positions() const { return int64_t{N} * P * Q; }
 };
 
 // What one direction of a problem takes. Offsets are bytes into the workspace, which lies on 16 bytes.
@@ -62,8 +61,8 @@ inline Conv2dProblem fold_problem(const Conv2dProblem& problem) {
   Conv2dProblem folded = problem;
   folded.R = (problem.R + problem.stride_h - 1) / problem.stride_h;
   folded.S = (problem.S + problem.stride_w - 1) / problem.stride_w;
-  folded.H = problem.P() + folded.R - 1;
-  folded.W = problem.Q() + folded.S - 1;
+  folded.H = problem.P + folded.R - 1;
+  folded.W = problem.Q + folded.S - 1;
   folded.C = (problem.stride_h * problem.stride_w * problem.C + chunk - 1) / chunk * chunk;
   folded.stride_h = folded.stride_w = 1;
   folded.padding_h = folded.padding_w = 0;
@@ -155,7 +154,7 @@ inline void check_conv2d(const Conv2dProblem& p) {
   if (p.C % p.groups != 0 || p.K % p.groups != 0) {
     fail("groups is " + text(p.groups) + " for C = " + text(p.C) + " and K = " + text(p.K), "a divisor of both");
   }
-  if (p.H + 2 * p.padding_h < p.R || p.W + 2 * p.padding_w < p.S) {
+  if (p.P < 1 || p.Q < 1) {
     fail("the filter is " + text(p.R) + " x " + text(p.S), "one that fits the padded input");
   }
   if (p.xp() < p.C || p.yp() < p.K || p.wp() < p.group_c()) fail("a pitch is less than its channels", "as much");
@@ -169,7 +168,10 @@ inline void check_conv2d(const Conv2dProblem& p) {
   if (p.input_positions() > kMost || p.output_positions() > kMost) {
     fail("there are " + text(p.input_positions()) + " input positions", "fewer than 2^31 of input and output");
   }
-  if ((int64_t{p.H} + 2 * p.padding_h) * (p.W + 2 * p.padding_w) > kMost / p.xp()) {
+  // With its padding, from the first filter's beginning to the last one's end.
+  const int64_t padded_h = std::max(int64_t{p.H} + p.padding_h, int64_t{p.P - 1} * p.stride_h + p.R);
+  const int64_t padded_w = std::max(int64_t{p.W} + p.padding_w, int64_t{p.Q - 1} * p.stride_w + p.S);
+  if (padded_h > kMost / p.xp() / padded_w) {
     fail("an image is too large", "fewer than 2^31 elements with its padding");
   }
   if (int64_t{p.R} * p.S > kMost / std::max(p.group_c(), p.group_k())) {

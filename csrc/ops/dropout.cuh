@@ -1,4 +1,4 @@
-// Dropout (Hinton et al. 2012; section 4.2 of the AlexNet paper), inverted: scaled in training, nothing at test.
+// Dropout (Hinton et al. 2012; section 4.2 of the AlexNet paper): what is kept is scaled.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct DropoutMask {
   int64_t start;
   int64_t row_stride;
   uint32_t purpose;
-  float scale;  // 1 / (1 - rate)
+  float scale;
 
   explicit DropoutMask(const Dropout& dropout)
       : step(dropout.step),
@@ -25,7 +25,7 @@ struct DropoutMask {
         start(dropout.start),
         row_stride(dropout.row_stride),
         purpose(dropout.purpose),
-        scale(static_cast<float>(1.0 / (1.0 - dropout.rate))) {}
+        scale(dropout.scale) {}
 
   // value[i] <- bits(start + row * row_stride + column + i) < threshold ? 0 : scale * value[i]; bits(e) is word e % 4
   // of Philox block e / 4. kWidth is 1, or a multiple of 4 whose first element is the first of a block.

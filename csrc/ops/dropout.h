@@ -16,6 +16,7 @@ struct Dropout {
   uint64_t seed;
   uint32_t purpose;
   double rate;  // probability of dropping, in [0, 1)
+  float scale;  // of what is kept
   int64_t start;
   int64_t row_stride;
 

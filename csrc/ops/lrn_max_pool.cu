@@ -14,9 +14,11 @@ void launch_lrn_max_pool_fprop(const LrnMaxPoolFpropParams& params, cudaStream_t
   dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
     dispatch_bool(params.window.beta == 0.75f, [&](auto three_quarters) {
-      launch<lrn_max_pool_fprop_kernel<T, vector(), three_quarters()>>(
-          config.grid, config.block, config.shared_bytes, stream, params.x, params.y, params.argmax,
-          LrnShape(params.window), PoolGrid(params.shape), LrnMaxPoolTile(config, params.shape));
+      dispatch_bool(params.shape.clipped(), [&](auto clipped) {
+        launch<lrn_max_pool_fprop_kernel<T, vector(), three_quarters(), clipped()>>(
+            config.grid, config.block, config.shared_bytes, stream, params.x, params.y, params.argmax,
+            LrnShape(params.window), PoolGrid(params.shape), LrnMaxPoolTile(config, params.shape));
+      });
     });
   });
 }

@@ -58,9 +58,10 @@ __device__ inline PoolPixel lrn_max_pool_pixel(const LrnMaxPoolTile& tile, const
 // not overlap x. FP32 inside.
 // Grid and block: lrn_max_pool_config; shared memory for the normalised tile, up to 48 KiB. kVector > 1 needs all on 16
 // bytes, LRN segments that are a multiple of kVector, and windows of kLrnVectorSize; kVector 1 takes all.
+// kClipped as in PoolGrid::window.
 // Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes; 11 FLOPs an input and size^2 comparisons an
 // output. What tiles share of x is read again, from L2. Deterministic.
-template <typename T, int kVector, bool kThreeQuarters>
+template <typename T, int kVector, bool kThreeQuarters, bool kClipped>
 __global__ void __launch_bounds__(kLrnMaxPoolBlock, 4)
     lrn_max_pool_fprop_kernel(const T* x,       // [N, H, W, C]
                               T* y,             // [N, P, Q, C]
@@ -68,14 +69,19 @@ __global__ void __launch_bounds__(kLrnMaxPoolBlock, 4)
                               LrnShape shape, PoolGrid pool, LrnMaxPoolTile tile) {
   ALEXNET_DYNAMIC_SHARED(T, normalised);  // [in_rows, in_columns, packs * kVector]
   const LrnMaxPoolPlace place = lrn_max_pool_place(tile);
-  const int stride = pool.stride.divisor, packs = tile.packs.divisor;
+  const int packs = tile.packs.divisor;
+  // Where the first window begins.
+  const int top = place.row * pool.stride.divisor - (kClipped ? pool.padding_h : 0);
+  const int left = place.column * pool.stride.divisor - (kClipped ? pool.padding_w : 0);
 
   const int inputs = tile.in_rows * tile.in_columns * packs;
   for (int i = static_cast<int>(threadIdx.x); i < inputs; i += kLrnMaxPoolBlock) {
     const PoolPixel pixel = lrn_max_pool_pixel(tile, tile.in_width, i);
-    const int row = place.row * stride + pixel.row, column = place.column * stride + pixel.column;
+    const int row = top + pixel.row, column = left + pixel.column;
     const int channel = (place.pack + pixel.channel) * kVector;
-    if (row >= pool.height || column >= pool.width || channel >= pool.channels.divisor) continue;
+    const bool inside = static_cast<unsigned>(row) < static_cast<unsigned>(pool.height) &&
+                        static_cast<unsigned>(column) < static_cast<unsigned>(pool.width);
+    if (!inside || channel >= pool.channels.divisor) continue;
     float value[kVector];
     lrn_normalise<kVector, kThreeQuarters>(x + pool.input_offset(place.image, row, column) + channel,
                                            shape.column(channel), shape, value);
@@ -89,10 +95,11 @@ __global__ void __launch_bounds__(kLrnMaxPoolBlock, 4)
     const int row = place.row + pixel.row, column = place.column + pixel.column;
     const int channel = (place.pack + pixel.channel) * kVector;
     if (row >= pool.out_height || column >= pool.out_width || channel >= pool.channels.divisor) continue;
-    const int first = (pixel.row * stride * tile.in_columns + pixel.column * stride) * packs + pixel.channel;
+    const PoolWindow window = pool.window<kClipped>(row, column);
+    const int first = ((window.row - top) * tile.in_columns + window.column - left) * packs + pixel.channel;
     const int64_t output = pool.output_offset(place.image, row, column) + channel;
-    max_of_window<kVector>(normalised + first * kVector, pool.size, tile.in_columns * packs * kVector, packs * kVector,
-                           y + output, argmax == nullptr ? nullptr : argmax + output);
+    max_of_window<kVector>(normalised + first * kVector, window, pool.size, tile.in_columns * packs * kVector,
+                           packs * kVector, y + output, argmax == nullptr ? nullptr : argmax + output);
   }
 }
 

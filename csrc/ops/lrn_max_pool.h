@@ -101,8 +101,8 @@ inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem, co
   LrnMaxPoolConfig best{};
   double least = 0.0;
   for (int packs = all_packs; packs > 0; packs = next_tile(all_packs, packs)) {
-    for (int columns = shape.out_width(); columns > 0; columns = next_tile(shape.out_width(), columns)) {
-      for (int rows = shape.out_height(); rows > 0; rows = next_tile(shape.out_height(), rows)) {
+    for (int columns = shape.out_width; columns > 0; columns = next_tile(shape.out_width, columns)) {
+      for (int rows = shape.out_height; rows > 0; rows = next_tile(shape.out_height, rows)) {
         const int64_t bytes = int64_t{pool_extent(shape, rows)} * pool_extent(shape, columns) * packs * pack_bytes;
         if (bytes > most_bytes) continue;
         LrnMaxPoolConfig config{vector,
@@ -110,8 +110,8 @@ inline LrnMaxPoolConfig lrn_max_pool_config(const LrnMaxPoolProblem& problem, co
                                 rows,
                                 columns,
                                 packs,
-                                tiles(shape.out_height(), rows),
-                                tiles(shape.out_width(), columns),
+                                tiles(shape.out_height, rows),
+                                tiles(shape.out_width, columns),
                                 tiles(all_packs, packs),
                                 static_cast<size_t>(bytes),
                                 0};

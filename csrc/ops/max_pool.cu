@@ -14,8 +14,10 @@ void launch_max_pool_fprop(const MaxPoolFpropParams& params, cudaStream_t stream
   const RowGrid grid(params.shape.output_elements() / config.vector, config.row);
   dispatch(config.vector, params.dtype, [&](auto vector, auto type) {
     using T = typename decltype(type)::type;
-    launch<max_pool_fprop_kernel<T, vector()>>(config.row.grid, config.row.block, 0, stream, params.x, params.y,
-                                               params.argmax, PoolGrid(params.shape), grid);
+    dispatch_bool(params.shape.clipped(), [&](auto clipped) {
+      launch<max_pool_fprop_kernel<T, vector(), clipped()>>(config.row.grid, config.row.block, 0, stream, params.x,
+                                                            params.y, params.argmax, PoolGrid(params.shape), grid);
+    });
   });
 }
 

@@ -8,20 +8,21 @@
 namespace alexnet {
 
 // The maxima of kVector channels over a window and the first tap that holds each; a NaN in the window is the maximum,
-// at tap 0. `first` is the window's first pixel, the strides are in elements.
+// at the first tap in the input. `first` is the pixel there, the strides are in elements.
 template <int kVector, typename T>
-__device__ inline void max_of_window(const T* first, int size, int64_t row_stride, int pixel_stride, T* y,
-                                     uint8_t* argmax) {
+__device__ inline void max_of_window(const T* first, const PoolWindow& window, int size, int64_t row_stride,
+                                     int pixel_stride, T* y, uint8_t* argmax) {
   float best[kVector];
   int index[kVector];
   const Pack<T, kVector> start = load_vector<kVector>(first);
 #pragma unroll
   for (int i = 0; i < kVector; ++i) {
     best[i] = to_float(start.value[i]);
-    index[i] = 0;
+    index[i] = window.tap;
   }
-  for (int tap = 1, r = 0, s = 1; r < size; ++r, s = 0) {
-    for (; s < size; ++s, ++tap) {
+  const int skipped = size - window.columns;
+  for (int tap = window.tap + 1, r = 0, s = 1; r < window.rows; ++r, s = 0, tap += skipped) {
+    for (; s < window.columns; ++s, ++tap) {
       const Pack<T, kVector> pack = load_vector<kVector>(first + r * row_stride + s * pixel_stride);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) {
@@ -37,18 +38,20 @@ __device__ inline void max_of_window(const T* first, int size, int64_t row_strid
   if (argmax == nullptr) return;
   Pack<uint8_t, kVector> taps;
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) taps.value[i] = static_cast<uint8_t>(best[i] == best[i] ? index[i] : 0);
+  for (int i = 0; i < kVector; ++i) taps.value[i] = static_cast<uint8_t>(best[i] == best[i] ? index[i] : window.tap);
   store_vector(argmax, taps);
 }
 
-// y[n, p, q, c] = max of x[n, p * stride + r, q * stride + s, c] over 0 <= r, s < size
-// argmax[n, p, q, c] = r * size + s of the first maximum; 0 where the maximum is NaN
+// y[n, p, q, c] = max of x[n, p * stride - padding_h + r, q * stride - padding_w + s, c] over the 0 <= r, s < size that
+// lie in x
+// argmax[n, p, q, c] = r * size + s of the first maximum, of the first that lies in x where the maximum is NaN
 //
 // x: [N, H, W, C] of T; y: [N, P, Q, C] of T; argmax: [N, P, Q, C] uint8, or null. y and argmax are overwritten.
 // Grid and block: pool_fprop_config; no shared memory. kVector > 1 needs all on 16 bytes and C a multiple of kVector.
+// kClipped as in PoolGrid::window.
 // Floor: (H * W * sizeof(T) + P * Q * (sizeof(T) + 1)) * N * C bytes; size^2 comparisons an output. x comes from L1 and
 // L2 where windows overlap. Deterministic.
-template <typename T, int kVector>
+template <typename T, int kVector, bool kClipped>
 __global__ void __launch_bounds__(256, 4) max_pool_fprop_kernel(const T* x,       // [N, H, W, C]
                                                                 T* y,             // [N, P, Q, C]
                                                                 uint8_t* argmax,  // [N, P, Q, C], or null
@@ -56,11 +59,12 @@ __global__ void __launch_bounds__(256, 4) max_pool_fprop_kernel(const T* x,     
   const RowPlace place = row_place(grid);
   if (!place.inside) return;
   const PoolPixel pixel = pool.output_pixel(place.pack * kVector);
-  const int stride = pool.stride.divisor, channels = pool.channels.divisor;
-  const int64_t input = pool.input_offset(place.row, pixel.row * stride, pixel.column * stride) + pixel.channel;
+  const PoolWindow window = pool.window<kClipped>(pixel.row, pixel.column);
+  const int channels = pool.channels.divisor;
+  const int64_t input = pool.input_offset(place.row, window.row, window.column) + pixel.channel;
   const int64_t output = (place.row * grid.packs + place.pack) * kVector;
-  max_of_window<kVector>(x + input, pool.size, static_cast<int64_t>(pool.width) * channels, channels, y + output,
-                         argmax == nullptr ? nullptr : argmax + output);
+  max_of_window<kVector>(x + input, window, pool.size, static_cast<int64_t>(pool.width) * channels, channels,
+                         y + output, argmax == nullptr ? nullptr : argmax + output);
 }
 
 // Adds to each sum what a window passes to one of its taps.
@@ -84,7 +88,7 @@ struct PooledSum {
       target[i] += passes ? to_float(gradient.value[i]) : 0.0f;
     }
   }
-  __device__ void operator()(int64_t offset, int tap) {
+  __device__ void operator()(int64_t offset, int tap, int, int) {
     add<kVector>(offset, tap, sum + kHalo);
     if constexpr (kHalo > 0) {
       if (left) add<kHalo>(offset - kHalo, tap, sum);

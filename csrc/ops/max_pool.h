@@ -9,19 +9,24 @@
 
 namespace alexnet {
 
-// A pool without padding; what no whole window covers is left out.
+// Window (p, q) begins at row p * stride - padding_h and column q * stride - padding_w. Of what lies outside of the
+// input nothing is read; every window has a part inside.
 struct PoolShape {
   int64_t images;
   int height, width, channels;
-  int size, stride;
+  int size, stride, padding_h, padding_w;
+  int out_height, out_width;
 
-  int out_height() const { return (height - size) / stride + 1; }
-  int out_width() const { return (width - size) / stride + 1; }
-  int64_t input_elements() const { return int64_t{height} * width * channels; }               // of an image
-  int64_t output_elements() const { return int64_t{out_height()} * out_width() * channels; }  // of an image
+  // Whether a window reaches beyond the input.
+  bool clipped() const {
+    return padding_h > 0 || padding_w > 0 || (out_height - 1) * stride + size > height ||
+           (out_width - 1) * stride + size > width;
+  }
+  int64_t input_elements() const { return int64_t{height} * width * channels; }           // of an image
+  int64_t output_elements() const { return int64_t{out_height} * out_width * channels; }  // of an image
 };
 
-// The argmax, row * size + column within the window, is a byte.
+// The argmax, row * size + column within the window, padding included, is a byte.
 constexpr int kMaxPoolSize = 15;
 
 struct MaxPoolFpropParams {

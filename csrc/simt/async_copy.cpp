@@ -39,8 +39,12 @@ void async_copy(void* target, const void* source, int bytes, int source_bytes, S
          target);
   }
   memset(target, kPoison, static_cast<size_t>(bytes));
-  self.copies.push_back(
-      {target, source, static_cast<uint32_t>(bytes), static_cast<uint32_t>(source_bytes), self.copy_group});
+  AsyncCopy& copy = self.copies.emplace_back();
+  copy.target = target;
+  copy.source = source;
+  copy.bytes = static_cast<uint32_t>(bytes);
+  copy.source_bytes = static_cast<uint32_t>(source_bytes);
+  copy.group = self.copy_group;
 }
 
 void async_commit() {

@@ -51,8 +51,8 @@ void make_context(Context& context, void* stack, size_t stack_bytes, void (*entr
 #else
 
 // Saves what the System V ABI has a function keep, on the stack that is left, and takes it from the stack that is
-// entered. It ends in a jump, not a return: the processor would predict the return to the function that left, wrongly.
-// 4 ns a switch on a 2.45 GHz EPYC 7003, against 14 with __builtin_setjmp and 27 with _setjmp.
+// entered. It ends in a return: the processor predicts one to where its last calls came from, here and in the callers,
+// and lanes of a warp mostly wait at the same place, so that is right; after a jump every prediction is one call off.
 extern "C" void alexnet_simt_switch_stack(void** left, void* entered);
 asm(R"(
 .text
@@ -75,8 +75,7 @@ alexnet_simt_switch_stack:
   popq %r12
   popq %rbx
   popq %rbp
-  popq %rcx
-  jmpq *%rcx
+  ret
 .size alexnet_simt_switch_stack, .-alexnet_simt_switch_stack
 )");
 

@@ -20,6 +20,7 @@
 #if !defined(ALEXNET_SIMT_RUNNER) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__FMA__) && defined(__OPTIMIZE__)
 #define ALEXNET_SIMT_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#define ALEXNET_SIMT_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma")))
 #else
 #define ALEXNET_SIMT_CLONES
 #endif

@@ -16,7 +16,7 @@ namespace {
 constexpr int kSignals[] = {SIGSEGV, SIGBUS, SIGFPE};
 constexpr int kSignalCount = sizeof(kSignals) / sizeof(kSignals[0]);
 
-std::mutex mutex;
+std::mutex handler_mutex;
 int handlers = 0;
 struct sigaction previous[kSignalCount];
 
@@ -54,7 +54,7 @@ void on_fault(int signal, siginfo_t* info, void* context) {
 }  // namespace
 
 FaultHandler::FaultHandler() {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(handler_mutex);
   if (handlers++ != 0) return;
   struct sigaction action;
   memset(&action, 0, sizeof(action));
@@ -65,7 +65,7 @@ FaultHandler::FaultHandler() {
 }
 
 FaultHandler::~FaultHandler() {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(handler_mutex);
   if (--handlers != 0) return;
   for (int i = 0; i < kSignalCount; ++i) sigaction(kSignals[i], &previous[i], nullptr);
 }

@@ -31,7 +31,7 @@ struct Buffer {
   std::string label;
 };
 
-std::mutex mutex;
+std::mutex buffers_mutex;
 std::map<uintptr_t, Buffer> buffers;  // by address of the accessible pages
 int next_number = 0;
 
@@ -90,14 +90,14 @@ void* allocate(size_t bytes, Placement placement, const std::string& label) {
   memset(pages, kPoison, page_bytes);
   const size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   char* data = placement == Placement::kStart ? pages : pages + page_bytes - padded;
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(buffers_mutex);
   buffers[reinterpret_cast<uintptr_t>(pages)] = {
       static_cast<char*>(mapping), mapping_bytes, pages, page_bytes, data, bytes, next_number++, label};
   return data;
 }
 
 void release(void* data) {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(buffers_mutex);
   const Buffer* buffer = find(reinterpret_cast<uintptr_t>(data));
   if (buffer == nullptr || buffer->data != data) throw std::invalid_argument("release() of what is not a buffer");
   munmap(buffer->mapping, buffer->mapping_bytes);
@@ -105,7 +105,7 @@ void release(void* data) {
 }
 
 bool is_guarded(const void* data, size_t bytes) {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(buffers_mutex);
   const auto address = reinterpret_cast<uintptr_t>(data);
   const Buffer* buffer = find(address);
   if (buffer == nullptr) return false;
@@ -114,7 +114,7 @@ bool is_guarded(const void* data, size_t bytes) {
 }
 
 std::vector<LiveBuffer> live_buffers() {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(buffers_mutex);
   std::vector<LiveBuffer> live;
   for (const auto& [key, buffer] : buffers) {
     live.push_back({reinterpret_cast<uintptr_t>(buffer.data), buffer.bytes, buffer.number});
@@ -130,7 +130,7 @@ void check_kernel_argument(const void* pointer, int position) {
 }
 
 std::string damaged_guards() {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(buffers_mutex);
   std::string text;
   for (auto& [key, buffer] : buffers) {
     char* const end = buffer.pages + buffer.page_bytes;
@@ -146,7 +146,7 @@ std::string damaged_guards() {
 }
 
 std::string describe_address(uintptr_t address) {
-  const std::lock_guard<std::mutex> lock(mutex);
+  const std::lock_guard<std::mutex> lock(buffers_mutex);
   const Buffer* buffer = find(address);
   if (buffer != nullptr) return describe(*buffer, address);
   return "in no buffer and near none";

@@ -6,7 +6,7 @@ Every operation returns work, cut into tiles, that any number of threads run tog
 import numpy as np
 import numpy.typing as npt
 
-from .base.params import DropoutParams, LrnParams, SgdParams
+from .base.params import DropoutParams, LrnParams, PoolParams, SgdParams
 
 _Array = npt.NDArray[np.float32]
 _Bytes = npt.NDArray[np.uint8]
@@ -75,7 +75,7 @@ def linear_wgrad(
     sgd: SgdParams | None,
 ) -> Work: ...
 def pool_fprop(
-    x: _Array, out: _Array, argmax: _Bytes | None, window: LrnParams | None, size: int, stride: int
+    x: _Array, out: _Array, argmax: _Bytes | None, window: LrnParams | None, pool: PoolParams | None
 ) -> Work: ...
 def pool_bprop(
     dy: _Array,
@@ -84,8 +84,7 @@ def pool_bprop(
     y: _Array | None,
     out: _Array,
     window: LrnParams | None,
-    size: int,
-    stride: int,
+    pool: PoolParams | None,
     relu: bool,
 ) -> Work: ...
 def dropout_apply(x: _Array, out: _Array, dropout: DropoutParams, step: int) -> Work: ...

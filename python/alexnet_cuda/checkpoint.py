@@ -7,6 +7,7 @@ in a hash map, so several keys would come out in an order that changes from run 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import reprlib
@@ -22,7 +23,7 @@ from .config import Config
 
 FORMAT_VERSION = 1
 VELOCITY_PREFIX = "velocity."
-_METADATA_KEY = "alexnet_cuda"
+METADATA_KEY = "alexnet_cuda"
 _DTYPES = ("float16", "float32", "float64")
 
 
@@ -184,7 +185,10 @@ class _Joined(Mapping[str, np.ndarray]):
 
 
 def save_checkpoint(
-    path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, Any],
+    key: str = METADATA_KEY,
 ) -> None:
     """Write a checkpoint so that `path` is afterwards the whole new file, or on any failure what it was before.
 
@@ -198,6 +202,8 @@ def save_checkpoint(
         Name -> array of float16, float32 or float64; see `join_tensors`.
     metadata
         A JSON object without NaN or infinity; ``format`` is added.
+    key
+        Under which it stands in the file; of what is no checkpoint of this package another than its own.
 
     Raises
     ------
@@ -211,16 +217,21 @@ def save_checkpoint(
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    text = json.dumps({"format": FORMAT_VERSION, **metadata}, allow_nan=False, sort_keys=True)
+    text = metadata_text(metadata)
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     for name, array in arrays.items():
         if array.dtype.name not in _DTYPES:
             raise TypeError(f"checkpoint tensor {name} has dtype {array.dtype}, expected one of {list(_DTYPES)}")
     with atomic_path(path) as temporary:
         try:
-            save_file(arrays, temporary, {_METADATA_KEY: text})
+            save_file(arrays, temporary, {key: text})
         except SafetensorError as error:
             raise OSError(f"cannot write the checkpoint {os.fspath(path)}: {error}") from error
+
+
+def metadata_text(metadata: Mapping[str, Any]) -> str:
+    """The metadata as it stands in a file; `read_metadata` is its inverse."""
+    return json.dumps({"format": FORMAT_VERSION, **metadata}, allow_nan=False, sort_keys=True)
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -234,6 +245,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         When it is not a safetensors file, is truncated or damaged, was not written by this package, or was written
         in a newer format.
     """
+    checkpoint, entries = open_safetensors(path)
+    return dataclasses.replace(checkpoint, metadata=read_metadata(checkpoint.path, entries))
+
+
+def open_safetensors(path: str | os.PathLike[str]) -> tuple[Checkpoint, Mapping[str, str]]:
+    """Open any safetensors file: `load_checkpoint` of it, but for the metadata, which come as they are."""
     from safetensors import SafetensorError, safe_open
 
     file = Path(path)
@@ -251,14 +268,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise ValueError(f"checkpoint {file} is truncated or damaged ({error})") from error
     tensors = _FileTensors(handle)
     shapes = {name: tuple(handle.get_slice(name).get_shape()) for name in tensors}
-    return Checkpoint(file, tensors, shapes, _read_metadata(file, handle.metadata() or {}))
+    return Checkpoint(file, tensors, shapes, {}), handle.metadata() or {}
 
 
-def _read_metadata(file: Path, entries: Mapping[str, str]) -> dict[str, Any]:
-    if _METADATA_KEY not in entries:
+def read_metadata(file: Path, entries: Mapping[str, str], key: str = METADATA_KEY) -> dict[str, Any]:
+    """The metadata under a key of a file; errors as `load_checkpoint`."""
+    if key not in entries:
         raise ValueError(f"{file} is a safetensors file, but not a checkpoint of alexnet_cuda (no metadata of it)")
     try:
-        metadata = dict(json.loads(entries[_METADATA_KEY]))
+        metadata = dict(json.loads(entries[key]))
         version = metadata.pop("format")
         if type(version) is not int:
             raise ValueError(f"format {version!r}")

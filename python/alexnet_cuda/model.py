@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -14,13 +15,14 @@ from .backends.devices import offers, open_devices
 from .backends.protocol import Device
 from .base.params import Views
 from .base.turns import Turns, takes_turn
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import save_checkpoint
 from .config import Config, config_from_preset
+from .convert import read
 from .network import checks, views
 from .network.initialize import initial_parameters
 from .network.inputs import as_array
 from .network.passes import Network
-from .network.plan import build_plan
+from .network.plan import Step, build_plan
 from .network.result import StepResult
 from .network.tensors import Tensors
 from .network.tower import Update
@@ -28,6 +30,7 @@ from .network.tower import Update
 Array = npt.NDArray[Any]
 Devices = str | tuple[str, ...] | list[str] | None
 
+_NONE: Mapping[str, float] = MappingProxyType({})
 _CHUNK = 64  # images that prediction runs through the network at once
 
 
@@ -95,9 +98,9 @@ class Model:
         config = config_from_preset(preset, image_size, **fields)
         self._build(config, open_devices(devices, config.precision, cuda_graph))
         for step in filter(lambda step: step.weight_shape, self.plan.steps):
-            for kind, value in zip(("weight", "bias"), initial_parameters(self.config, step), strict=True):
+            for name, value in _initial(self.config, step).items():
                 for tower in self.towers:
-                    tower.assign("parameters", f"{step.name}.{kind}", value)
+                    tower.assign("parameters", name, value)
 
     @classmethod
     def from_config(
@@ -110,7 +113,11 @@ class Model:
         step: int = 0,
         class_names: tuple[str, ...] | None = None,
     ) -> Model:
-        """A model of a configuration; what else is given in place of the initial parameters, zeros, 0 and None."""
+        """A model of `config`, on `devices` and with `cuda_graph` as of `Model`.
+
+        What else is given takes the place of the initial `parameters`, of zeros as `velocity`, of `step` 0 and of no
+        `class_names`.
+        """
         if parameters is None:
             model = cls(devices=devices, cuda_graph=cuda_graph, **config.to_dict())
         else:
@@ -162,7 +169,7 @@ class Model:
         return Tensors(self.towers, "velocity", self._turns)
 
     def set_parameters(self, mapping: Mapping[str, Array]) -> None:
-        """Replace all parameters.
+        """Replace all parameters, by their names in `mapping`.
 
         Raises
         ------
@@ -250,27 +257,35 @@ class Model:
 
     @takes_turn("train")
     def sgd_step(
-        self, learning_rate: float, momentum: float = 0.9, weight_decay: float = 5e-4, bias_rate: float = 2.0
+        self,
+        learning_rate: float,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        bias_rate: float = 2.0,
+        frozen: Collection[str] = (),
+        layer_rates: Mapping[str, float] = _NONE,
     ) -> None:
         """Update the parameters from the gradients; paper section 5.
 
-        ``v <- momentum v - weight_decay lr w - lr g; w <- w + v``; biases at `bias_rate` times the learning rate and
-        without decay.
+        ``v <- momentum v - weight_decay lr w - lr g; w <- w + v``, lr `learning_rate`; biases at `bias_rate` times the
+        learning rate and without decay. The layers of `frozen` (conv1 to fc8) stay as they are, momentum and all; those
+        of `layer_rates` learn at so many times the learning rate, 0 being the same as frozen.
 
         Raises
         ------
         RuntimeError
             No gradients yet.
         ValueError, TypeError
-            A rate that is negative, not finite or no number.
+            A rate that is negative, not finite or no number; a layer that there is not, or every layer frozen.
         """
-        rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        rate, momentum, decay, bias = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        update = Update(momentum, decay, bias, checks.check_rates(frozen, layer_rates, self.plan.layers))
         if not self._has_gradients:
             raise RuntimeError("sgd_step needs gradients: call forward(images, train=True) and backward(labels) first")
         self._turns.check_step("sgd_step")
         self._inputs.load_learning_rate(rate)
         for tower in self.towers:
-            tower.update(Update(*rates), self._network.gradient_scale)
+            tower.update(update, self._network.gradient_scale)
         self.step += 1
 
     def prefetch(self, batches: Iterable[tuple[Any, ...]]) -> Generator[tuple[Any, ...]]:
@@ -296,8 +311,12 @@ class Model:
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
         bias_rate: float = 2.0,
+        frozen: Collection[str] = (),
+        layer_rates: Mapping[str, float] = _NONE,
     ) -> StepResult:
         """Forward, backward and update on one batch; see `forward`, `backward` and `sgd_step`.
+
+        Of frozen layers no gradients are computed, and the backward pass ends at the lowest layer that is not frozen.
 
         On a GPU it returns when the work is queued, and the result waits for it when it is looked at. After the first
         step with a batch size nothing is allocated; from the second on a graph of the step is replayed. CuPy
@@ -310,18 +329,19 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            As `forward` and `backward`; and a rate that is negative, not finite or no number.
+            As `forward`, `backward` and `sgd_step`.
         MemoryError
             As `forward`; no parameter has changed then.
         """
         given = images, labels
         images = checks.check_images(as_array(images), self.config)
         labels = checks.check_labels(as_array(labels), len(images), self.config.num_classes)
-        rate, *rates = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        rate, momentum, decay, bias = checks.check_update(learning_rate, momentum, weight_decay, bias_rate)
+        update = Update(momentum, decay, bias, checks.check_rates(frozen, layer_rates, self.plan.layers))
         self._seen, self._has_gradients = None, False
         self._turns.begin_step()
         chosen = self._random_views(images)
-        result = self._network.train_step(images, labels, chosen, self.step, rate, Update(*rates))
+        result = self._network.train_step(images, labels, chosen, self.step, rate, update)
         self._inputs.wait_until_read(*given)
         self.step += 1
         return result
@@ -405,7 +425,7 @@ class Model:
         return self._network.features(images, set(wanted))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters and configuration to a safetensors file, all or nothing.
+        """Write parameters and configuration to a safetensors file at `path`, all or nothing.
 
         Raises
         ------
@@ -429,26 +449,53 @@ class Model:
         devices: Devices = None,
         precision: str | None = None,
         cuda_graph: bool = True,
+        classes: int | Sequence[str] | None = None,
+        **overrides: Any,
     ) -> Model:
-        """The model of a checkpoint, whatever wrote it: the file holds whole tensors in float32 or float64.
+        """The model of the file at `path`: a checkpoint, or another framework's (see `alexnet_cuda.convert.read`).
 
-        Devices and graphs as in `Model`; the precision is the checkpoint's own by default, and where the devices do not
-        offer that, float32.
+        `devices` and `cuda_graph` as in `Model`; the precision is the checkpoint's own by default, and where the
+        devices do not offer that, float32.
+
+        Parameters
+        ----------
+        classes : int or sequence of str, optional
+            To go on from its weights to other classes, so many or these by name: step 0, and the last layer is drawn
+            anew, as of a new model, unless it has these classes already (the same names; of a number, as many).
+        **overrides
+            Fields of `Config` in place of the checkpoint's, as of `Model`: ``dropout=0.2``, ``mirror=False``, ``seed``
+            and ``init`` for a new last layer.
 
         Raises
         ------
         FileNotFoundError
             No such file.
-        ValueError
-            Not a whole checkpoint of this format, or tensors that do not fit its configuration.
+        ValueError, TypeError
+            Not a whole checkpoint of this format, or tensors that do not fit its configuration; of another framework's
+            file, the layer that this package does not have; no such field.
+        ImportError
+            The package that reads another framework's format is not installed.
         """
-        checkpoint = load_checkpoint(path)
-        config, class_names, step = checkpoint.network()
-        checkpoint.check_shapes(build_plan(config).parameter_shapes())
+        if isinstance(classes, str):
+            raise TypeError(f"classes must be a number or a sequence of names, got {classes!r}")
+        found = read(path)
+        config, class_names, step, parameters = found.config, found.class_names, found.step, found.parameters
         if precision is None:
             precision = config.precision if offers(devices, config.precision) else "float32"
-        config = dataclasses.replace(config, precision=precision)
-        return cls.from_config(config, devices, checkpoint.parameters(), cuda_graph, None, step, class_names)
+        config = Config.from_dict({**config.to_dict(), **overrides, "precision": precision})
+        if classes is not None:
+            step, names = 0, None if isinstance(classes, int) else tuple(classes)
+            count = classes if isinstance(classes, int) else len(classes)
+            if count != config.num_classes or (names is not None and names != class_names):
+                config = dataclasses.replace(config, num_classes=count)
+                parameters, class_names = {**parameters, **_initial(config, build_plan(config).steps[-1])}, names
+        return cls.from_config(config, devices, parameters, cuda_graph, None, step, class_names)
+
+
+def _initial(config: Config, step: Step) -> dict[str, Array]:
+    """The initial parameters of a step, by name."""
+    each = zip(("weight", "bias"), initial_parameters(config, step), strict=True)
+    return {f"{step.name}.{kind}": value for kind, value in each}
 
 
 def _softmax(logits: Array) -> Array:

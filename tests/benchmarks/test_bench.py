@@ -54,7 +54,7 @@ def run(device: Any, *others: Contender, case: Case = CASE) -> tuple[results.Rec
     return measure(Bench(case, device), list(others), 0.0, stages.append), stages
 
 
-def test_everyone_is_reported() -> None:
+def test_everyone_is_reported():
     device = FakeDevice()
     record, stages = run(
         device,
@@ -80,7 +80,7 @@ def test_everyone_is_reported() -> None:
     results.check({**results.new({}), "measurements": [record]})
 
 
-def test_nobody_is_begun_when_the_time_is_over() -> None:
+def test_nobody_is_begun_when_the_time_is_over():
     device = FakeDevice()
     both = [contender(device, "ours", "ours", 1e-4), contender(device, "late", "library", 2e-4)]
     record = measure(Bench(CASE, device, end=1e-4), both, 0.0)
@@ -88,7 +88,7 @@ def test_nobody_is_begun_when_the_time_is_over() -> None:
     results.check({**results.new({}), "measurements": [record]})
 
 
-def test_wrong_results_are_not_timed() -> None:
+def test_wrong_results_are_not_timed():
     def swapped(bench: Bench, index: int) -> None:
         right(bench, index)
         bench.sets[index]["dlogits"][...] = bench.sets[index]["dlogits"][::-1].copy()
@@ -115,7 +115,7 @@ def test_wrong_results_are_not_timed() -> None:
     assert len(results.wrong({"measurements": [record]})) == 3
 
 
-def test_a_search_turns_to_its_next_algorithm_after_wrong_results() -> None:
+def test_a_search_turns_to_its_next_algorithm_after_wrong_results():
     device, at = FakeDevice(), [0]
 
     def call(bench: Bench, index: int) -> None:
@@ -134,7 +134,7 @@ def test_a_search_turns_to_its_next_algorithm_after_wrong_results() -> None:
     assert len(found["detail"]["rejected"]) == 2
 
 
-def test_a_lost_device_is_not_mistaken_for_a_failed_contender() -> None:
+def test_a_lost_device_is_not_mistaken_for_a_failed_contender():
     device = FakeDevice()
 
     def fault(bench: Bench, index: int) -> None:
@@ -146,7 +146,7 @@ def test_a_lost_device_is_not_mistaken_for_a_failed_contender() -> None:
     assert lost.value.contender == "faulty"
 
 
-def test_every_set_has_numbers_of_its_own_and_is_run() -> None:
+def test_every_set_has_numbers_of_its_own_and_is_run():
     device, seen = FakeDevice(), []
 
     def call(bench: Bench, index: int) -> None:
@@ -166,7 +166,7 @@ def checks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_module, "_capture", lambda *arguments: Captured(lambda: None))
 
 
-def test_updates_in_place_start_anew_for_everyone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_updates_in_place_start_anew_for_everyone(monkeypatch):
     checks_alone(monkeypatch)
     case, device = Case("linear", "wgrad_sgd", "fc8", 2, "float32"), FakeDevice()
     device.cache_bytes = 1
@@ -189,7 +189,7 @@ def test_updates_in_place_start_anew_for_everyone(monkeypatch: pytest.MonkeyPatc
     ],
     ids=lambda c: c.key,
 )
-def test_what_runs_on_the_cpu_runs_here(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_runs_on_the_cpu_runs_here(case, monkeypatch):
     """PyTorch where it is, on NumPy's arrays; every opponent that is not installed says how to get it."""
     checks_alone(monkeypatch)
     device = FakeDevice()
@@ -202,7 +202,7 @@ def test_what_runs_on_the_cpu_runs_here(case: Case, monkeypatch: pytest.MonkeyPa
         assert c["status"] == "ok" or "pip install" in c["message"]
 
 
-def test_kernel_names_of_a_graph() -> None:
+def test_kernel_names_of_a_graph():
     dot = (
         'digraph dot {\n"graph_1_node_0"[style="bold" shape="record" label="{KERNEL\n'
         "| {ID | 0 (topoId: 3) | _ZN7cutlass7Kernel2I3abcEEvNT_6ParamsE\\<\\<\\<64,256,49152\\>\\>\\>}\n"
@@ -212,7 +212,7 @@ def test_kernel_names_of_a_graph() -> None:
     assert kernel_names(dot) == ["_ZN7cutlass7Kernel2I3abcEEvNT_6ParamsE", "relu"]
 
 
-def test_all_contenders_of_all_cases_are_named_apart() -> None:
+def test_all_contenders_of_all_cases_are_named_apart():
     from benchmarks import ops
 
     for case in ops.cases(128, "bfloat16") + ops.cases(128, "float32"):

@@ -31,7 +31,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.key)
-def test_a_right_result_passes_and_any_damage_is_seen(case: Case) -> None:
+def test_a_right_result_passes_and_any_damage_is_seen(case):
     """Whole operations in float32 on the CPU against parts of them in float64: the parts are cut as they must be."""
     device = FakeDevice()
     device.cache_bytes = 1
@@ -57,7 +57,7 @@ def test_a_right_result_passes_and_any_damage_is_seen(case: Case) -> None:
             assert f"{name}: 3 of {damaged.size} elements are NaN" in check.problems({name: damaged}, wanted, True)[0]
 
 
-def test_another_alpha_is_noticed() -> None:
+def test_another_alpha_is_noticed():
     case = Case("lrn", "fprop", "lrn1", 2, "bfloat16")
     x = numbers("x", ops.of(case).tensors(case)["x"]).astype(np.float64)
     wanted = check.expected(case)
@@ -66,7 +66,7 @@ def test_another_alpha_is_noticed() -> None:
         assert bool(check.problems({"y": y}, wanted, ours=False)) == (alpha != 1e-4)
 
 
-def test_ties_prove_nothing_and_what_is_not_wanted_needs_only_be_written() -> None:
+def test_ties_prove_nothing_and_what_is_not_wanted_needs_only_be_written():
     case = Case("max_pool", "bprop", "pool5", 2, "bfloat16")
     x = np.zeros((1, 13, 13, 256))
     assert not normpool.MAX_POOL.decided(case, {"x": x}, 0.1)["dx"].any()
@@ -80,7 +80,7 @@ def test_ties_prove_nothing_and_what_is_not_wanted_needs_only_be_written() -> No
     ]
 
 
-def test_the_table() -> None:
+def test_the_table():
     assert all(PERIOD % n for n in range(2, int(PERIOD**0.5) + 1)), "prime"
     assert abs(table("bfloat16", 3, "").astype(np.float64).std() / 8 - 1) < 0.01
     assert np.unique(table("float32", 0, "tf32").view(np.uint32) & 0x1FFF).tolist() == [0]
@@ -89,7 +89,7 @@ def test_the_table() -> None:
     assert table("int64", 0, "").max() == 999
 
 
-def test_numbers_are_one_tensor_however_they_are_asked_for() -> None:
+def test_numbers_are_one_tensor_however_they_are_asked_for():
     tensor = Tensor("NHWC", (3, 30, 200, 300), "float32")
     whole, at = numbers("x", tensor, 3), [np.array([0, 2]), np.arange(30), np.array([7]), np.array([299, 1])]
     np.testing.assert_array_equal(numbers("x", tensor, 3, at), whole[np.ix_(*at)])

@@ -6,11 +6,10 @@ import sys
 from types import FrameType
 from typing import Any
 
-import pytest
 from benchmarks import host_time
 
 
-def test_recorded_passes_are_few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recorded_passes_are_few_calls(monkeypatch):
     """Of Python and of the driver's, about 0.1 microseconds each.
 
     Not recorded a step of two towers is 22,000 calls.

@@ -27,7 +27,7 @@ from .conftest import ROOT
 from .fakes import AddressedDevice, FakeDevice
 
 
-def test_constants() -> None:
+def test_constants():
     assert library.DATA_TYPES == {"float32": 0, "float16": 2, "bfloat16": 9}  # cudnn_graph.h, cudnnDataType_t
     assert library.NOT_PROPAGATE_NAN == 0  # cudnn_graph.h, cudnnNanPropagation_t
     assert (library.POOLING_MAX, library.POOLING_MAX_DETERMINISTIC) == (0, 3)  # cudnn_ops.h, cudnnPoolingMode_t
@@ -49,7 +49,7 @@ SIGNATURES: dict[str, tuple[int, list[int]]] = {
 }
 
 
-def test_signatures() -> None:
+def test_signatures():
     for name, (count, scales) in SIGNATURES.items():
         types = library.SIGNATURES[name]
         assert len(types) == count
@@ -86,7 +86,7 @@ class FakeCudnn:
         return [arguments for n, arguments in self.calls if n == name]
 
 
-def test_descriptors() -> None:
+def test_descriptors():
     fake = FakeCudnn()
     cudnn = library.Cudnn(fake)
     cudnn.nhwc("bfloat16", 2, 5, 7, 24, pitch=48)
@@ -101,14 +101,14 @@ def test_descriptors() -> None:
     assert len(destroyed) == 4
 
 
-def test_a_refusal_is_told_from_a_failure() -> None:
+def test_a_refusal_is_told_from_a_failure():
     for status, error in ((3002, Unsupported), (2000, Unsupported), (5000, RuntimeError), (1001, RuntimeError)):
         cudnn = library.Cudnn(FakeCudnn({"cudnnPoolingForward": status}))
         with pytest.raises(error, match=rf"cudnnPoolingForward: CUDNN_STATUS_SOMETHING \({status}\)"):
             cudnn("cudnnPoolingForward", *[None] * 8)
 
 
-def test_a_missing_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_says_how_to_get_it(monkeypatch):
     library.load.cache_clear()
     monkeypatch.setattr(library, "candidates", lambda: ["/nowhere/libcudnn.so.9"])
     with pytest.raises(Unavailable, match="pip install nvidia-cudnn-cu13"):
@@ -117,9 +117,7 @@ def test_a_missing_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
         library.declare(SimpleNamespace())
 
 
-def test_the_wheels_library_comes_before_the_systems_unless_the_loader_is_told_another(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_the_wheels_library_comes_before_the_systems_unless_the_loader_is_told_another(monkeypatch, tmp_path):
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "libcudnn.so.9").touch()
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
@@ -130,7 +128,7 @@ def test_the_wheels_library_comes_before_the_systems_unless_the_loader_is_told_a
     assert library.candidates()[0] == "libcudnn.so.9"
 
 
-def test_variants() -> None:
+def test_variants():
     whole, split = variants(Case("conv2d", "fprop", "conv4", 128, "bfloat16"))
     assert dataclasses.astuple(whole.calls[0].conv) == (128, 13, 13, 384, 384, 3, 13, 13, 1, 1, 2)
     first, second = split.calls
@@ -146,7 +144,7 @@ def test_variants() -> None:
 
 
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
-def test_a_padded_variant_copies_into_zeros_and_out_of_them(direction: str) -> None:
+def test_a_padded_variant_copies_into_zeros_and_out_of_them(direction):
     of_case = bench.Bench(Case("conv2d", direction, "conv1", 1, "float32"), AddressedDevice())
     operands = Operands(of_case, variants(of_case.case)[2])
     held = operands.arrays[0]
@@ -165,7 +163,7 @@ def test_a_padded_variant_copies_into_zeros_and_out_of_them(direction: str) -> N
 
 
 @pytest.fixture
-def fake_cudnn() -> Any:
+def fake_cudnn():
     """cuDNN's package as cudnn_graph.py uses it, with three plans of which the second does not compile."""
     fake = mock.Mock(cudnnGraphNotSupportedError=type("NotSupported", (Exception,), {}))
     fake.data_type = SimpleNamespace(FLOAT="f32", HALF="f16", BFLOAT16="bf16")
@@ -196,7 +194,7 @@ def tensors(graph: Any) -> dict[str, Any]:
         ("wgrad", ["x", "dy"], "dweight", [256, 48, 5, 5]),
     ],
 )
-def test_graphs(fake_cudnn: Any, direction: str, given: list[str], result: str, dim: list[int]) -> None:
+def test_graphs(fake_cudnn, direction, given, result, dim):
     call = variants(Case("conv2d", direction, "conv2", 128, "bfloat16"))[0].calls[0]
     graph = cudnn_graph.Graph(fake_cudnn, call, direction, "bfloat16", handle="h")
     inner = fake_cudnn.pygraph.return_value
@@ -219,7 +217,7 @@ def test_graphs(fake_cudnn: Any, direction: str, given: list[str], result: str, 
     assert rest == [7, 2, "h"]
 
 
-def test_fused_graphs_and_exact_arithmetic(fake_cudnn: Any) -> None:
+def test_fused_graphs_and_exact_arithmetic(fake_cudnn):
     inner, call = (
         fake_cudnn.pygraph.return_value,
         variants(Case("conv2d", "fprop", "conv4", 128, "float32"))[1].calls[1],
@@ -241,9 +239,7 @@ PASSES += [("lrn_max_pool", "fprop", "lrn2"), ("lrn_max_pool", "bprop", "lrn2")]
 
 
 @pytest.mark.parametrize(("op", "direction", "layer"), PASSES)
-def test_every_call_is_one_that_c_takes_and_every_handle_is_given_back(
-    op: str, direction: str, layer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_call_is_one_that_c_takes_and_every_handle_is_given_back(op, direction, layer, monkeypatch):
     """The library does nothing, so all results are wrong; but no call is refused, and a failing one leaves nothing."""
     case = Case(op, direction, layer, 1, "float32")
     failing = "cudnnLRNCrossChannelForward" if op == "lrn" else "cudnnPoolingForward"
@@ -258,7 +254,7 @@ def test_every_call_is_one_that_c_takes_and_every_handle_is_given_back(
         assert len(given_back) == len(made) > 0
 
 
-def test_passes_hand_on_what_they_gave(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passes_hand_on_what_they_gave(monkeypatch):
     """Backward through pool and transposed normalisation: each gets the other's array, and its own of before."""
     fake = FakeCudnn()
     monkeypatch.setattr(library, "load", lambda: fake)
@@ -291,7 +287,7 @@ def algorithm(device: FakeDevice, name: str, seconds: float, workspace: int = 0,
     return Algorithm(name, workspace, run)
 
 
-def test_the_fastest_algorithm_is_kept() -> None:
+def test_the_fastest_algorithm_is_kept():
     device = FakeDevice()
     search = Search(
         SearchBench(device),
@@ -316,7 +312,7 @@ def test_the_fastest_algorithm_is_kept() -> None:
         Search(SearchBench(device), [algorithm(device, "x", 0, error=Unsupported("no"))], 0)
 
 
-def test_a_search_ends_in_time() -> None:
+def test_a_search_ends_in_time():
     device = FakeDevice()
     bench = SearchBench(device)
     bench.plan_seconds = 1.0
@@ -335,7 +331,7 @@ def test_a_search_ends_in_time() -> None:
 
 
 @pytest.mark.parametrize("direction", ["fprop", "dgrad", "wgrad"])
-def test_gemm_arguments_multiply_row_major_matrices(direction: str) -> None:
+def test_gemm_arguments_multiply_row_major_matrices(direction):
     """cuBLAS emulated as its documentation has it, column by column, must give our product."""
     case = Case("linear", direction, "fc8", 3, "float32")
     a_name, b_name, sizes = cublas.product(case)
@@ -358,7 +354,7 @@ def test_gemm_arguments_multiply_row_major_matrices(direction: str) -> None:
     np.testing.assert_allclose(c, (a.T if transb else a) @ (b.T if transa else b))
 
 
-def test_everything_imports_without_cupy_pytorch_or_cudnn() -> None:
+def test_everything_imports_without_cupy_pytorch_or_cudnn():
     code = """
 import sys, importlib, pkgutil
 class Blocked:

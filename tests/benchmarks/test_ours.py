@@ -29,7 +29,7 @@ CASES += ops.OPERATIONS["sgd"].cases(128, "float32")
 
 
 @pytest.fixture(autouse=True)
-def few_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_weights(monkeypatch):
     """fc6's 37.7 million weights are too many for the executor; a few rows of them are the same call."""
     whole = Sgd.tensors
 
@@ -41,21 +41,21 @@ def few_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.key)
-def test_our_kernels_give_what_the_check_expects(case: Case) -> None:
+def test_our_kernels_give_what_the_check_expects(case):
     bench = Bench(case, ExecutorDevice())
     prepared = ours(case).prepare(bench)
     assert wrong(bench, prepared, expected(case), ours=True) == []
     assert prepared.detail["launch"] == choice(case, ExecutorDevice.machine)
 
 
-def test_launch_choices_are_those_of_the_gpu_at_hand() -> None:
+def test_launch_choices_are_those_of_the_gpu_at_hand():
     """Of 7 multiprocessors; the bindings' default is an H200."""
     for case in ops.cases(128, "bfloat16"):
         if case.op in ("conv2d", "linear"):
             assert choice(case, FakeDevice.machine) != choice(case, {}), case.key
 
 
-def test_every_operation_can_be_recorded_as_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_operation_can_be_recorded_as_a_graph(monkeypatch):
     """As the measurements record it: nothing is copied from the host, and no memory is asked of the driver."""
     driver = Driver(1, 0)
     driver.install(monkeypatch)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from benchmarks import ops, run_all
@@ -35,14 +34,14 @@ SYNTHETIC = Path(__file__).with_name("synthetic.json")
         ({"measurements": [{"kind": "op", "key": "k", "contenders": {"a": {"status": "ok"}}}]}, "its time is None"),
     ],
 )
-def test_what_is_not_a_result(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_what_is_not_a_result(change, message, tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps({**results.new({}), **change}))
     with pytest.raises(ValueError, match=message):
         results.read(path)
 
 
-def test_a_failed_write_leaves_the_earlier_result(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_earlier_result(tmp_path):
     path = tmp_path / "r.json"
     results.write(path, results.new({"gpu": "first"}))
     with pytest.raises(ValueError, match="Out of range"):
@@ -72,13 +71,13 @@ def test_a_failed_write_leaves_the_earlier_result(tmp_path: Path) -> None:
         ("max_pool.fprop/pool5/128/bfloat16", 3.4, "memory"),
     ],
 )
-def test_floors(key: str, microseconds: float, bound: str) -> None:
+def test_floors(key, microseconds, bound):
     row = dry_run.row(Case.from_key(key), NOMINAL, {})
     assert row["floor_us"] == pytest.approx(microseconds, rel=0.005)
     assert row["bound"] == bound
 
 
-def test_a_step_adds_up() -> None:
+def test_a_step_adds_up():
     assert sum(s.multiply_adds for s in PLAN.steps) == 724_406_816
     assert flops("inference", 128) == 2 * 128 * 724_406_816
     assert flops("training", 1) == 2 * (3 * 724_406_816 - 105_415_200)
@@ -88,14 +87,14 @@ def test_a_step_adds_up() -> None:
     assert len(parts(128, "bfloat16", "training")) == 5 * 3 - 1 + 3 * 3 + 3 * 2
 
 
-def test_floor_is_the_larger_of_two_times() -> None:
+def test_floor_is_the_larger_of_two_times():
     ceilings = Ceilings("here", 1e12, {"tf32": 3e14, "float32": 5e13})
     assert ceilings.floor(3e14, 1e9, "tf32") == (1e6, "compute")
     assert ceilings.floor(1e9, 2e12, "tf32") == (2e6, "memory")
     assert ceilings.floor(1e14, 0, "float32")[0] == 1e6, "three TF32 products are the faster way to float32"
 
 
-def test_the_dry_run_shows_every_case(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_dry_run_shows_every_case(capsys):
     assert run_all.main(["--dry-run"]) == 0
     text = capsys.readouterr().out
     for name in ops.OPERATIONS:
@@ -108,7 +107,7 @@ def test_the_dry_run_shows_every_case(capsys: pytest.CaptureFixture[str]) -> Non
     assert text.count("images/s") == 3 + 8 + 3
 
 
-def test_the_dry_run_takes_a_measured_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_dry_run_takes_a_measured_result(tmp_path, capsys):
     """Its ceilings, and the launch choices of its GPU."""
     result = results.read(SYNTHETIC)
     choices = []
@@ -125,7 +124,7 @@ def test_the_dry_run_takes_a_measured_result(tmp_path: Path, capsys: pytest.Capt
         run_all.main(["--dry-run", "--ceilings", str(tmp_path / "r.json")])
 
 
-def test_cases_have_keys() -> None:
+def test_cases_have_keys():
     for case in ops.cases(256, "float16"):
         assert Case.from_key(case.key) == case
     with pytest.raises(ValueError, match=r"expected op\.direction/layer/batch/precision"):
@@ -137,7 +136,7 @@ def test_cases_have_keys() -> None:
 # -- what the machine says
 
 
-def test_smi_is_read_as_nvml_is() -> None:
+def test_smi_is_read_as_nvml_is():
     reading = machine.parse_smi("1980, 2619, 61, 512.30, 0x0000000000000004\n")
     assert reading == {"sm_mhz": 1980, "memory_mhz": 2619, "celsius": 61, "watts": 512.3, "reasons": 4}
     other = {**reading, "sm_mhz": 1700, "reasons": 0x21}
@@ -147,7 +146,7 @@ def test_smi_is_read_as_nvml_is() -> None:
     assert machine.summarize([]) == {}
 
 
-def test_the_monitor_reads_while_something_runs() -> None:
+def test_the_monitor_reads_while_something_runs():
     reading = machine.parse_smi("1, 2, 3, 4, 0x0")
     with machine.Monitor(lambda: reading, period=0.001).watch() as summary:
         pass
@@ -164,7 +163,7 @@ def test_the_monitor_reads_while_something_runs() -> None:
     assert summary == {}
 
 
-def test_the_commit_is_this_one(tmp_path: Path) -> None:
+def test_the_commit_is_this_one(tmp_path):
     assert machine.commit(tmp_path) == "unknown"
     assert "python" in machine.versions()
 
@@ -172,12 +171,12 @@ def test_the_commit_is_this_one(tmp_path: Path) -> None:
 # -- what overlaps
 
 
-def test_overlap() -> None:
+def test_overlap():
     assert overlap([(0, 4), (10, 12)], [(1, 2), (1.5, 3), (11, 20)]) == (6, 3)
     assert overlap([], [(0, 1)]) == (0, 0)
 
 
-def test_a_profile_is_summed_up_a_step() -> None:
+def test_a_profile_is_summed_up_a_step():
     events = [
         ("conv2d_fprop_kernel", 0.0, 10.0),
         ("Memcpy PtoP (Device -> Device)", 8.0, 12.0),

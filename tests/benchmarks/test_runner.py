@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -72,7 +71,7 @@ def go(
     return result, workers, saved, said
 
 
-def test_the_result_is_saved_after_every_measurement() -> None:
+def test_the_result_is_saved_after_every_measurement():
     result, workers, saved, said = go(lambda job: record(job["key"]))
     assert [len(s["measurements"]) for s in saved] == [0, 1, 2, 3, 3]
     assert [s["complete"] for s in saved] == [False] * 4 + [True]
@@ -84,7 +83,7 @@ def test_the_result_is_saved_after_every_measurement() -> None:
     assert len(said) == len(JOBS)
 
 
-def test_a_run_is_cut_at_its_minutes() -> None:
+def test_a_run_is_cut_at_its_minutes():
     clock = [0.0]
 
     def answer(job: results.Record) -> results.Record:
@@ -99,7 +98,7 @@ def test_a_run_is_cut_at_its_minutes() -> None:
     assert [job["left"] for job in workers[0].asked] == [52.0, 52.0], "after that the worker begins nothing"
 
 
-def test_a_measurement_ends_with_the_run() -> None:
+def test_a_measurement_ends_with_the_run():
     """A first compile may take minutes where seconds were expected: it is left out, and so is all after it."""
     clock = [0.0]
 
@@ -115,7 +114,7 @@ def test_a_measurement_ends_with_the_run() -> None:
     assert "3 measurements left out" in said[-1]
 
 
-def test_a_contender_that_takes_the_device_with_it_is_left_out_of_the_next_try() -> None:
+def test_a_contender_that_takes_the_device_with_it_is_left_out_of_the_next_try():
     def answer(job: results.Record) -> results.Record:
         if job["key"] == KEYS[1] and not job["excluded"]:
             raise Lost("ours", "illegal address")
@@ -132,7 +131,7 @@ def test_a_contender_that_takes_the_device_with_it_is_left_out_of_the_next_try()
     assert any("took the device with it" in note for note in result["notes"])
 
 
-def test_a_job_that_never_works_is_given_up() -> None:
+def test_a_job_that_never_works_is_given_up():
     def answer(job: results.Record) -> results.Record:
         if job["key"] == KEYS[0]:
             raise Lost(f"opponent {len(job['excluded'])}", "gone")
@@ -148,7 +147,7 @@ def test_a_job_that_never_works_is_given_up() -> None:
     assert "no result" in said[1]
 
 
-def test_plans_and_settings_are_handed_on() -> None:
+def test_plans_and_settings_are_handed_on():
     conv = Job("op", "conv2d.fprop/conv2/128/bfloat16")
     search, later = step_job("training", 128, "bfloat16", search=True), step_job("training", 256, "bfloat16")
 
@@ -169,7 +168,7 @@ def test_plans_and_settings_are_handed_on() -> None:
     assert worker.asked[2]["shared"]["settings"] == {"training": [{"weights": "pure"}]}
 
 
-def test_the_worker_that_ran_under_the_profiler_is_replaced() -> None:
+def test_the_worker_that_ran_under_the_profiler_is_replaced():
     workers: list[FakeWorker] = []
 
     def start() -> FakeWorker:
@@ -199,7 +198,7 @@ def serve_jobs(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, answers: dic
     return [call.args[0] for call in pipe.send.call_args_list]
 
 
-def test_the_worker_answers_and_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_answers_and_goes_on_after_a_failure(monkeypatch):
     sent = serve_jobs(FakeDevice(), monkeypatch, {"a": {"key": "a"}, "b": ValueError("no"), "c": {"key": "c"}})
     assert [next(iter(m)) for m in sent] == ["stage", "record", "stage", "failed", "stage", "record"]
     assert sent[3] == {"failed": "ValueError: no"}
@@ -210,7 +209,7 @@ def test_the_worker_answers_and_goes_on_after_a_failure(monkeypatch: pytest.Monk
     assert "not JSON serializable" in sent[3]["failed"]
 
 
-def test_the_worker_ends_when_the_device_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_worker_ends_when_the_device_is_lost(monkeypatch):
     answers = {"a": DeviceLost("cuDNN", "illegal address"), "b": {"key": "b"}}
     sent = serve_jobs(FakeDevice(), monkeypatch, answers)
     assert sent[1:] == [{"lost": "cuDNN", "message": "illegal address"}]
@@ -225,13 +224,13 @@ def test_the_worker_ends_when_the_device_is_lost(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.fixture
-def process() -> Any:
+def process():
     made = Process(pretend)
     yield made
     made.stop()
 
 
-def test_a_process_answers_and_one_that_dies_says_who_was_at_work(process: Process) -> None:
+def test_a_process_answers_and_one_that_dies_says_who_was_at_work(process):
     assert process.machine == {"gpu": "pretended"}
     assert process.do({"key": "x"}, 20.0, 20.0) == {"key": "x"}
     with pytest.raises(Lost) as lost:
@@ -245,7 +244,7 @@ def test_a_process_answers_and_one_that_dies_says_who_was_at_work(process: Proce
 @pytest.mark.parametrize(
     ("silence", "left", "error"), [(0.3, 20.0, Lost), (20.0, 0.3, OutOfTime), (20.0, 0.0, OutOfTime)]
 )
-def test_a_process_that_hangs_is_ended(process: Process, silence: float, left: float, error: type[Exception]) -> None:
+def test_a_process_that_hangs_is_ended(process, silence, left, error):
     with pytest.raises(error):
         process.do({"key": "hang"}, silence, left)
     assert not process.process.is_alive()
@@ -260,7 +259,7 @@ def command(monkeypatch: pytest.MonkeyPatch, answer: Callable[[results.Record], 
     return run_all.main([*more])
 
 
-def test_exit_codes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exit_codes(monkeypatch, tmp_path, capsys):
     path = tmp_path / "r.json"
     assert command(monkeypatch, lambda job: record(job["key"]), "--output", str(path)) == 0
     assert len(results.read(path)["measurements"]) == 3
@@ -271,9 +270,7 @@ def test_exit_codes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pyt
     assert command(monkeypatch, lambda job: record(job["key"]), "--only", "dgrad") == 0
 
 
-def test_an_opponent_that_took_no_part_shows_in_status_and_table(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_opponent_that_took_no_part_shows_in_status_and_table(monkeypatch, capsys):
     """It has a time where any of its ways has; what it cannot do is no fault of anybody's."""
     cases = {
         ("ok", "failed"): (0, ""),
@@ -306,7 +303,7 @@ def test_an_opponent_that_took_no_part_shows_in_status_and_table(
     assert f"MISSING: No result of {KEYS[0]}: KeyError: 'x'." in capsys.readouterr().err
 
 
-def test_no_gpu_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_gpu_is_said(monkeypatch, capsys):
     def none() -> Any:
         raise NoDevice("no CUDA device")
 
@@ -315,7 +312,7 @@ def test_no_gpu_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert "nothing was measured: no CUDA device" in capsys.readouterr().err
 
 
-def test_an_output_that_cannot_be_written_is_said_before_measuring(tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_said_before_measuring(tmp_path):
     with pytest.raises(SystemExit, match="does not exist"):
         run_all.main(["--output", str(tmp_path / "none" / "r.json")])
 
@@ -323,7 +320,7 @@ def test_an_output_that_cannot_be_written_is_said_before_measuring(tmp_path: Pat
 # -- the order
 
 
-def test_the_most_telling_comes_first() -> None:
+def test_the_most_telling_comes_first():
     keys = [job.key for job in jobs()]
     assert len(set(keys)) == len(keys)
     assert keys[0] == "ceilings"
@@ -340,7 +337,7 @@ def test_the_most_telling_comes_first() -> None:
     assert "towers/128/bfloat16" in keys
 
 
-def test_what_must_come_fits_into_the_budget() -> None:
+def test_what_must_come_fits_into_the_budget():
     before = 0.0
     for job in jobs():
         before += job.seconds
@@ -349,7 +346,7 @@ def test_what_must_come_fits_into_the_budget() -> None:
     assert before <= 8 * 60, "by our own estimates the layers and the training step are done in time"
 
 
-def test_only() -> None:
+def test_only():
     chosen = matching(jobs(), ["conv2d.wgrad/conv3", "towers"])
     assert chosen[0].kind == "ceilings"
     assert {job.key.partition("/")[0] for job in chosen[1:]} == {"conv2d.wgrad", "towers"}

@@ -43,7 +43,7 @@ def seconds(s: Setting) -> float:
     return {"graph": 2e-3, "eager": 5e-3, "reduce-overhead": 3e-3}[s.run] - (s.weights == "pure") * 5e-4
 
 
-def test_the_best_configuration_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_configuration_is_found_and_named(monkeypatch):
     record, stages = run(monkeypatch, seconds)
     best = Setting(weights="pure")
     assert results.best(record, "torch") == (best.name, pytest.approx(1500.0))
@@ -61,7 +61,7 @@ def test_the_best_configuration_is_found_and_named(monkeypatch: pytest.MonkeyPat
     assert len(record["contenders"]) == 1 + 10
 
 
-def test_later_batches_take_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_later_batches_take_what_was_found(monkeypatch):
     shared = {"settings": {"training": [vars(Setting(weights="pure", channels=8)), vars(Setting())]}}
     record, stages = run(monkeypatch, seconds, {"search": False, "mode": "inference"}, shared=shared)
     assert stages == ["ours", Setting(weights="pure", channels=8).name, Setting().name]
@@ -70,14 +70,14 @@ def test_later_batches_take_what_was_found(monkeypatch: pytest.MonkeyPatch) -> N
     assert Setting(weights="float32", channels=8).name in exact["contenders"]
 
 
-def test_a_search_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_ends_with_the_run(monkeypatch):
     record, stages = run(monkeypatch, seconds, end=1e-2)
     assert stages[0] == "ours"
     assert len(stages) == 2, "the first setting takes the rest of the time"
     assert results.best(record, "torch") is not None
 
 
-def test_who_took_the_device_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_took_the_device_is_not_asked_again(monkeypatch):
     lost = Setting().name
     record, stages = run(monkeypatch, seconds, excluded=["ours", lost])
     assert "ours" not in record["contenders"]
@@ -85,7 +85,7 @@ def test_who_took_the_device_is_not_asked_again(monkeypatch: pytest.MonkeyPatch)
     assert results.best(record, "torch") is not None
 
 
-def test_another_network_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_network_is_wrong(monkeypatch):
     def other(s: Setting) -> float:
         if s.channels == 4:
             raise Wrong("logits are off")
@@ -97,7 +97,7 @@ def test_another_network_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "conv1 padded to 4: logits are off" in wrong[0]
 
 
-def test_logits_are_compared_by_their_norm() -> None:
+def test_logits_are_compared_by_their_norm():
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((4, 1000))
     near = logits * (1 + 0.02 * rng.standard_normal(logits.shape))
@@ -107,7 +107,7 @@ def test_logits_are_compared_by_their_norm() -> None:
             steps.compare("x", other, logits, precision)
 
 
-def test_a_lost_device_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_device_is_passed_on(monkeypatch):
     device = FakeDevice()
 
     def fault(*arguments: Any) -> Any:
@@ -120,7 +120,7 @@ def test_a_lost_device_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lost.value.contender == "ours"
 
 
-def test_the_events_wait_for_the_models_own_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_events_wait_for_the_models_own_streams(monkeypatch):
     log: list[str] = []
 
     def tower(name: str) -> Any:

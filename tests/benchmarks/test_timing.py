@@ -19,7 +19,7 @@ def candidates(device: FakeDevice, order: list[str], **seconds: float) -> list[C
     return [make(name, took) for name, took in seconds.items()]
 
 
-def test_each_round_runs_every_candidate_once_and_begins_with_another() -> None:
+def test_each_round_runs_every_candidate_once_and_begins_with_another():
     device, order = FakeDevice(), []
     times = interleaved(device, candidates(device, order, a=4.0, b=8.0, c=12.0), seconds=0.0, least_rounds=4)
     assert "".join(order) == "abc" + "abc" + "bca" + "cab" + "abc", "a warm-up, then rotating rounds"
@@ -27,7 +27,7 @@ def test_each_round_runs_every_candidate_once_and_begins_with_another() -> None:
     assert all(t["rounds"] == 4 for t in times.values())
 
 
-def test_it_lasts_as_long_as_asked() -> None:
+def test_it_lasts_as_long_as_asked():
     device, order = FakeDevice(), []
     times = interleaved(device, candidates(device, order, a=1.0, b=1.0), seconds=50.0, least_rounds=3)
     assert times["a"]["rounds"] == 25
@@ -35,7 +35,7 @@ def test_it_lasts_as_long_as_asked() -> None:
     assert interleaved(device, [], seconds=1.0) == {}
 
 
-def test_a_clock_that_slows_down_hits_all_alike() -> None:
+def test_a_clock_that_slows_down_hits_all_alike():
     device, order = FakeDevice(), []
     made = candidates(device, order, a=1.0, b=1.0)
     for candidate in made:
@@ -50,12 +50,12 @@ def test_a_clock_that_slows_down_hits_all_alike() -> None:
     assert times["a"]["median"] == pytest.approx(times["b"]["median"], rel=0.02)
 
 
-def test_times() -> None:
+def test_times():
     times = summary([5.0, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 8.0, 9.0, 10.0, 100.0])
     assert times == {"median": 6e6, "low": 2e6, "high": 1e7, "least": 1e6, "rounds": 11}
 
 
-def test_quick_warms_up_first() -> None:
+def test_quick_warms_up_first():
     device, took = FakeDevice(), iter([100.0, 3.0, 1.0, 2.0])
     assert quick(device, Candidate("x", lambda: device.spend(next(took))), repeats=3) == 2.0
 
@@ -63,12 +63,12 @@ def test_quick_warms_up_first() -> None:
 @pytest.mark.parametrize(
     ("seconds", "sets", "calls"), [(1e-6, 4, 256), (50e-6, 4, 8), (50e-6, 2, 6), (1e-3, 2, 2), (1e-6, 100, 200)]
 )
-def test_calls_are_whole_passes_through_the_sets(seconds: float, sets: int, calls: int) -> None:
+def test_calls_are_whole_passes_through_the_sets(seconds, sets, calls):
     assert calls_for(seconds, sets) == calls
     assert calls % sets == 0
 
 
-def test_sets_are_three_caches_together() -> None:
+def test_sets_are_three_caches_together():
     assert sets_for(1 << 20, 50 << 20) == 32, "at most"
     assert sets_for(20 << 20, 50 << 20) == 8
     assert sets_for(500 << 20, 50 << 20) == 2, "at least"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 
-import pytest
 from benchmarks.harness import self_check
 from benchmarks.opponents.torch_step import RUNS, Setting, finalists, fitted, search
 
 
-def test_the_search_keeps_the_better_of_every_choice() -> None:
+def test_the_search_keeps_the_better_of_every_choice():
     tried: list[Setting] = []
 
     def seconds(s: Setting) -> float | None:
@@ -31,12 +30,12 @@ def test_the_search_keeps_the_better_of_every_choice() -> None:
     assert final[0] == best
 
 
-def test_nothing_may_run() -> None:
+def test_nothing_may_run():
     assert search("tf32", lambda s: None) == []
     assert finalists([]) == []
 
 
-def test_float32_has_one_kind_of_weights() -> None:
+def test_float32_has_one_kind_of_weights():
     tried: list[Setting] = []
     search("tf32", lambda s: tried.append(s) or 1.0)  # type: ignore[func-returns-value]
     assert {s.weights for s in tried} == {"float32"}
@@ -44,7 +43,7 @@ def test_float32_has_one_kind_of_weights() -> None:
     assert fitted(Setting(weights="pure"), "float16").weights == "pure"
 
 
-def test_names_tell_settings_apart() -> None:
+def test_names_tell_settings_apart():
     assert Setting().name == "PyTorch, CUDA graph by hand, autocast"
     odd = Setting("pure", "max-autotune", 8, "split", "library", "cuDNN")
     assert odd.name == (
@@ -53,7 +52,7 @@ def test_names_tell_settings_apart() -> None:
     assert (Setting().family, odd.family) == ("torch", "library")
 
 
-def test_the_pytorch_network_is_ours_where_pytorch_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pytorch_network_is_ours_where_pytorch_is(capsys):
     """The self-check: 0 where PyTorch is and agrees, 1 with a sentence where it is not."""
     code, text = self_check.main(), capsys.readouterr().out
     if importlib.util.find_spec("torch"):

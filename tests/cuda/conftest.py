@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import pytest
 
 from .standin import Driver
 
 
 @pytest.fixture
-def install_driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Driver]]:
+def install_driver(monkeypatch):
     """A function that puts a stand-in driver with so many GPUs in place, its streams in an order by seed."""
     drivers = []
 

@@ -17,7 +17,7 @@ from alexnet_cuda import Model
 from alexnet_cuda.backends.cuda.device import CudaDevice
 from alexnet_cuda.backends.simt import device as simt
 from alexnet_cuda.network import inputs
-from tests.model.tiny import tiny
+from tests.model.tiny import tiny, tiny16
 
 from .standin import Driver, Event, Stream
 from .test_model import IMAGES, LABELS
@@ -28,9 +28,9 @@ Install = Callable[..., Driver]
 FLOATS = np.random.default_rng(3).standard_normal((4, 67, 67, 3))
 
 
-def test_the_next_images_arrive_beside_the_kernels(install_driver: Install) -> None:
+def test_the_next_images_arrive_beside_the_kernels(install_driver):
     driver = install_driver(order=1)  # which copies what it may
-    model = tiny(devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     for _ in range(2):
         model.train_step(IMAGES, LABELS).loss  # noqa: B018
     done, arrived = len(driver.ran), driver.arrived.count(IMAGES.nbytes)
@@ -58,26 +58,24 @@ def changing_batches(kind: str, sizes: tuple[int, ...]) -> list[Array]:
 
 @pytest.mark.parametrize("device", ["cuda:0", "simt", ("cuda:0", "cuda:1")])
 @pytest.mark.parametrize("kind", ["uint8", "float"])
-def test_images_arrive_neither_early_nor_late(install_driver: Install, kind: str, device: Any) -> None:
+def test_images_arrive_neither_early_nor_late(install_driver, kind, device):
     """Batches grow, so that arrays are made anew of memory that kernels still work on, and shrink."""
     batches = changing_batches(kind, (2, 2, 4, 5, 16, 3, 3))
     install_driver()
-    expected = [x for images in batches for x in inputs_of(tiny(devices=device), [images])]
+    expected = [x for images in batches for x in inputs_of(tiny16(devices=device), [images])]
     for order in (0, 1, 2, 3, 5):
         install_driver(order=order)
         simt.scheduler.reseed(order)
-        for actual, right in zip(inputs_of(tiny(devices=device), batches), expected, strict=True):
+        for actual, right in zip(inputs_of(tiny16(devices=device), batches), expected, strict=True):
             np.testing.assert_array_equal(actual, right, err_msg=f"order {order}")
     simt.scheduler.reseed(0)
 
 
 @pytest.mark.parametrize("missing", ["arrival", "read"])
-def test_without_one_of_the_waits_some_order_is_wrong(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch, missing: str
-) -> None:
+def test_without_one_of_the_waits_some_order_is_wrong(install_driver, monkeypatch, missing):
     batches, bring = changing_batches("uint8", (2, 2, 2, 2)), CudaDevice.bring
     install_driver()
-    right = inputs_of(tiny(devices="cuda:0"), batches)
+    right = inputs_of(tiny16(devices="cuda:0"), batches)
     if missing == "arrival":
         monkeypatch.setattr(CudaDevice, "wait", lambda self, event: None)
     else:
@@ -85,13 +83,13 @@ def test_without_one_of_the_waits_some_order_is_wrong(
     wrong = 0
     for order in (0, 1):
         install_driver(order=order)
-        wrong += not np.array_equal(inputs_of(tiny(devices="cuda:0"), batches), right)
+        wrong += not np.array_equal(inputs_of(tiny16(devices="cuda:0"), batches), right)
     assert wrong == 1
 
 
-def test_few_batches_are_under_way_at_once(install_driver: Install) -> None:
+def test_few_batches_are_under_way_at_once(install_driver):
     driver = install_driver()
-    model = tiny(devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     for _ in range(30):
         model._inputs.load(IMAGES, None, 0)
     assert sum(size == IMAGES.nbytes for size in driver.pinned.values()) <= 9
@@ -99,9 +97,7 @@ def test_few_batches_are_under_way_at_once(install_driver: Install) -> None:
 
 @pytest.mark.parametrize("device", ["cuda:0", ("cuda:0", "cuda:1")])
 @pytest.mark.parametrize("images", [IMAGES, FLOATS], ids=["uint8", "float64"])
-def test_prefetch_stages_in_a_thread_of_its_own_and_changes_no_bit(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch, images: Array, device: Any
-) -> None:
+def test_prefetch_stages_in_a_thread_of_its_own_and_changes_no_bit(install_driver, monkeypatch, images, device):
     install_driver(order=1)
     fill, threads = inputs._fill, []
 
@@ -117,7 +113,7 @@ def test_prefetch_stages_in_a_thread_of_its_own_and_changes_no_bit(
             yield reused, LABELS, turn
 
     monkeypatch.setattr(inputs, "_fill", where)
-    model, turns = tiny(devices=device), []
+    model, turns = tiny16(devices=device), []
 
     def staged() -> Iterator[Array]:
         for batch, labels, turn in model.prefetch(batches()):
@@ -135,17 +131,17 @@ def test_prefetch_stages_in_a_thread_of_its_own_and_changes_no_bit(
     np.testing.assert_array_equal(actual, expected)
 
 
-def test_what_is_made_of_staged_images_is_looked_at_anew(install_driver: Install) -> None:
+def test_what_is_made_of_staged_images_is_looked_at_anew(install_driver):
     install_driver()
-    model = tiny(devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     ((staged,),) = model.prefetch([(FLOATS,)])
     with pytest.raises(ValueError, match="images must be finite; image 0 of the batch has NaN or infinity"):
         model.forward(staged * np.nan)
 
 
-def test_what_is_wrong_with_a_batch_is_said_when_it_comes_up(install_driver: Install) -> None:
+def test_what_is_wrong_with_a_batch_is_said_when_it_comes_up(install_driver):
     install_driver()
-    model = tiny(devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     bad = FLOATS.copy()
     bad[2, 5, 6, 1] = np.nan
     ready = model.prefetch([(FLOATS, LABELS), (bad, LABELS)])
@@ -163,7 +159,7 @@ def _broken() -> Iterator[tuple[Array, Array]]:
 
 
 @pytest.mark.parametrize("device", ["cpu", "simt"])
-def test_no_thread_where_there_is_no_gpu(device: str) -> None:
+def test_no_thread_where_there_is_no_gpu(device):
     before = threading.active_count()
     for images, _ in tiny(devices=device).prefetch([(IMAGES, LABELS)] * 2):
         assert images is IMAGES
@@ -228,19 +224,17 @@ class ReadOnlyTensor(Tensor):
 
 
 @pytest.fixture(scope="module")
-def losses() -> tuple[float, ...]:
+def losses():
     """Of steps on the images, then on them in reverse."""
-    model = tiny(devices="simt")
+    model = tiny16(devices="simt")
     return tuple(model.train_step(IMAGES[::turn], LABELS[::turn]).loss for turn in (1, -1))
 
 
 @pytest.mark.parametrize("owner", [0, 1])
-def test_tensors_of_another_stream_are_read_in_its_order_and_are_free_on_return(
-    install_driver: Install, losses: tuple[float, ...], owner: int
-) -> None:
+def test_tensors_of_another_stream_are_read_in_its_order_and_are_free_on_return(install_driver, losses, owner):
     for order in (0, 1, 3):
         install_driver(order=order)
-        model = tiny(devices=f"cuda:{owner}")
+        model = tiny16(devices=f"cuda:{owner}")
         results = []
         for turn in (1, -1):
             images, labels = Tensor(IMAGES[::turn], owner), Tensor(LABELS[::turn], owner)
@@ -250,10 +244,10 @@ def test_tensors_of_another_stream_are_read_in_its_order_and_are_free_on_return(
         assert tuple(result.loss for result in results) == losses, order
 
 
-def test_a_tensor_for_two_towers_is_free_on_return(install_driver: Install) -> None:
+def test_a_tensor_for_two_towers_is_free_on_return(install_driver):
     for order in (0, 1, 3):
         install_driver(order=order)
-        model, reference = (tiny(devices=("cuda:0", "cuda:1")) for _ in range(2))
+        model, reference = (tiny16(devices=("cuda:0", "cuda:1")) for _ in range(2))
         images, labels = Tensor(IMAGES, 1), Tensor(LABELS, 0)
         result = model.train_step(images, labels)
         images.overwrite()
@@ -262,9 +256,9 @@ def test_a_tensor_for_two_towers_is_free_on_return(install_driver: Install) -> N
 
 
 @pytest.mark.parametrize("kind", [Tensor, OldTensor, ReadOnlyTensor])
-def test_each_age_of_dlpack_is_told_a_stream(install_driver: Install, kind: type[Tensor]) -> None:
+def test_each_age_of_dlpack_is_told_a_stream(install_driver, kind):
     driver = install_driver()
-    model = tiny(devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     default = driver.default[0]
     expected = model.forward(IMAGES)
     default.ptr = 0  # CUDA's legacy stream, which DLPack calls 1
@@ -280,7 +274,7 @@ def test_each_age_of_dlpack_is_told_a_stream(install_driver: Install, kind: type
     assert driver.streams[second] not in (default, mine)
 
 
-def test_what_a_producer_refuses_is_said(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_producer_refuses_is_said(install_driver, monkeypatch):
     install_driver()
 
     def refuse(self: Tensor, **_: Any) -> Any:
@@ -288,4 +282,4 @@ def test_what_a_producer_refuses_is_said(install_driver: Install, monkeypatch: p
 
     monkeypatch.setattr(Tensor, "__dlpack__", refuse)
     with pytest.raises(TypeError, match="cannot take the Tensor as an array: Can't export tensors that require grad"):
-        tiny(devices="cuda:0").forward(Tensor(IMAGES))
+        tiny16(devices="cuda:0").forward(Tensor(IMAGES))

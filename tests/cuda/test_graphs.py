@@ -16,7 +16,7 @@ from alexnet_cuda.backends.cuda.device import CudaDevice
 from alexnet_cuda.backends.cuda.graphs import Graphs
 from alexnet_cuda.base.params import Views
 from alexnet_cuda.network.tower import Tower
-from tests.model.tiny import tiny
+from tests.model.tiny import tiny16
 
 from .standin import Capture, Driver, Stream
 from .test_model import _memory, on_gpu
@@ -31,7 +31,7 @@ PAIRS = {"two": ("cuda:0", "cuda:1"), "one twice": ("cuda:1", "cuda:1")}
 
 
 def two_towers(**options: Any) -> Model:
-    return tiny(precision="bfloat16", devices=("cuda:0", "cuda:1"), **options)
+    return tiny16(devices=("cuda:0", "cuda:1"), **options)
 
 
 def losses(model: Model, steps: int) -> list[float]:
@@ -40,9 +40,9 @@ def losses(model: Model, steps: int) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def expected() -> tuple[list[float], Array]:
+def expected():
     """Of two towers on the executor: the losses of four steps, and the logits after them."""
-    model = tiny(precision="bfloat16", devices=("simt", "simt"))
+    model = tiny16(devices=("simt", "simt"))
     return losses(model, 4), model.forward(IMAGES)
 
 
@@ -50,11 +50,9 @@ def expected() -> tuple[list[float], Array]:
 
 
 @pytest.mark.parametrize(("place", "order"), [("two", 0), ("two", 1), ("two", 4), ("two", 7), ("one twice", 5)])
-def test_two_towers_replay_the_executors_bits(
-    install_driver: Install, expected: tuple[list[float], Array], place: str, order: int
-) -> None:
+def test_two_towers_replay_the_executors_bits(install_driver, expected, place, order):
     driver = install_driver(order=order)
-    model = tiny(precision="bfloat16", devices=PAIRS[place])
+    model = tiny16(devices=PAIRS[place])
     assert losses(model, 4) == expected[0]
     (step,) = driver.graphs
     assert step.launches == 3
@@ -66,10 +64,10 @@ def test_two_towers_replay_the_executors_bits(
     assert batch.launches == 2
 
 
-def test_a_recorded_pass_allocates_nothing_and_waits_for_nothing(install_driver: Install) -> None:
+def test_a_recorded_pass_allocates_nothing_and_waits_for_nothing(install_driver):
     for devices in ("cuda:0", ("cuda:0", "cuda:1")):
         driver = install_driver()
-        model = tiny(precision="bfloat16", devices=devices)
+        model = tiny16(devices=devices)
         for work, waits in (
             (lambda model=model: model.train_step(IMAGES, LABELS), 0),
             (lambda model=model: model.forward(IMAGES), 1),  # for its logits
@@ -84,9 +82,24 @@ def test_a_recorded_pass_allocates_nothing_and_waits_for_nothing(install_driver:
             assert driver.launches[before:] == ["augment"] * len(model.towers), "the rest is the graph's"
 
 
-def test_memory_made_anew_on_the_other_device_voids_the_graphs(
-    install_driver: Install, expected: tuple[list[float], Array]
-) -> None:
+def test_what_is_frozen_is_recorded_as_frozen(install_driver: Install) -> None:
+    driver = install_driver(order=2)
+    found = []
+    for devices in (("cuda:0", "cuda:1"), ("simt", "simt")):
+        model = tiny16(devices=devices)
+        before = model.parameters["conv2.weight"]
+        for _ in range(3):
+            model.train_step(IMAGES, LABELS, frozen=["conv1", "conv2"], layer_rates={"fc8": 3})
+        np.testing.assert_array_equal(model.parameters["conv2.weight"], before)
+        found.append((model.train_step(IMAGES, LABELS).loss, model.parameters["conv2.weight"]))
+        assert not np.array_equal(found[-1][1], before), "the next step is another graph's"
+    assert found[0][0] == found[1][0]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+    (step,) = driver.graphs
+    assert step.launches == 2
+
+
+def test_memory_made_anew_on_the_other_device_voids_the_graphs(install_driver, expected):
     driver = install_driver()
     model = two_towers()
     seen = losses(model, 2)
@@ -97,9 +110,9 @@ def test_memory_made_anew_on_the_other_device_voids_the_graphs(
     assert [graph.launches for graph in driver.graphs] == [1, 1]
 
 
-def test_the_stand_in_sees_a_graph_whose_memory_moved(install_driver: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stand_in_sees_a_graph_whose_memory_moved(install_driver, monkeypatch):
     install_driver()
-    model = tiny(precision="bfloat16", devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     losses(model, 2)
     monkeypatch.setattr(Graphs, "_forget_moved", lambda self: None)
     model.forward(np.concatenate([IMAGES] * 3))
@@ -133,9 +146,7 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize("what", WITHOUT)
-def test_a_missing_wait_shows(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch, expected: tuple[list[float], Array], what: str
-) -> None:
+def test_a_missing_wait_shows(install_driver, monkeypatch, expected, what):
     for broken in (False, True):
         driver = install_driver(order=3)
         if broken:
@@ -147,12 +158,7 @@ def test_a_missing_wait_shows(
         assert (losses(model, 3) == expected[0][:3]) != broken
 
 
-def test_what_cuda_does_not_record_is_said_once_and_done_without_a_graph(
-    install_driver: Install,
-    monkeypatch: pytest.MonkeyPatch,
-    expected: tuple[list[float], Array],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_what_cuda_does_not_record_is_said_once_and_done_without_a_graph(install_driver, monkeypatch, expected, caplog):
     driver = install_driver()
     model = two_towers()
     seen = losses(model, 1)
@@ -165,9 +171,7 @@ def test_what_cuda_does_not_record_is_said_once_and_done_without_a_graph(
     assert seen + losses(model, 2) == expected[0]
 
 
-def test_an_error_in_a_recording_of_two_towers_is_the_one_that_is_seen(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch, expected: tuple[list[float], Array]
-) -> None:
+def test_an_error_in_a_recording_of_two_towers_is_the_one_that_is_seen(install_driver, monkeypatch, expected):
     driver = install_driver()
     model = two_towers()
     seen = losses(model, 1)
@@ -179,16 +183,14 @@ def test_an_error_in_a_recording_of_two_towers_is_the_one_that_is_seen(
     assert seen + losses(model, 3) == expected[0]
 
 
-def test_copies_by_way_of_the_host_are_not_recorded(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch, expected: tuple[list[float], Array]
-) -> None:
+def test_copies_by_way_of_the_host_are_not_recorded(install_driver, monkeypatch, expected):
     driver = install_driver()
     monkeypatch.setattr(cupy.cuda.runtime, "deviceCanAccessPeer", lambda device, peer: 0)
     assert losses(two_towers(), 2) == expected[0][:2]
     assert not driver.graphs
 
 
-def test_of_many_batch_sizes_those_used_last_are_kept(install_driver: Install) -> None:
+def test_of_many_batch_sizes_those_used_last_are_kept(install_driver):
     """A server sees batches of all sizes; training beside it keeps its graph."""
     driver = install_driver()
     device = CudaDevice(0)
@@ -205,7 +207,7 @@ def test_of_many_batch_sizes_those_used_last_are_kept(install_driver: Install) -
 
 
 @pytest.fixture
-def record(install_driver: Install) -> Callable[[Callable[[], object]], Capture]:
+def record(install_driver):
     """A function that records by CuPy's own means what another puts on the current stream."""
     install_driver(count=1)
     stream = Stream(non_blocking=True)
@@ -222,7 +224,7 @@ def record(install_driver: Install) -> Callable[[Callable[[], object]], Capture]
     return recorded
 
 
-def test_a_host_number_in_a_recording_is_refused(record: Callable[[Callable[[], object]], Capture]) -> None:
+def test_a_host_number_in_a_recording_is_refused(record):
     x, weight, gradient, images = (
         on_gpu(np.ones(shape, np.float32)) for shape in ((2, 4), (4, 4), (2, 4), (1, 8, 8, 3))
     )
@@ -252,7 +254,7 @@ def test_a_host_number_in_a_recording_is_refused(record: Callable[[Callable[[], 
         work()  # not recorded it is taken
 
 
-def test_a_recording_reads_device_memory_at_each_launch(record: Callable[[Callable[[], object]], Capture]) -> None:
+def test_a_recording_reads_device_memory_at_each_launch(record):
     x, y, step = (
         on_gpu(np.ones((2, 64), np.float32)),
         on_gpu(np.zeros((2, 64), np.float32)),
@@ -272,8 +274,8 @@ def test_a_recording_reads_device_memory_at_each_launch(record: Callable[[Callab
         )
 
 
-def test_a_model_in_anothers_recording_is_refused(record: Callable[[Callable[[], object]], Capture]) -> None:
-    model = tiny(devices="cuda:0")
+def test_a_model_in_anothers_recording_is_refused(record):
+    model = tiny16(devices="cuda:0")
     for work in (lambda: model.train_step(IMAGES, LABELS), lambda: model.forward(IMAGES)):
         with pytest.raises(RuntimeError, match="CuPy's current stream is being captured, and what a model does"):
             record(work)
@@ -321,7 +323,7 @@ FORBIDDEN: dict[str, tuple[Callable[[Driver, Stream, Stream], object], str]] = {
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)
-def test_the_stand_in_refuses_in_a_recording(install_driver: Install, what: str) -> None:
+def test_the_stand_in_refuses_in_a_recording(install_driver, what):
     driver = install_driver()
     one, two = Stream(non_blocking=True), Stream(non_blocking=True)
     work, message = FORBIDDEN[what]

@@ -13,7 +13,7 @@ import pytest
 from alexnet_cuda import Model
 from alexnet_cuda.network.memory import memory_needed
 from alexnet_cuda.network.passes import Network
-from tests.model.tiny import tiny
+from tests.model.tiny import tiny, tiny16
 
 from .standin import Driver, Stream, default_device
 
@@ -50,11 +50,11 @@ def _memory(array: Any) -> Any:
 
 
 @pytest.mark.parametrize(("place", "order"), [("one", 0), ("two", 0), ("two", 1), ("two", 3), ("one twice", 3)])
-def test_training_and_prediction_are_the_executors_bits(install_driver: Install, place: str, order: int) -> None:
+def test_training_and_prediction_are_the_executors_bits(install_driver, place, order):
     devices, expected = PLACES[place]
-    options = {"precision": "bfloat16"} if order % 2 else {}
+    options = {"precision": "bfloat16" if order else "float32"}
     driver = install_driver(order=order)
-    here, there = tiny(devices=devices, **options), tiny(devices=expected, **options)
+    here, there = tiny16(devices=devices, **options), tiny16(devices=expected, **options)
     assert here.devices == ((devices,) if isinstance(devices, str) else devices)
     assert train(here) == train(there)
     np.testing.assert_array_equal(here.forward(IMAGES), there.forward(IMAGES))
@@ -66,11 +66,11 @@ def test_training_and_prediction_are_the_executors_bits(install_driver: Install,
         assert driver.peers == {(0, 1), (1, 0)}
 
 
-def test_gradients_by_hand(install_driver: Install) -> None:
+def test_gradients_by_hand(install_driver):
     install_driver()
     gradients = []
     for device in ("cuda:0", "simt"):
-        model = tiny(devices=device)
+        model = tiny16(devices=device)
         model.forward(IMAGES, train=True)
         loss = model.backward(LABELS)
         gradients.append((loss, dict(model.gradients)))
@@ -80,9 +80,9 @@ def test_gradients_by_hand(install_driver: Install) -> None:
         np.testing.assert_array_equal(gradients[0][1][name], value)
 
 
-def test_each_kind_of_step_has_its_graph_and_new_memory_voids_it(install_driver: Install) -> None:
+def test_each_kind_of_step_has_its_graph_and_new_memory_voids_it(install_driver):
     driver = install_driver()
-    model, reference = tiny(devices="cuda:0"), tiny(devices="simt")
+    model, reference = tiny16(devices="cuda:0"), tiny16(devices="simt")
     batches = [4, 4, 3, 3, 4]
     for n in batches:
         here, there = (m.train_step(IMAGES[:n], LABELS[:n], momentum=0.9) for m in (model, reference))
@@ -95,17 +95,17 @@ def test_each_kind_of_step_has_its_graph_and_new_memory_voids_it(install_driver:
     assert len(driver.graphs) == 3, "the old graph's addresses are gone"
 
 
-def test_without_graphs(install_driver: Install) -> None:
+def test_without_graphs(install_driver):
     driver = install_driver()
-    with_graphs, without = tiny(devices="cuda:0"), tiny(devices="cuda:0", cuda_graph=False)
+    with_graphs, without = tiny16(devices="cuda:0"), tiny16(devices="cuda:0", cuda_graph=False)
     assert train(with_graphs) == train(without)
     assert len(driver.graphs) == 1
 
 
-def test_images_on_the_gpu_are_read_where_they_are(install_driver: Install) -> None:
+def test_images_on_the_gpu_are_read_where_they_are(install_driver):
     install_driver()
     images, labels = on_gpu(IMAGES), on_gpu(LABELS.astype(np.int64))
-    model, reference = tiny(devices="cuda:0"), tiny(devices="cuda:0")
+    model, reference = (tiny(devices="cuda:0") for _ in range(2))
     for _ in range(3):
         assert model.train_step(images, labels).loss == reference.train_step(IMAGES, LABELS).loss
     np.testing.assert_array_equal(model.forward(images), reference.forward(IMAGES))
@@ -116,10 +116,10 @@ def test_images_on_the_gpu_are_read_where_they_are(install_driver: Install) -> N
 
 
 @pytest.mark.parametrize("owner", [0, 1])
-def test_images_on_one_of_two_gpus(install_driver: Install, owner: int) -> None:
+def test_images_on_one_of_two_gpus(install_driver, owner):
     for order in (0, 3):
         install_driver(order=order)
-        model, reference = (tiny(devices=("cuda:0", "cuda:1")) for _ in range(2))
+        model, reference = (tiny16(devices=("cuda:0", "cuda:1")) for _ in range(2))
         images, labels = on_gpu(IMAGES, owner), on_gpu(LABELS.astype(np.int64), owner)
         for _ in range(2):
             assert model.train_step(images, labels).loss == reference.train_step(IMAGES, LABELS).loss
@@ -138,9 +138,9 @@ class Tensor:
         return self.array.__dlpack__()
 
 
-def test_dlpack(install_driver: Install) -> None:
+def test_dlpack(install_driver):
     install_driver()
-    model, reference = tiny(devices="cuda:0"), tiny(devices="cuda:0")
+    model, reference = tiny16(devices="cuda:0"), tiny16(devices="cuda:0")
     np.testing.assert_array_equal(model.forward(Tensor(IMAGES, (1, 0))), reference.forward(IMAGES))
     with pytest.raises(TypeError, match="on the host or on an NVIDIA GPU, got one on DLPack's device type 10"):
         model.forward(Tensor(IMAGES, (10, 0)))
@@ -149,12 +149,12 @@ def test_dlpack(install_driver: Install) -> None:
 
 
 @pytest.mark.parametrize("devices", ["cuda:0", ("cuda:0", "cuda:1"), ("cuda:0", "cuda:0")], ids=str)
-def test_arrays_on_the_gpu_may_be_overwritten_at_once(install_driver: Install, devices: Any) -> None:
-    reference = tiny(devices="simt" if isinstance(devices, str) else ("simt", "simt"))
+def test_arrays_on_the_gpu_may_be_overwritten_at_once(install_driver, devices):
+    reference = tiny16(devices="simt" if isinstance(devices, str) else ("simt", "simt"))
     expected = [reference.train_step(IMAGES[::turn].copy(), LABELS[::turn]).loss for turn in (1, -1)]
     for order in (0, 1, 3, 9):
         driver = install_driver(order=order)
-        model = tiny(devices=devices)
+        model = tiny16(devices=devices)
         images, labels = on_gpu(IMAGES), on_gpu(LABELS.astype(np.int64))
         driver.default[0].synchronize()
         mine = Stream(non_blocking=True).use()
@@ -168,9 +168,9 @@ def test_arrays_on_the_gpu_may_be_overwritten_at_once(install_driver: Install, d
         assert [r.loss for r in results] == expected, order
 
 
-def test_arrays_on_the_gpu_that_are_not_contiguous(install_driver: Install) -> None:
+def test_arrays_on_the_gpu_that_are_not_contiguous(install_driver):
     install_driver()
-    model = tiny(devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     labels, images = on_gpu(np.stack([LABELS, LABELS[::-1]], axis=1)), on_gpu(IMAGES.transpose(0, 3, 1, 2).copy())
     with pytest.raises(ValueError, match=r"labels on a GPU must be C-contiguous, got strides \(16,\)"):
         model.train_step(IMAGES, labels[:, 0])
@@ -180,14 +180,12 @@ def test_arrays_on_the_gpu_that_are_not_contiguous(install_driver: Install) -> N
         model.forward(on_gpu(np.zeros((1, 67, 67, 3))))
 
 
-def test_new_memory_for_what_arrives_is_not_the_receivers_own(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_new_memory_for_what_arrives_is_not_the_receivers_own(install_driver, monkeypatch):
     """Larger batches make buffers anew, from memory that the receiver's kernels still work on."""
     monkeypatch.setattr(Network, "_preallocate", lambda *_: None)  # which would make them before the work begins
 
     def losses(devices: tuple[str, str]) -> list[float]:
-        model = tiny(devices=devices)
+        model = tiny16(devices=devices)
         steps = [model.train_step(IMAGES[:n], LABELS[:n]) for n in (2, 4, 4)]
         return [step.loss for step in steps]
 
@@ -197,9 +195,9 @@ def test_new_memory_for_what_arrives_is_not_the_receivers_own(
         assert losses(("cuda:0", "cuda:1")) == expected, order
 
 
-def test_an_error_while_recording_is_the_one_that_is_seen(install_driver: Install) -> None:
+def test_an_error_while_recording_is_the_one_that_is_seen(install_driver):
     install_driver()
-    model = tiny(devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     model.train_step(IMAGES, LABELS)
     device = model.towers[0].device
 
@@ -212,23 +210,23 @@ def test_an_error_while_recording_is_the_one_that_is_seen(install_driver: Instal
     assert np.isfinite(model.train_step(IMAGES, LABELS).loss)
 
 
-def test_labels_on_the_gpu_must_be_int64(install_driver: Install) -> None:
+def test_labels_on_the_gpu_must_be_int64(install_driver):
     install_driver()
-    model = tiny(devices="cuda:0")
+    model = tiny16(devices="cuda:0")
     with pytest.raises(TypeError, match="labels on a GPU must be of dtype int64, got int32"):
         model.train_step(IMAGES, on_gpu(LABELS.astype(np.int32)))
     assert model.step == 0
 
 
-def test_arrays_on_a_gpu_are_not_for_a_model_on_the_cpu(install_driver: Install) -> None:
+def test_arrays_on_a_gpu_are_not_for_a_model_on_the_cpu(install_driver):
     install_driver()
     with pytest.raises(TypeError, match="images must be on the host or on cpu, got an array on"):
         tiny(devices="cpu").forward(on_gpu(IMAGES))
 
 
-def test_host_arrays_may_be_changed_at_once(install_driver: Install) -> None:
+def test_host_arrays_may_be_changed_at_once(install_driver):
     install_driver(order=1)
-    model, reference = tiny(devices="cuda:0"), tiny(devices="cuda:0")
+    model, reference = tiny16(devices="cuda:0"), tiny16(devices="cuda:0")
     images, labels = IMAGES.copy(), LABELS.copy()
     result = model.train_step(images, labels)
     images[...], labels[...] = 0, 3
@@ -236,9 +234,9 @@ def test_host_arrays_may_be_changed_at_once(install_driver: Install) -> None:
 
 
 @pytest.mark.parametrize("place", ["one", "two"])
-def test_out_of_memory_names_a_batch_that_fits(install_driver: Install, place: str) -> None:
+def test_out_of_memory_names_a_batch_that_fits(install_driver, place):
     driver = install_driver()
-    model = tiny(devices=PLACES[place][0])
+    model = tiny16(devices=PLACES[place][0])
     train(model, 1)
     driver.limit = max(driver.allocated) + (8 << 20)
     many = np.zeros((512, 76, 76, 3), np.uint8)
@@ -261,12 +259,12 @@ def test_out_of_memory_names_a_batch_that_fits(install_driver: Install, place: s
     assert model.step == 2
 
 
-def test_a_step_that_does_not_fit_changes_nothing(install_driver: Install) -> None:
+def test_a_step_that_does_not_fit_changes_nothing(install_driver):
     """However far it would come: the weights of the last layers are updated long before the first ones' gradients."""
     refused = 0
     for part in (0.6, 0.8, 0.9, 0.95, 0.99, 1.1):
         driver = install_driver(count=1)
-        model = tiny(devices="cuda:0")
+        model = tiny16(devices="cuda:0")
         before = dict(model.parameters)
         driver.limit = round(part * memory_needed(Network, model.config, 1, (32, *IMAGES.shape[1:]), "uint8", True))
         try:
@@ -279,13 +277,11 @@ def test_a_step_that_does_not_fit_changes_nothing(install_driver: Install) -> No
     assert refused == 5
 
 
-def test_devices_that_are_not_there(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_devices_that_are_not_there(install_driver, monkeypatch, caplog):
     driver = install_driver(count=1)
     with pytest.raises(ValueError, match="there is no device 'cuda:1'; this machine has 1 GPU"):
-        tiny(devices="cuda:1")
-    assert tiny(devices="cuda").devices == ("cuda:0",)
+        tiny16(devices="cuda:1")
+    assert tiny16(devices="cuda").devices == ("cuda:0",)
     assert default_device("bfloat16") == "cuda:0"
     assert default_device("float64") == "cpu"
     monkeypatch.setattr("alexnet_cuda.backends.devices.runs_as", lambda capability, architectures: "")

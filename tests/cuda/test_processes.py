@@ -15,7 +15,7 @@ from alexnet_cuda import ops
 from alexnet_cuda.backends.cuda import runtime
 from tests.model.test_pickle import held
 from tests.model.test_threads import SMALL
-from tests.model.tiny import tiny
+from tests.model.tiny import tiny, tiny16
 
 from .standin import Driver, default_device
 from .test_model import IMAGES, LABELS, on_gpu
@@ -42,9 +42,9 @@ def in_child(call: Callable[[], Any]) -> str:
 
 
 @pytest.mark.parametrize("devices", ["cuda:0", ("cuda:0", "cuda:1")], ids=str)
-def test_a_used_model_goes_on_as_a_pickled_one(install_driver: Install, devices: Any) -> None:
+def test_a_used_model_goes_on_as_a_pickled_one(install_driver, devices):
     install_driver()
-    model = tiny(devices=devices, **SMALL)
+    model = tiny16(devices=devices, **SMALL)
     results = [model.train_step(IMAGES, LABELS) for _ in range(2)]
     data = pickle.dumps((model, results))
     assert len(data) < held(model) + 8192
@@ -57,14 +57,12 @@ def test_a_used_model_goes_on_as_a_pickled_one(install_driver: Install, devices:
         model.parameters["fc8.weight"][...] = 0
 
 
-def test_a_forked_child_is_told_that_cuda_does_not_work_there(
-    install_driver: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_forked_child_is_told_that_cuda_does_not_work_there(install_driver, monkeypatch, caplog):
     install_driver()
     monkeypatch.setattr(runtime, "_process", None)
     monkeypatch.setattr("alexnet_cuda.backends.devices.runs_as", lambda capability, architectures: "sm_90")
-    assert in_child(lambda: tiny(devices="cuda:0", **SMALL).devices) == "('cuda:0',)"  # its parent has not used it
-    model = tiny(devices="cuda:0", **SMALL)
+    assert in_child(lambda: tiny16(devices="cuda:0", **SMALL).devices) == "('cuda:0',)"  # its parent has not used it
+    model = tiny16(devices="cuda:0", **SMALL)
     result = model.train_step(IMAGES, LABELS)
     images, x = on_gpu(IMAGES), on_gpu(np.ones(3, np.float32))
     calls: list[Callable[[], Any]] = [
@@ -73,7 +71,7 @@ def test_a_forked_child_is_told_that_cuda_does_not_work_there(
         lambda: model.train_step(IMAGES, LABELS),
         lambda: model.parameters["fc8.bias"],
         lambda: result.loss,
-        lambda: tiny(devices="cuda:0", **SMALL),
+        lambda: tiny16(devices="cuda:0", **SMALL),
         lambda: ops.relu.fprop(x),
         lambda: pickle.dumps(model),
     ]

@@ -19,7 +19,7 @@ from .test_model import on_gpu
 Install = Callable[..., Driver]
 
 
-def test_kernels_go_to_the_current_stream(install_driver: Install) -> None:
+def test_kernels_go_to_the_current_stream(install_driver):
     driver = install_driver()
     x = on_gpu(np.array([-1, 2, 3], np.float32))
     stream = Stream(non_blocking=True)
@@ -32,7 +32,7 @@ def test_kernels_go_to_the_current_stream(install_driver: Install) -> None:
     assert (y.shape, y.dtype) == ((3,), np.float32)
 
 
-def test_an_array_of_another_device_is_named(install_driver: Install) -> None:
+def test_an_array_of_another_device_is_named(install_driver):
     driver = install_driver()
     x, y = (on_gpu(np.zeros(3, np.float32), device) for device in (0, 1))
     with pytest.raises(ValueError, match="y is on cuda:1; expected cuda:0, the current device"):
@@ -42,7 +42,7 @@ def test_an_array_of_another_device_is_named(install_driver: Install) -> None:
     assert not driver.launches
 
 
-def test_ranges_of_channels_and_empty_batches(install_driver: Install) -> None:
+def test_ranges_of_channels_and_empty_batches(install_driver):
     install_driver()
     rng = np.random.default_rng(0)
     x, weight = (rng.standard_normal(s).astype(np.float32) for s in ((2, 5, 6, 8), (4, 3, 3, 16)))
@@ -60,7 +60,7 @@ def _bytes(array: Any) -> Any:
     return (ctypes.c_char * array.nbytes).from_address(array.data.ptr)
 
 
-def test_missing_extension_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extension_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "alexnet_cuda._cuda", None)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match="has no CUDA kernels; see `alexnet-cuda doctor`"):
         extension()

@@ -15,6 +15,7 @@ from tests.failing import failing
 
 from alexnet_cuda import cli
 from alexnet_cuda.base.folder_lock import FolderInUse, locked_folder
+from alexnet_cuda.config import RESIZE_MODES
 from alexnet_cuda.data import (
     ImageSource,
     Loader,
@@ -83,13 +84,22 @@ def test_a_store_is_its_source_undecoded(tree, make, tmp_path, assert_same, monk
     )
 
 
+@pytest.mark.parametrize("mode", RESIZE_MODES)
+def test_squares_of_every_mode(tree, make, mode):
+    source, store = open_source(tree), make(tree, mode=mode)
+    mine, its = (next(Loader(s, SIDE, 12, shuffle=True, mode=mode).epoch(0)) for s in (source, store))
+    np.testing.assert_array_equal(mine.images, its.images)
+    for mine, its in zip(*(estimate_colour(s, SIDE, mode=mode) for s in (source, store)), strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
 def test_squares_of_another_side_come_from_those_of_the_store(tree, make, caplog):
     store = make(tree)
     square = Image.fromarray(store.read(4)).resize((7, 7), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(store.read_square(4, 7), np.asarray(square))
     np.testing.assert_array_equal(store.subset([4]).read_square(0, 7), np.asarray(square))
     np.testing.assert_array_equal(next(Loader(store, 7, 5, shuffle=False).epoch(0)).images[4], np.asarray(square))
-    assert "squares of 7 pixels come from its squares of 12" in caplog.text
+    assert "squares of 7 pixels (square) come from its squares of 12 (square)" in caplog.text
 
 
 @pytest.mark.parametrize("images", [2, 4, 7, 12])
@@ -175,8 +185,10 @@ def test_a_source_that_vanishes_ends_it_and_what_is_finished_stays(tree, make, t
 def test_what_is_refused(tree, make, tmp_path):
     make(tree)
     before = held(tmp_path / "store")
-    with pytest.raises(ValueError, match="store of squares of 12 pixels, not 13"):
+    with pytest.raises(ValueError, match=r"store of another side \(12, not 13\)"):
         make(tree, side=13)
+    with pytest.raises(ValueError, match=r"store of another mode \(square, not stretch\)"):
+        make(tree, mode="stretch")
     with pytest.raises(ValueError, match=r"store of another source .*12 images then, 11 images now"):
         make(open_source(tree).subset(range(11)))
     Image.new("RGB", (5, 5)).save(tree / "ant" / "0.png")
@@ -189,7 +201,7 @@ def test_what_is_refused(tree, make, tmp_path):
         make(tree, tree)
     with pytest.raises(NotADirectoryError):
         make(tree, tree / "ant" / "notes.txt")
-    for option, value in (("side", 0), ("workers", 0), ("max_broken", 2)):
+    for option, value in (("side", 0), ("workers", 0), ("max_broken", 2), ("mode", "fit")):
         with pytest.raises(ValueError, match=f"{option} must"):
             make(tree, "none", **{option: value})
     assert not (tmp_path / "none").exists()

@@ -5,8 +5,6 @@ Vectors and tails; the executor itself fails a kernel that touches a byte beyond
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -19,7 +17,7 @@ MATRICES = [(1, 1), (3, 5), (7, 96), (33, 100), (300, 10), (2500, 8), (1001, 48)
 
 
 @pytest.fixture(autouse=True, params=[0, 1], ids=["seed0", "seed1"])
-def seed(request: pytest.FixtureRequest) -> Iterator[None]:
+def seed(request):
     with executor_seed(request.param):
         yield
 
@@ -30,7 +28,7 @@ def normal(shape: tuple[int, ...] | int, dtype: str) -> Array:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("rows", "columns"), MATRICES)
-def test_bprop(dtype: str, rows: int, columns: int) -> None:
+def test_bprop(dtype, rows, columns):
     dy, dbias = normal((rows, columns), dtype), empty(columns, np.float32)
     shape = {"rows": rows, "columns": columns, "dtype": dtype}
     workspace = empty(4 * _simt.bias_bprop_config(**shape)["workspace_floats"], np.uint8)
@@ -45,7 +43,7 @@ def test_bprop(dtype: str, rows: int, columns: int) -> None:
     assert_bits(dbias, first)
 
 
-def test_workspace_that_is_missing_or_too_small_is_named() -> None:
+def test_workspace_that_is_missing_or_too_small_is_named():
     arrays = {"dy": normal((2500, 8), "float32"), "dbias": empty(8, np.float32)}
     small = empty(16, np.uint8)
     with pytest.raises(ValueError, match=r"^workspace is None; expected \d+ bytes$"):
@@ -54,7 +52,7 @@ def test_workspace_that_is_missing_or_too_small_is_named() -> None:
         _simt.bias_bprop(**tensors(**arrays, workspace=small), stream=0)
 
 
-def test_gradient_of_no_rows_is_zero() -> None:
+def test_gradient_of_no_rows_is_zero():
     dbias = empty(5, np.float32)
     _simt.bias_bprop(**tensors(dy=empty((0, 5), np.float32), dbias=dbias, workspace=None), stream=0)
     assert_equal(dbias, np.zeros(5, np.float32))

@@ -6,7 +6,6 @@ What a fused form rounds once and the pair twice is compared through float32, th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from alexnet_cuda import _simt
 from alexnet_cuda.backends.kernels.conv2d import Problem
 from alexnet_cuda.backends.runtime import Tensor
-from alexnet_cuda.base.params import DropoutParams, LrnParams, SgdParams
+from alexnet_cuda.base.params import DropoutParams, LrnParams, PoolParams, SgdParams
 
 from .guarded import DTYPES, Array, assert_bits, device, empty, executor_seed, problem, run_product, tensors
 
@@ -24,13 +23,13 @@ PRECISIONS: dict[str, Any] = {**DTYPES, "tf32": np.float32}
 
 
 @pytest.fixture(autouse=True, params=[0, 1], ids=["seed0", "seed1"])
-def seed(request: pytest.FixtureRequest) -> Iterator[None]:
+def seed(request):
     with executor_seed(request.param):
         yield
 
 
 @pytest.fixture(params=["", "splits=3"], ids=["", "splits"])
-def splits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+def splits(request, monkeypatch):
     monkeypatch.setenv("ALEXNET_CUDA_FORCE", request.param)
     return bool(request.param)
 
@@ -111,7 +110,7 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 @pytest.mark.parametrize("direction", ["fprop", "dgrad", "wgrad"])
-def test_the_layers_reach_every_path(direction: str) -> None:
+def test_the_layers_reach_every_path(direction):
     choices = {name: layer.config(direction, "bfloat16", "splits=3") for name, layer in LAYERS.items()}
     assert all(choice["splits"] > 1 for name, choice in choices.items() if "odd" not in name or direction != "wgrad")
     assert {choice["vector"] for choice in choices.values()} == {True, False}
@@ -125,7 +124,10 @@ DRAWS = {"whole blocks": (2**33 + 8, 96), "odd start": (7, 96), "odd stride": (4
 
 
 def dropout(step: Array, start: int, row_stride: int, rate: float = RATE) -> dict[str, Any]:
-    return {"dropout": DropoutParams(rate, 0x0123456789ABCDEF, 9, 0, start, row_stride), "dropout_step": step}
+    return {
+        "dropout": DropoutParams(rate, 0x0123456789ABCDEF, 9, 0, start, row_stride, 1 / (1 - rate)),
+        "dropout_step": step,
+    }
 
 
 def apply_dropout(x: Array, dropout: DropoutParams, dropout_step: Array) -> Array:
@@ -134,11 +136,11 @@ def apply_dropout(x: Array, dropout: DropoutParams, dropout_step: Array) -> Arra
     return y
 
 
+# Each draw in one precision or two: what is drawn depends on none.
 @every_layer
-@every_precision
-@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS)
-def test_fprop_with_dropout(layer: Layer, precision: str, draw: tuple[int, int], splits: bool) -> None:
-    dtype = PRECISIONS[precision]
+@pytest.mark.parametrize(("precision", "draw"), list(zip(PRECISIONS, [*DRAWS, "odd start"], strict=True)))
+def test_fprop_with_dropout(layer, precision, draw, splits):
+    dtype, draw = PRECISIONS[precision], DRAWS[draw]
     step, whole = device([STEP], np.uint64), layer.tensor("y", np.float32)
     bias = device(np.linspace(-1, 2, layer.sizes["y"][1]), np.float32)
     tensors = {name: layer.tensor(name, dtype, name) for name in ("x", "weight")} | {"bias": bias, "addend": None}
@@ -155,7 +157,7 @@ def test_fprop_with_dropout(layer: Layer, precision: str, draw: tuple[int, int],
         layer.assert_margin_untouched(y)
 
 
-def test_fprop_at_a_rate_of_0_drops_nothing() -> None:
+def test_fprop_at_a_rate_of_0_drops_nothing():
     layer = LAYERS["conv2d"]
     tensors = {name: layer.tensor(name, np.float32, name) for name in ("x", "weight")} | {"bias": None, "addend": None}
     results = [layer.tensor("y", np.float32) for _ in range(2)]
@@ -167,7 +169,7 @@ def test_fprop_at_a_rate_of_0_drops_nothing() -> None:
 
 @pytest.mark.parametrize("layer", [layer for name, layer in LAYERS.items() if name != "conv2d folded"])
 @every_precision
-def test_dgrad_through_relu_and_dropout(layer: Layer, precision: str, splits: bool) -> None:
+def test_dgrad_through_relu_and_dropout(layer, precision, splits):
     dtype, scale = PRECISIONS[precision], float(np.float32(1 / (1 - RATE)))
     draw = dropout(device([STEP], np.uint64), 8, 144)
     tensors = {"dy": layer.tensor("y", dtype, "dy"), "weight": layer.tensor("weight", dtype, "weight")}
@@ -219,7 +221,7 @@ def sgd_in_two(layer: Layer, precision: str, operands: dict[str, Array], keep_gr
 @every_layer
 @every_precision
 @pytest.mark.parametrize("keep_gradient", [False, True], ids=["", "dweight"])
-def test_wgrad_with_sgd(layer: Layer, precision: str, keep_gradient: bool, splits: bool) -> None:
+def test_wgrad_with_sgd(layer, precision, keep_gradient, splits):
     dtype = PRECISIONS[precision]
     tensors = {"x": layer.tensor("x", dtype, "x"), "dy": layer.tensor("y", dtype, "dy")}
     expected = sgd_in_two(layer, precision, tensors, keep_gradient)
@@ -232,7 +234,7 @@ def test_wgrad_with_sgd(layer: Layer, precision: str, keep_gradient: bool, split
     assert (result["weights"] != layer.tensor("weight", np.float32, "w")).all()
 
 
-def test_wgrad_with_sgd_has_the_same_bias_gradient() -> None:
+def test_wgrad_with_sgd_has_the_same_bias_gradient():
     layer = LAYERS["conv2d"]
     tensors = {"x": layer.tensor("x", np.float32, "x"), "dy": layer.tensor("y", np.float32, "dy"), "accumulate": False}
     sgd: dict[str, Any] = {f"sgd_{n}": layer.tensor("weight", np.float32, n) for n in ("weights", "velocity")}
@@ -246,7 +248,10 @@ def test_wgrad_with_sgd_has_the_same_bias_gradient() -> None:
 # images, height, width, channels: vectors of the LRN, and what only the kernel for any window takes.
 IMAGES = [(2, 5, 7, 64), (3, 6, 5, 18)]
 WINDOW = LrnParams(size=5, k=2.0, alpha=0.1, beta=0.75, groups=2)
-POOL = {"pool_size": 3, "pool_stride": 2, "stream": 0}
+
+
+def windows(output: Array) -> dict[str, Any]:
+    return {"pool": PoolParams(3, 2, output=output.shape[1:3]), "stream": 0}
 
 
 def relu_bprop(y: Array, dy: Array) -> Array:
@@ -266,7 +271,7 @@ def rectified(shape: tuple[int, ...], dtype: str, threshold: float = 0.0) -> Arr
 
 @every_dtype
 @pytest.mark.parametrize("images", IMAGES)
-def test_lrn_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
+def test_lrn_bprop_through_relu(dtype, images):
     x, dy = rectified(images, dtype), normal(images, dtype, "dy")
     x[0, 0, 0, 0] = np.nan
     results = []
@@ -283,20 +288,20 @@ def pool(x: Array) -> tuple[Array, Array]:
     n, h, w, c = x.shape
     p, q = (h - 3) // 2 + 1, (w - 3) // 2 + 1
     y, argmax = empty((n, p, q, c), x.dtype), empty((n, p, q, c), np.uint8)
-    _simt.max_pool_fprop(**tensors(x=x, y=y, argmax=argmax), **POOL)
+    _simt.max_pool_fprop(**tensors(x=x, y=y, argmax=argmax), **windows(y))
     return y, argmax
 
 
 @every_dtype
 @pytest.mark.parametrize("images", IMAGES)
-def test_lrn_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
+def test_lrn_max_pool_bprop_through_relu(dtype, images):
     x = rectified(images, dtype, 1.5)
     y, argmax = pool(x)
     dy = normal(y.shape, dtype, "dy")
     results = []
     for relu in (False, True):
         dx = empty(images, DTYPES[dtype])
-        _simt.lrn_max_pool_bprop(**tensors(dy=dy, argmax=argmax, x=x, dx=dx), window=WINDOW, **POOL, relu=relu)
+        _simt.lrn_max_pool_bprop(**tensors(dy=dy, argmax=argmax, x=x, dx=dx), window=WINDOW, **windows(dy), relu=relu)
         results.append(dx)
     assert_bits(results[1], relu_bprop(x, results[0]))
     assert (results[0] != results[1]).any()
@@ -304,14 +309,14 @@ def test_lrn_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int
 
 @every_dtype
 @pytest.mark.parametrize("images", IMAGES)
-def test_max_pool_bprop_through_relu(dtype: str, images: tuple[int, int, int, int]) -> None:
+def test_max_pool_bprop_through_relu(dtype, images):
     x = rectified(images, dtype, 1.5)
     y, argmax = pool(x)
     dy = normal(y.shape, dtype, "dy")
     results = []
     for gradient, output in ((relu_bprop(y, dy), None), (dy, y), (dy, None)):
         dx = empty(images, DTYPES[dtype])
-        _simt.max_pool_bprop(**tensors(dy=gradient, argmax=argmax, dx=dx, y=output), **POOL)
+        _simt.max_pool_bprop(**tensors(dy=gradient, argmax=argmax, dx=dx, y=output), **windows(dy))
         results.append(dx)
     assert_bits(results[1], results[0])
     assert (results[1] != results[2]).any()
@@ -334,7 +339,7 @@ def cross_entropy(logits: Array, dlogits: Array, first_column: int = 0) -> tuple
 @every_dtype
 @pytest.mark.parametrize("dlogits_dtype", DTYPES)
 @pytest.mark.parametrize(("first", "columns"), [(0, 70), (0, 35), (35, 35), (69, 1), (70, 0)])
-def test_softmax_of_other_type_and_columns(dtype: str, dlogits_dtype: str, first: int, columns: int) -> None:
+def test_softmax_of_other_type_and_columns(dtype, dlogits_dtype, first, columns):
     logits = normal((9, CLASSES), dtype, "logits")
     whole = empty(logits.shape, np.float32)
     expected = cross_entropy(logits, whole)
@@ -375,15 +380,7 @@ COPIES = [
 @pytest.mark.parametrize("y_dtype", DTYPES)
 @pytest.mark.parametrize(("rows", "columns", "pitches", "firsts"), COPIES)
 @pytest.mark.parametrize("with_addend", [False, True], ids=["", "addend"])
-def test_copy_columns(
-    dtype: str,
-    y_dtype: str,
-    rows: int,
-    columns: int,
-    pitches: tuple[int, ...],
-    firsts: tuple[int, ...],
-    with_addend: bool,
-) -> None:
+def test_copy_columns(dtype, y_dtype, rows, columns, pitches, firsts, with_addend):
     x = wide(rows, pitches[0], firsts[0], columns, DTYPES[dtype], "x")
     addend = wide(rows, pitches[1], firsts[1], columns, DTYPES[dtype], "addend") if with_addend else None
     y = wide(rows, pitches[2], firsts[2], columns, DTYPES[y_dtype])
@@ -395,7 +392,7 @@ def test_copy_columns(
     assert poisoned.sum() >= (pitches[2] - columns) * rows * y.itemsize, "written beside the range"
 
 
-def test_copy_takes_vectors_where_it_can() -> None:
+def test_copy_takes_vectors_where_it_can():
     common = {"x_pitch": 0, "addend_pitch": 0, "y_pitch": 0, "x_dtype": "float32", "y_dtype": "bfloat16"}
     for changes, vector in (
         ({}, 8),
@@ -411,7 +408,7 @@ def test_copy_takes_vectors_where_it_can() -> None:
 
 
 @every_dtype
-def test_copy_in_place_and_between_columns_of_one_matrix(dtype: str) -> None:
+def test_copy_in_place_and_between_columns_of_one_matrix(dtype):
     both = empty((6, 32), DTYPES[dtype])
     left, right = both[:, :16], both[:, 16:]
     left[...] = normal((6, 16), dtype, "left")
@@ -424,7 +421,7 @@ def test_copy_in_place_and_between_columns_of_one_matrix(dtype: str) -> None:
     assert_bits(left, (expected.astype(np.float32) + right.astype(np.float32)).astype(left.dtype))
 
 
-def test_copy_keeps_the_bits_of_a_nan() -> None:
+def test_copy_keeps_the_bits_of_a_nan():
     x = device(np.array([[0x7FC12345, 0xFF812345, 1, 0x80000000]], np.uint32)).view(np.float32)
     y = empty(x.shape, np.float32)
     copy_columns(x, None, y)
@@ -463,7 +460,7 @@ WIDE = empty((24, 32), np.float32)[:, :16]
         ("fprop", {"y": empty((3, 24), np.float16)}, "^y is of float16; expected bfloat16"),
         ("fprop", {"bias": empty(16, np.float32)}, r"^bias has the shape \[16\]; expected \[24\]"),
         ("fprop", {"addend": empty((3, 32), np.float32)[:, :24]}, "^addend has a pitch of 32; expected 0"),
-        ("fprop", {"activation": "gelu"}, '^activation is "gelu"; expected none, relu or tanh'),
+        ("fprop", {"activation": "gelu"}, '^activation is "gelu"; expected none, relu, tanh or logistic'),
         ("dgrad", {"mask_scale": math.inf}, "^mask_scale is inf; expected"),
         ("dgrad", {"mask_scale": 2.0, "mask": None}, "^mask_scale is 2.*expected 1 without a mask"),
         ("wgrad", {"accumulate": True}, "^accumulate is True; expected False with sgd"),
@@ -481,12 +478,12 @@ WIDE = empty((24, 32), np.float32)[:, :16]
         ),
     ],
 )
-def test_bad_argument_is_named(direction: str, changes: dict[str, Any], message: str) -> None:
+def test_bad_argument_is_named(direction, changes, message):
     with pytest.raises(ValueError, match=message):
         linear(direction, **changes)
 
 
-def test_softmax_refuses_what_it_cannot_do() -> None:
+def test_softmax_refuses_what_it_cannot_do():
     logits = normal((4, CLASSES), "float32", "logits")
     for dlogits, first_column, message in (
         (empty((4, 71), np.float32), 0, "^the columns of dlogits is 71; expected 0 to 70"),
@@ -501,7 +498,7 @@ def test_softmax_refuses_what_it_cannot_do() -> None:
             cross_entropy(logits, dlogits, first_column)
 
 
-def test_copy_refuses_what_it_cannot_do() -> None:
+def test_copy_refuses_what_it_cannot_do():
     x, y = empty((4, 8), np.float32), empty((4, 8), np.float32)
     halves = y.view(np.float16)[:, :8]
     for a, b, message in (
@@ -519,7 +516,7 @@ def test_copy_refuses_what_it_cannot_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "weight", "y"])
-def test_a_tensor_one_element_short_is_named(name: str) -> None:
+def test_a_tensor_one_element_short_is_named(name):
     layer = Layer((3, 16, 24), margin=8)
     arrays = {each: layer.tensor(each, DTYPES["bfloat16"], each) for each in ("x", "weight", "y")}
     # The last row of a range ends before its pitch does: dense to its end it has to pass.

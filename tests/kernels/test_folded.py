@@ -73,7 +73,7 @@ every_precision = pytest.mark.parametrize("precision", PRECISIONS)
 @every_precision
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
 @every_case
-def test_python_and_kernels_agree_on_the_layout(case: Case, direction: str, precision: str) -> None:
+def test_python_and_kernels_agree_on_the_layout(case, direction, precision):
     choice = _simt.conv2d_config(direction=direction, aligned=True, force="", problem=case.problem(precision))
     assert choice["fold"]
     assert choice["x_shape"] == (case.shape[0], *case.layout(DTYPES[PRECISIONS[precision]]).shape)
@@ -81,7 +81,7 @@ def test_python_and_kernels_agree_on_the_layout(case: Case, direction: str, prec
 
 @pytest.mark.parametrize(("channels", "groups"), [(8, 1), (12, 1), (6, 2), (3, 3), (16, 2)])
 @every_dtype
-def test_python_and_kernels_agree_on_what_is_not_folded(channels: int, groups: int, dtype: str) -> None:
+def test_python_and_kernels_agree_on_what_is_not_folded(channels, groups, dtype):
     shape, options = (2, 9, 8, channels, 6, 3, 2), {"stride": (2, 1), "padding": (1, 0), "groups": groups}
     ask = {"direction": "fprop", "aligned": True, "force": ""}
     choice = _simt.conv2d_config(**ask, problem=problem(shape, dtype, **options))
@@ -101,7 +101,7 @@ def run_fold(x: Array, layout: FoldedLayout) -> Array:
 @every_dtype
 @pytest.mark.parametrize("shift", [0, 1])
 @every_case
-def test_fold(case: Case, shift: int, dtype: str) -> None:
+def test_fold(case, shift, dtype):
     given = case.tensors(DTYPES[dtype])["x"]
     x = empty(given.size + shift, given.dtype)[shift:].reshape(given.shape)
     x[...] = given
@@ -131,9 +131,7 @@ def run(case: Case, direction: str, precision: str, t: dict[str, Array], x_folde
 @every_precision
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
 @small_case
-def test_a_product_of_a_folded_input_has_the_bits_of_one_that_folds(
-    case: Case, direction: str, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_product_of_a_folded_input_has_the_bits_of_one_that_folds(case, direction, precision, monkeypatch):
     arrays = case.tensors(DTYPES[PRECISIONS[precision]])
     for force in ("", "splits=3"):
         monkeypatch.setenv("ALEXNET_CUDA_FORCE", force)
@@ -146,7 +144,7 @@ def test_a_product_of_a_folded_input_has_the_bits_of_one_that_folds(
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
-def test_so_has_conv1(direction: str, precision: str) -> None:
+def test_so_has_conv1(direction, precision):
     case = Case((1, 227, 227, 3, 96, 11, 11), (4, 4))
     arrays = case.tensors(DTYPES[precision])
     folds, folded = (run(case, direction, precision, arrays, flag) for flag in (False, True))
@@ -155,7 +153,7 @@ def test_so_has_conv1(direction: str, precision: str) -> None:
 
 
 @every_precision
-def test_wgrad_of_odd_filters_takes_a_folded_input_too(precision: str) -> None:
+def test_wgrad_of_odd_filters_takes_a_folded_input_too(precision):
     case = Case((2, 21, 18, 3, 13, 7, 6), (4, 3), (2, 1))
     choices = [
         _simt.conv2d_config(
@@ -172,7 +170,7 @@ def test_wgrad_of_odd_filters_takes_a_folded_input_too(precision: str) -> None:
 
 @every_precision
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
-def test_a_folded_input_needs_no_room_to_fold(direction: str, precision: str) -> None:
+def test_a_folded_input_needs_no_room_to_fold(direction, precision):
     plain, folded = (
         _simt.conv2d_config(
             direction=direction, aligned=True, force="", problem=CASES["conv1"].problem(precision, flag)
@@ -219,7 +217,7 @@ INPUTS = {
 @every_dtype
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("name", INPUTS)
-def test_augment_writes_what_a_fold_of_its_views_would(name: str, reverse: bool, dtype: str) -> None:
+def test_augment_writes_what_a_fold_of_its_views_would(name, reverse, dtype):
     size, kernel, stride, padding = INPUTS[name]
     layout = conv2d.folded_layout((size, size, 3), kernel, stride=stride, padding=padding, dtype=DTYPES[dtype])
     assert layout is not None
@@ -231,7 +229,7 @@ def test_augment_writes_what_a_fold_of_its_views_would(name: str, reverse: bool,
 
 
 @every_dtype
-def test_augment_of_no_images(dtype: str) -> None:
+def test_augment_of_no_images(dtype):
     layout = conv2d.folded_layout((21, 21, 3), (7, 6), stride=(4, 3), dtype=DTYPES[dtype])
     assert augment(21, 0, DTYPES[dtype], reverse=False, layout=layout).size == 0
 
@@ -262,13 +260,13 @@ FOLD_TENSORS = {"x": Tensor("x", 0, "float32", (0, 9, 8, 3)), "folded": Tensor("
     ],
     ids=str,
 )
-def test_fold_names_what_it_refuses(change: dict[str, Any], words: str) -> None:
+def test_fold_names_what_it_refuses(change, words):
     given = {name: tensor._replace(**change.pop(name, {})) for name, tensor in FOLD_TENSORS.items()}
     with pytest.raises(ValueError, match=words):
         _simt.conv2d_fold(layout=replace(FOLD, **change), **given, stream=0)
 
 
-def test_fold_refuses_to_write_over_its_input() -> None:
+def test_fold_refuses_to_write_over_its_input():
     room = empty((2, 5, 4, 12), np.float32)
     given = tensors(x=room.reshape(-1)[: 2 * 9 * 8 * 3].reshape(2, 9, 8, 3), folded=room)
     with pytest.raises(ValueError, match=r"^folded overlaps x; expected memory of its own"):
@@ -286,7 +284,7 @@ def test_fold_refuses_to_write_over_its_input() -> None:
     ],
     ids=str,
 )
-def test_augment_names_what_it_refuses(change: dict[str, Any], words: str) -> None:
+def test_augment_names_what_it_refuses(change, words):
     change = dict(change)
     shapes: dict[str, tuple[tuple[int, ...], Any]] = {
         "images": ((2, 8, 7, 3), np.uint8),
@@ -308,7 +306,7 @@ def test_augment_names_what_it_refuses(change: dict[str, Any], words: str) -> No
 
 
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
-def test_a_folded_input_lies_on_16_bytes(direction: str) -> None:
+def test_a_folded_input_lies_on_16_bytes(direction):
     case = Case((2, 9, 8, 3, 8, 3, 3), (2, 2))
     with pytest.raises(ValueError, match=r"^x is at address \d+; expected a multiple of 16"):
         run(case, direction, "float32", case.tensors(np.float32), True, shift=4)

@@ -65,7 +65,7 @@ def check_choice(choice: Any) -> None:
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("layer", CONV2D)
-def test_conv2d(layer: str, direction: str, precision: str) -> None:
+def test_conv2d(layer, direction, precision):
     shape, stride, padding, groups = CONV2D[layer]
     n, h, w, c, k, r, s = shape
     p, q = (h + 2 * padding - r) // stride + 1, (w + 2 * padding - s) // stride + 1
@@ -87,7 +87,7 @@ def test_conv2d(layer: str, direction: str, precision: str) -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("direction", ["fprop", "wgrad"])
-def test_conv1_is_folded_to_48_channels(direction: str, precision: str) -> None:
+def test_conv1_is_folded_to_48_channels(direction, precision):
     shape, stride, padding, groups = CONV2D["conv1"]
     choice = conv2d(direction, shape, stride, padding, groups, precision=precision)
     reduced = {"fprop": (128 * 55 * 55, 96, 432), "wgrad": (96, 432, 128 * 55 * 55)}
@@ -97,14 +97,14 @@ def test_conv1_is_folded_to_48_channels(direction: str, precision: str) -> None:
     assert choice["workspace_bytes"] >= 128 * 57 * 57 * 48 * PRECISIONS[precision]
 
 
-def test_conv1_fprop_and_conv4_waste_no_columns() -> None:
+def test_conv1_fprop_and_conv4_waste_no_columns():
     assert conv2d("fprop", *CONV2D["conv1"])["tile"][:2] == (128, 96)
     choice = conv2d("fprop", *CONV2D["conv4"])
     assert 192 % choice["tile"][1] == 0
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_group_of_48_channels_wastes_no_columns(precision: str) -> None:
+def test_a_group_of_48_channels_wastes_no_columns(precision):
     """conv2's dgrad, and conv1 of one of two towers; modelled, a third less than with the best of the other tiles."""
     choice = conv2d("dgrad", *CONV2D["conv2"], precision=precision)
     assert choice["tile"][:2] == (192, 48)
@@ -117,7 +117,7 @@ def test_a_group_of_48_channels_wastes_no_columns(precision: str) -> None:
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("layer", LINEAR)
-def test_linear(layer: str, direction: str) -> None:
+def test_linear(layer, direction):
     rows, features, out = LINEAR[layer]
     choice = linear(direction, LINEAR[layer])
     check_choice(choice)
@@ -127,7 +127,7 @@ def test_linear(layer: str, direction: str) -> None:
     assert choice["blocks"] >= 64, "one block an SM reads memory at its rate only where most SMs have one"
 
 
-def test_one_image_takes_the_flat_tile() -> None:
+def test_one_image_takes_the_flat_tile():
     assert linear("fprop", LINEAR["fc6 of one"])["tile"][:2] == (16, 128)
     assert linear("wgrad", LINEAR["fc6 of one"])["tile"][:2] != (16, 128)
 
@@ -143,16 +143,14 @@ def test_one_image_takes_the_flat_tile() -> None:
         ((2, 7, 7, 16, 16, 3, 3), 1, (0, 0, 20), True, False),
     ],
 )
-def test_vectors_need_multiples_of_16_bytes(
-    shape: tuple[int, ...], groups: int, pitch: tuple[int, ...], aligned: bool, vector: bool
-) -> None:
+def test_vectors_need_multiples_of_16_bytes(shape, groups, pitch, aligned, vector):
     choice = conv2d("fprop", shape, groups=groups, pitch=pitch, aligned=aligned)
     assert choice["vector"] == vector
     if not vector:
         assert choice["tile"][:2] == (64, 64)
 
 
-def test_odd_channels_are_folded_only_in_one_dense_group() -> None:
+def test_odd_channels_are_folded_only_in_one_dense_group():
     shape = (2, 9, 9, 6, 16, 3, 3)
     assert conv2d("fprop", shape)["fold"]
     assert conv2d("fprop", shape, aligned=False)["vector"], "the folded copies are aligned whatever was given"
@@ -163,7 +161,7 @@ def test_odd_channels_are_folded_only_in_one_dense_group() -> None:
     assert not conv2d("fprop", shape, pitch=(8, 0, 0))["fold"]
 
 
-def test_the_choice_is_the_least_of_the_model() -> None:
+def test_the_choice_is_the_least_of_the_model():
     best = conv2d("wgrad", *CONV2D["conv3"])
     for tile in ("128x128", "128x96", "64x64"):
         for splits in range(1, 70):
@@ -174,7 +172,7 @@ def test_the_choice_is_the_least_of_the_model() -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize(("multiprocessors", "kibibytes"), MACHINES)
-def test_blocks_at_once(precision: str, multiprocessors: int, kibibytes: int) -> None:
+def test_blocks_at_once(precision, multiprocessors, kibibytes):
     """As many as registers allow (by __launch_bounds__) and as fit the shared memory of docs/kernels/conv2d.md."""
     machine = {"multiprocessors": multiprocessors, "multiprocessor_bytes": kibibytes * 1024}
     large = {"128x128": (1, 96), "128x96": (1, 96), "192x48": (1, 96)}
@@ -184,7 +182,7 @@ def test_blocks_at_once(precision: str, multiprocessors: int, kibibytes: int) ->
         assert choice["resident_blocks"] == min(registers, kibibytes // (memory + 1))
 
 
-def test_blocks_that_run_at_once_start_at_once() -> None:
+def test_blocks_that_run_at_once_start_at_once():
     """Four 64 x 64 blocks an SM, three at once: 4 times the products, twice the start."""
     shape = (132 * 4, 64, 64, 64, 64, 1, 1)  # as many positions as 132 * 4 * 64 blocks of 64
     time = conv2d("fprop", shape, force="tile=64x64,splits=1")["microseconds"]
@@ -193,7 +191,7 @@ def test_blocks_that_run_at_once_start_at_once() -> None:
     assert time == pytest.approx(blocks * products + math.ceil(blocks / 3) * 1.5)
 
 
-def test_of_the_machine_the_tile_alone_depends() -> None:
+def test_of_the_machine_the_tile_alone_depends():
     """Splits decide the order of additions: the same on every GPU, and on the CPU executor."""
     differing = 0
     for precision in PRECISIONS:
@@ -222,7 +220,7 @@ def test_of_the_machine_the_tile_alone_depends() -> None:
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_every_tile_gives_the_same_bits(direction: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_tile_gives_the_same_bits(direction, precision, monkeypatch):
     """So the machine may choose it. Three tiles of reduction and more, in one go and in two splits."""
     rows, inputs, outputs = {"fprop": (20, 232, 56), "dgrad": (20, 56, 232), "wgrad": (232, 24, 56)}[direction]
     dtype = DTYPES.get(precision, np.float32)
@@ -251,7 +249,7 @@ def test_every_tile_gives_the_same_bits(direction: str, precision: str, monkeypa
             assert_bits(other, first)
 
 
-def test_pins() -> None:
+def test_pins():
     choice = conv2d("fprop", *CONV2D["conv2"], force="tile=64x64,splits=3")
     assert choice["tile"] == (64, 64, 64)
     assert choice["splits"] == 3
@@ -264,7 +262,7 @@ def test_pins() -> None:
     assert conv2d("wgrad", *CONV2D["conv2"], force="tile=16x128")["tile"] != (16, 128, 64), "does not fit"
 
 
-def test_more_blocks_than_a_grid_has() -> None:
+def test_more_blocks_than_a_grid_has():
     assert conv2d("wgrad", (64, 27, 37, 8 * 65, 8 * 65, 1, 1), groups=65, force="splits=999")["splits"] == 999
     with pytest.raises(
         ValueError, match=r"^a matrix product of 66 .* in 999 splits \(ALEXNET_CUDA_FORCE\) .* and 65535 groups times"
@@ -279,12 +277,12 @@ def test_more_blocks_than_a_grid_has() -> None:
 
 
 @pytest.mark.parametrize("force", ["tile=1x1", "splits=0", "splits=x", "speed=11", "tile"])
-def test_bad_pins(force: str) -> None:
+def test_bad_pins(force):
     with pytest.raises(ValueError, match=r"ALEXNET_CUDA_FORCE has .* expected tile=128x128, .* or splits=1 to 999"):
         conv2d("fprop", *CONV2D["conv2"], force=force)
 
 
-def test_a_product_is_planned_once_for_each_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_product_is_planned_once_for_each_setting(monkeypatch):
     arrays = {"x": empty((3, 17), np.float32), "weight": empty((29, 17), np.float32), "y": empty((3, 29), np.float32)}
     counts = []
     for force in ("splits=5", "splits=5", "splits=7", "splits=7"):
@@ -295,7 +293,7 @@ def test_a_product_is_planned_once_for_each_setting(monkeypatch: pytest.MonkeyPa
     assert counts == [2, 0, 2, 0], "for operands on 16 bytes and for others"
 
 
-def test_workspace_serves_every_alignment() -> None:
+def test_workspace_serves_every_alignment():
     for direction in DIRECTIONS:
         for layer in CONV2D.values():
             shape, stride, padding, groups = layer
@@ -318,7 +316,7 @@ def test_workspace_serves_every_alignment() -> None:
         ({"direction": "sideways"}, 'direction is "sideways"; expected fprop, dgrad or wgrad'),
     ],
 )
-def test_refusals(change: dict[str, Any], message: str) -> None:
+def test_refusals(change, message):
     arguments: dict[str, Any] = {"direction": "fprop", "shape": (1, 7, 7, 16, 16, 3, 3), **change}
     with pytest.raises(ValueError, match=message):
         conv2d(**arguments)

@@ -14,7 +14,7 @@ SOURCES = HERE.parents[1] / "csrc"
 
 
 @pytest.fixture(scope="module")
-def steps(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
+def steps(tmp_path_factory):
     """Title and outcome of each step of launch_errors.cpp, in order."""
     program = tmp_path_factory.mktemp("launch_errors") / "launch_errors"
     compiler = [os.environ.get("CXX", "c++"), "-std=c++17", "-Wall", "-Wextra", "-Werror"]
@@ -25,7 +25,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
     return [(title, outcome) for title, _, outcome in pairs]
 
 
-def test_no_error_is_left_and_no_launch_is_blamed_for_another_call(steps: list[tuple[str, str]]) -> None:
+def test_no_error_is_left_and_no_launch_is_blamed_for_another_call(steps):
     assert [outcome for title, outcome in steps if title in ("launch", "next launch")] == ["ok"] * 5
     assert "an error is left" not in [outcome for _, outcome in steps]
 
@@ -45,13 +45,13 @@ def test_no_error_is_left_and_no_launch_is_blamed_for_another_call(steps: list[t
         ("cudaDeviceGetAttribute", "cudaDeviceGetAttribute(&machine.multiprocessors, ", ""),
     ],
 )
-def test_an_error_names_its_call(steps: list[tuple[str, str]], title: str, start: str, end: str) -> None:
+def test_an_error_names_its_call(steps, title, start, end):
     (outcome,) = [outcome for each, outcome in steps if each == title]
     assert outcome.startswith(start)
     assert outcome.endswith(end)
 
 
-def test_the_machine_is_asked_for_once_a_gpu(steps: list[tuple[str, str]]) -> None:
+def test_the_machine_is_asked_for_once_a_gpu(steps):
     last = steps[steps.index(("ask", "ok")) - 1 :]
     assert last == [
         ("machine", "100, 1000"),
@@ -64,7 +64,7 @@ def test_the_machine_is_asked_for_once_a_gpu(steps: list[tuple[str, str]]) -> No
     ]
 
 
-def test_every_call_of_the_runtime_is_checked() -> None:
+def test_every_call_of_the_runtime_is_checked():
     """Nothing but these two files may look at an error or leave one unread."""
     for path in sorted(p for p in SOURCES.rglob("*") if p.suffix in (".h", ".cuh", ".cu", ".cpp")):
         name = path.relative_to(SOURCES).as_posix()

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from alexnet_cuda.backends.runtime import Tensor
-from alexnet_cuda.base.params import DropoutParams, FoldedLayout, LrnParams, SgdParams
+from alexnet_cuda.base.params import DropoutParams, FoldedLayout, LrnParams, PoolParams, SgdParams
 
 # `_simt` is always built; `_cuda` not with ALEXNET_CUDA_BUILD=cpu.
 MODULES = ["_simt", *(["_cuda"] if importlib.util.find_spec("alexnet_cuda._cuda") else [])]
 
 ADDRESS = 1 << 20  # stands for an address of the module's, and is never read: each call stops before the launch
 WINDOW = {"window": LrnParams(size=5, k=2.0, alpha=1e-4, beta=0.75, groups=2)}
-POOL = {"pool_size": 3, "pool_stride": 2}
+POOL = {"pool": PoolParams(3, 2, (0, 0), (3, 2))}
 IMAGES, OUTPUTS = (2, 7, 6, 12), (2, 3, 2, 12)
 COLOURS = {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "reverse_channels": False, "folded": None}
 DTYPES = {
@@ -26,7 +26,7 @@ DTYPES = {
     **{"top": "int64", "left": "int64", "labels": "int64", "step": "uint64"},
 }
 ROWS = (3, 5)
-DROPOUT = DropoutParams(0.5, seed=1, purpose=2, step=0, start=0, row_stride=5)
+DROPOUT = DropoutParams(0.5, seed=1, purpose=2, step=0, start=0, row_stride=5, scale=2.0)
 SGD = SgdParams(None, None, None)
 
 
@@ -40,6 +40,8 @@ def tensors(**shapes: tuple[int, ...]) -> dict[str, Tensor]:
 CALLS: dict[str, dict[str, Any]] = {
     "lrn_fprop": {**tensors(x=IMAGES, y=IMAGES), **WINDOW},
     "lrn_bprop": {**tensors(x=IMAGES, dy=IMAGES, dx=IMAGES), **WINDOW, "relu": False},
+    "map_lrn_fprop": {**tensors(x=IMAGES, y=IMAGES), **WINDOW},
+    "map_lrn_bprop": {**tensors(x=IMAGES, dy=IMAGES, dx=IMAGES), **WINDOW},
     "max_pool_fprop": {**tensors(x=IMAGES, y=OUTPUTS, argmax=OUTPUTS), **POOL},
     "max_pool_bprop": {**tensors(dx=IMAGES, dy=OUTPUTS, argmax=OUTPUTS, y=OUTPUTS), **POOL},
     "avg_pool_fprop": {**tensors(x=IMAGES, y=OUTPUTS), **POOL},
@@ -68,7 +70,7 @@ OPTIONAL = {("max_pool_fprop", "argmax"), ("lrn_max_pool_fprop", "argmax"), ("ma
     ("sgd", "copy"),
     ("copy_columns", "addend"),
 }
-OPTIONS = {"window", "dropout", "sgd"}
+OPTIONS = {"window", "pool", "dropout", "sgd"}
 # What the shapes of an operation's other tensors are measured by.
 FIRST = {op: next(iter(call)) for op, call in CALLS.items()}
 
@@ -98,24 +100,24 @@ class Extension:
 
 
 @pytest.fixture(params=MODULES, scope="module")
-def extension(request: pytest.FixtureRequest) -> Extension:
+def extension(request):
     return Extension(request.param)
 
 
 @pytest.mark.parametrize(("op", "name"), TENSORS)
-def test_null_pointer_is_named(extension: Extension, op: str, name: str) -> None:
+def test_null_pointer_is_named(extension, op, name):
     with pytest.raises(ValueError, match=f"^{name} is a null pointer; expected the address of [0-9]+ elements"):
         extension.invoke(op, **{name: {"address": 0}})
 
 
 @pytest.mark.parametrize(("op", "name"), [t for t in TENSORS if t[1] not in BYTES])
-def test_misaligned_pointer_is_named(extension: Extension, op: str, name: str) -> None:
+def test_misaligned_pointer_is_named(extension, op, name):
     with pytest.raises(ValueError, match=f"^{name} is at address [0-9]+; expected a multiple of"):
         extension.invoke(op, **{name: {"address": ADDRESS + 1}})
 
 
 @pytest.mark.parametrize(("op", "name"), TENSORS)
-def test_another_dtype_shape_or_pitch_is_named(extension: Extension, op: str, name: str) -> None:
+def test_another_dtype_shape_or_pitch_is_named(extension, op, name):
     with pytest.raises(ValueError, match=f"^{name} is of complex64; expected"):
         extension.invoke(op, **{name: {"dtype": "complex64"}})
     if op != "copy_columns":
@@ -133,7 +135,7 @@ def test_another_dtype_shape_or_pitch_is_named(extension: Extension, op: str, na
 @pytest.mark.parametrize(
     "value", [1.5, None, "1", 4096, (4096, "float32", (5,)), ("x", 1.5, "float32", (5,), 0)], ids=str
 )
-def test_wrong_type_is_a_type_error(extension: Extension, op: str, name: str, value: object) -> None:
+def test_wrong_type_is_a_type_error(extension, op, name, value):
     if value is None and (op, name) in OPTIONAL:
         return
     with pytest.raises(TypeError, match=name):
@@ -141,8 +143,10 @@ def test_wrong_type_is_a_type_error(extension: Extension, op: str, name: str, va
 
 
 OBLONG = FoldedLayout(unfolded=(7, 6, 3), stride=(4, 4), padding=(0, 0), shape=(2, 2, 48))
-LRN_OPS = ("lrn_fprop", "lrn_bprop", "lrn_max_pool_fprop", "lrn_max_pool_bprop")
+MAP_LRN_OPS = ("map_lrn_fprop", "map_lrn_bprop")
+LRN_OPS = ("lrn_fprop", "lrn_bprop", "lrn_max_pool_fprop", "lrn_max_pool_bprop", *MAP_LRN_OPS)
 POOL_OPS = (*(op for op in CALLS if "pool" in op),)
+AVG_OPS = ("avg_pool_fprop", "avg_pool_bprop")
 IMAGE_OPS = (*(op for op in CALLS if len(CALLS[op][FIRST[op]].shape) == 4),)
 
 
@@ -159,10 +163,21 @@ IMAGE_OPS = (*(op for op in CALLS if len(CALLS[op][FIRST[op]].shape) == 4),)
         (LRN_OPS, {"window": {"alpha": -1.0}}, "alpha is -1.0"),
         (LRN_OPS, {"window": {"beta": math.inf}}, "beta is inf"),
         (LRN_OPS, {"x": {"shape": (2, 7, 6, 4000)}, "window": {"groups": 1, "size": 2051}}, "a window of at most 2049"),
-        (POOL_OPS, {"pool_size": 16}, "pool_size is 16; expected 1 to 15"),
-        (POOL_OPS, {"pool_size": 0}, "pool_size is 0; expected 1 to 15"),
-        (POOL_OPS, {"pool_stride": 0}, "pool_stride is 0; expected 1 to"),
-        (POOL_OPS, {"pool_size": 7}, "pool_size is 7; expected at most the input's extent, 7 x 6"),
+        (MAP_LRN_OPS, {"window": {"size": 11, "groups": 1}}, "size is 11; expected 1 to 9"),
+        (POOL_OPS, {"pool": {"size": 16}}, "pool.size is 16; expected 1 to 15"),
+        (POOL_OPS, {"pool": {"size": 0}}, "pool.size is 0; expected 1 to 15"),
+        (POOL_OPS, {"pool": {"stride": 0}}, "pool.stride is 0; expected 1 to"),
+        (POOL_OPS, {"pool": {"padding": (0, 3)}}, "pool.padding is 3; expected 0 to 2"),
+        (POOL_OPS, {"pool": {"padding": (-1, 0)}}, "pool.padding is -1; expected 0 to 2"),
+        (POOL_OPS, {"pool": {"output": (0, 2)}}, "pool.output is 0; expected 1 to 4"),
+        (POOL_OPS, {"pool": {"output": (3, 5), "padding": (0, 2)}}, "pool.output is 5; expected 1 to 4"),
+        (POOL_OPS, {"": {"shape": (2, 7, 0, 12)}}, "pool.output is 2; expected 1 to 0"),
+        (
+            POOL_OPS,
+            {"": {"shape": (2, 1, 1, 2**30)}, "pool": {"stride": 1, "padding": (2, 2), "output": (3, 3)}},
+            "output height [*] output width [*] channels is more than 1073741824",
+        ),
+        (AVG_OPS, {"pool": {"counted": ((0, 3), (0, 0))}}, "pool.counted is 3; expected 0 to 2"),
         (IMAGE_OPS, {"": {"shape": (2, 2**20, 2**20, 12)}}, "height [*] width is more than 1073741824"),
         (IMAGE_OPS, {"": {"shape": (2**30, 2**14, 6, 12)}}, "images is 1073741824, of"),
         (IMAGE_OPS, {"": {"shape": (2, 7, 6, 0)}}, "channels is 0; expected 1 to"),
@@ -207,9 +222,7 @@ IMAGE_OPS = (*(op for op in CALLS if len(CALLS[op][FIRST[op]].shape) == 4),)
     ],
     ids=str,
 )
-def test_value_out_of_range_is_named(
-    extension: Extension, ops: tuple[str, ...], changes: dict[str, Any], words: str
-) -> None:
+def test_value_out_of_range_is_named(extension, ops, changes, words):
     for op in ops:
         with pytest.raises(ValueError, match=words):
             extension.invoke(op, **{name or FIRST[op]: value for name, value in changes.items()})
@@ -224,6 +237,9 @@ def test_value_out_of_range_is_named(
         ("max_pool_fprop", "y", "x"),
         ("max_pool_bprop", "dx", "dy"),
         ("max_pool_bprop", "dx", "y"),
+        ("map_lrn_fprop", "y", "x"),
+        ("map_lrn_bprop", "dx", "dy"),
+        ("map_lrn_bprop", "dx", "x"),
         ("avg_pool_fprop", "y", "x"),
         ("avg_pool_bprop", "dx", "dy"),
         ("lrn_max_pool_fprop", "y", "x"),
@@ -232,19 +248,19 @@ def test_value_out_of_range_is_named(
     ],
 )
 @pytest.mark.parametrize("distance", [0, 4, -4])
-def test_overlap_is_named(extension: Extension, op: str, output: str, other: str, distance: int) -> None:
+def test_overlap_is_named(extension, op, output, other, distance):
     with pytest.raises(ValueError, match=f"^{output} overlaps {other}; expected memory of its own"):
         extension.invoke(op, **{output: {"address": CALLS[op][other].address + distance}})
 
 
 @pytest.mark.parametrize(("op", "name"), [(op, name) for op, call in CALLS.items() for name in OPTIONS & call.keys()])
-def test_options_of_another_type_are_a_type_error(extension: Extension, op: str, name: str) -> None:
+def test_options_of_another_type_are_a_type_error(extension, op, name):
     with pytest.raises(TypeError, match=f"{name}: {type(CALLS[op][name]).__name__}"):
         extension.invoke(op, **{name: object()})
 
 
 @pytest.mark.parametrize("op", [op for op in CALLS if op != "bias_bprop"])  # whose sums are zeros then
-def test_empty_batch_returns_at_once(extension: Extension, op: str) -> None:
+def test_empty_batch_returns_at_once(extension, op):
     names = [name for each, name in TENSORS if each == op and name not in ("step", "learning_rate", "dbias")]
     own = {name: CALLS[op][name].shape for name in names}
     extension.invoke(op, **{name: {"address": 0, "shape": (0, *shape[1:])} for name, shape in own.items()})

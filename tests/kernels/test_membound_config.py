@@ -6,9 +6,11 @@ import importlib
 import importlib.util
 import itertools
 import math
-from typing import Any
 
 import pytest
+
+from alexnet_cuda.base.params import PoolParams
+from alexnet_cuda.ops import max_pool
 
 # `_simt` is always built; `_cuda` not with ALEXNET_CUDA_BUILD=cpu.
 MODULES = ["_simt", *(["_cuda"] if importlib.util.find_spec("alexnet_cuda._cuda") else [])]
@@ -18,7 +20,7 @@ GRID_LIMIT = 2**31 - 1
 
 
 @pytest.fixture(params=MODULES, scope="module")
-def extension(request: pytest.FixtureRequest) -> Any:
+def extension(request):
     return importlib.import_module(f"alexnet_cuda.{request.param}")
 
 
@@ -35,7 +37,7 @@ def check_row_config(config: dict[str, int], images: int, packs: int) -> None:
         assert idle[block] == min(idle.values())
 
 
-def test_more_blocks_than_a_grid_has(extension: Any) -> None:
+def test_more_blocks_than_a_grid_has(extension):
     arguments = {"images": GRID_LIMIT, "pixels": 22, "channels": 12, "groups": 1, "size": 3, "dtype": "float32"}
     with pytest.raises(
         ValueError, match=r"^the tensor needs 4294967294 blocks of threads; expected at most 2147483647"
@@ -43,7 +45,7 @@ def test_more_blocks_than_a_grid_has(extension: Any) -> None:
         extension.lrn_bprop_config(**arguments, aligned=True)
 
 
-def test_the_largest_tensors_fit_a_grid(extension: Any) -> None:
+def test_the_largest_tensors_fit_a_grid(extension):
     most = extension.softmax_cross_entropy_config(rows=GRID_LIMIT, classes=5)
     assert most["grid"] == GRID_LIMIT
     with pytest.raises(ValueError, match=r"^rows is 2147483648; expected 0 to 2147483647"):
@@ -55,10 +57,10 @@ def test_the_largest_tensors_fit_a_grid(extension: Any) -> None:
     assert extension.elementwise_config(count=2**44, dtype="float32", vectors=False)["grid"] == 16 * 132
 
 
-def test_the_machine(extension: Any) -> None:
+def test_the_machine(extension):
     """Elementwise: whole waves. LRN with max-pool: four blocks a multiprocessor, and more blocks for more of those."""
     shape = {"images": 2, "height": 55, "width": 55, "channels": 96, "groups": 2, "size": 5}
-    options = {**shape, "pool_size": 3, "pool_stride": 2, "dtype": "bfloat16", "aligned": True}
+    options = {**shape, "pool": PoolParams(3, 2, output=(27, 27)), "dtype": "bfloat16", "aligned": True}
     grids = []
     for multiprocessors, kibibytes in ((72, 100), (108, 164), (132, 228), (170, 100)):
         machine = {"multiprocessors": multiprocessors}
@@ -77,9 +79,7 @@ LRN_SHAPES = [(128, 55 * 55, 96, 2), (128, 27 * 27, 256, 1), (1, 1, 8, 1), (3, 7
 @pytest.mark.parametrize("shape", LRN_SHAPES)
 @pytest.mark.parametrize("size", [1, 5, 9, 4001])
 @pytest.mark.parametrize("aligned", [True, False])
-def test_lrn_launch_choice(
-    extension: Any, dtype: str, width: int, shape: tuple[int, ...], size: int, aligned: bool
-) -> None:
+def test_lrn_launch_choice(extension, dtype, width, shape, size, aligned):
     arguments = dict(zip(("images", "pixels", "channels", "groups"), shape, strict=True))
     images, pixels, channels, groups = shape
     length, elements = channels // groups, pixels * channels
@@ -98,17 +98,47 @@ def test_lrn_launch_choice(
             check_row_config(config, images, elements // config["vector"])
 
 
-POOL_SHAPES = [(128, 55, 55, 96, 3, 2), (128, 13, 13, 256, 3, 2), (1, 7, 5, 3, 2, 3), (2, 20, 31, 40, 15, 1)]
+MAP_LRN_SHAPES = [(128, 27, 27, 256), (3, 14, 15, 17), (2, 1, 1, 8)]
+
+
+@pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
+@pytest.mark.parametrize("shape", MAP_LRN_SHAPES)
+@pytest.mark.parametrize("size", [1, 5, 9])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_map_lrn_launch_choice(extension, dtype, width, shape, size, aligned):
+    images, h, w, c = shape
+    arguments = {"images": images, "height": h, "width": w, "channels": c, "size": size}
+    forward, backward = (
+        getattr(extension, f"map_lrn_{direction}_config")(**arguments, dtype=dtype, aligned=aligned)
+        for direction in ("fprop", "bprop")
+    )
+    assert forward["vector"] == (16 // width if aligned and c % (16 // width) == 0 else 1)
+    check_row_config(forward, images, -(-h // 4) * w * c // forward["vector"])
+    assert (backward["vector"], backward["block"]) == (1, 256)
+    assert backward["grid"] == images * -(-h // 14) * -(-w // 14) * -(-c // 16)
+    # What a block may have on every GPU that the kernels are compiled for: 99 KiB on sm_86, sm_89 and sm_120.
+    floats = 16 * ((14 + 2 * (size - 1)) ** 2 + (14 + size - 1) ** 2 + 14**2)
+    assert backward["shared_bytes"] == 4 * floats <= 99 * 1024
+
+
+POOL_SHAPES = [
+    (128, 55, 55, 96, 3, 2),
+    (128, 13, 13, 256, 3, 2),
+    (1, 7, 5, 3, 2, 3),
+    (2, 20, 31, 40, 15, 1),
+    (2, 8, 6, 16, 3, 2, (1, (0, 2)), True),
+]
 
 
 @pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
 @pytest.mark.parametrize("shape", POOL_SHAPES)
 @pytest.mark.parametrize("aligned", [True, False])
-def test_pool_launch_choice(extension: Any, dtype: str, width: int, shape: tuple[int, ...], aligned: bool) -> None:
-    arguments = dict(zip(("images", "height", "width", "channels", "pool_size", "pool_stride"), shape, strict=True))
-    images, h, w, c, size, stride = shape
+def test_pool_launch_choice(extension, dtype, width, shape, aligned):
+    images, h, w, c, *window = shape
+    pool, output = max_pool.pool(shape[:4], *window)
+    arguments = {"images": images, "height": h, "width": w, "channels": c, "pool": pool}
     vector = 16 // width if aligned and c % (16 // width) == 0 else 1
-    outputs = ((h - size) // stride + 1) * ((w - size) // stride + 1) * c
+    outputs = math.prod(output[1:])
     for direction, elements in (("fprop", outputs), ("bprop", h * w * c)):
         config = getattr(extension, f"max_pool_{direction}_config")(**arguments, dtype=dtype, aligned=aligned)
         assert config["vector"] == vector
@@ -123,23 +153,23 @@ FUSED_SHAPES = [
     (1, 16, 300, 2048, 1, 5, 15, 4),
     (3, 7, 9, 22, 2, 9, 2, 3),
     (1, 1, 1, 1, 1, 5, 1, 1),
+    (2, 8, 6, 32, 2, 5, 3, 2, (1, (0, 2)), True),
 ]
 
 
 @pytest.mark.parametrize(("dtype", "width"), DTYPES.items())
 @pytest.mark.parametrize("shape", FUSED_SHAPES)
 @pytest.mark.parametrize("aligned", [True, False])
-def test_lrn_max_pool_launch_choice(
-    extension: Any, dtype: str, width: int, shape: tuple[int, ...], aligned: bool
-) -> None:
-    names = ("images", "height", "width", "channels", "groups", "size", "pool_size", "pool_stride")
-    n, h, w, c, groups, size, pool, stride = shape
-    arguments = dict(zip(names, shape, strict=True))
+def test_lrn_max_pool_launch_choice(extension, dtype, width, shape, aligned):
+    names = ("images", "height", "width", "channels", "groups", "size")
+    n, h, w, c, groups, size, pool, stride, *padding = shape
+    chosen, (_, p, q, _) = max_pool.pool((n, h, w, c), pool, stride, *padding)
+    arguments = {**dict(zip(names, shape, strict=False)), "pool": chosen}
     config = extension.lrn_max_pool_fprop_config(**arguments, dtype=dtype, aligned=aligned)
     fast = aligned and size == 5 and (c // groups) % (16 // width) == 0
     assert config["vector"] == (16 // width if fast else 1)
     assert config["block"] == 256
-    p, q, packs = (h - pool) // stride + 1, (w - pool) // stride + 1, c // config["vector"]
+    packs = c // config["vector"]
     assert 1 <= config["rows"] <= p
     assert 1 <= config["columns"] <= q
     assert 1 <= config["packs"] <= packs
@@ -151,9 +181,7 @@ def test_lrn_max_pool_launch_choice(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("side", "channels", "groups"), [(55, 96, 2), (27, 256, 2), (55, 96, 1), (27, 256, 1)])
-def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(
-    extension: Any, dtype: str, side: int, channels: int, groups: int
-) -> None:
+def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(extension, dtype, side, channels, groups):
     config = extension.lrn_max_pool_fprop_config(
         images=128,
         height=side,
@@ -161,8 +189,7 @@ def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(
         channels=channels,
         groups=groups,
         size=5,
-        pool_size=3,
-        pool_stride=2,
+        pool=PoolParams(3, 2, output=((side - 1) // 2,) * 2),
         dtype=dtype,
         aligned=True,
     )
@@ -179,7 +206,7 @@ def test_lrn_max_pool_normalises_alexnets_pixels_little_more_than_once(
     "elements", [*(side * side * c for side, c in itertools.product([1, 2, 3, 32, 224, 227], [3, 4])), 57 * 57 * 48]
 )
 @pytest.mark.parametrize("aligned", [True, False])
-def test_augment_launch_choice(extension: Any, dtype: str, width: int, elements: int, aligned: bool) -> None:
+def test_augment_launch_choice(extension, dtype, width, elements, aligned):
     config = extension.augment_config(images=5, elements=elements, dtype=dtype, aligned=aligned)
     vector = config["vector"]
     assert vector == (16 // width if aligned else 1)

@@ -29,11 +29,13 @@ def results(options: dict[str, Any], images: Array) -> dict[str, Array]:
     return {**model.parameters, "logits": model.forward(images)}
 
 
-@pytest.mark.parametrize("preset", ["paper", "torchvision"])
+# Half of the combinations, in which any three of the four options meet in every way.
 @pytest.mark.parametrize("device", ["simt", TWO], ids=["one", "two"])
 @pytest.mark.parametrize("precision", DTYPES)
 @pytest.mark.parametrize("kind", ["uint8", "float"])
-def test_the_same_bits(kind: str, precision: str, device: Any, preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_bits(kind: str, precision: str, device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = (kind == "float") + (precision == "bfloat16") + (device == TWO)
+    preset = ("paper", "torchvision")[odd % 2]
     options = {"preset": preset, "precision": precision, "devices": device}
     images: Array = np.random.default_rng(2).integers(0, 256, (3, 76, 76, 3), dtype=np.uint8)
     if kind == "float":

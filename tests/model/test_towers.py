@@ -17,6 +17,7 @@ NETWORKS: list[dict[str, Any]] = [
     {"activation": "tanh", "pool": "average"},
     {"groups": 1, "lrn_window": "across", "lrn_size": 7},
     {"dropout_before": True},
+    {"links": False},
 ]
 
 

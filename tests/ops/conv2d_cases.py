@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from alexnet_cuda.base.windows import Padding, sides
 from alexnet_cuda.ops import conv2d
 
 from .backends import Backend
@@ -33,12 +34,12 @@ class Case:
     k: int
     rs: tuple[int, int]
     stride: tuple[int, int] = (1, 1)
-    padding: tuple[int, int] = (0, 0)
+    padding: Padding = 0
     groups: int = 1
 
     @property
     def pq(self) -> tuple[int, int]:
-        p, q = ((self.hw[i] + 2 * self.padding[i] - self.rs[i]) // self.stride[i] + 1 for i in (0, 1))
+        p, q = ((self.hw[i] + sum(sides(self.padding)[i]) - self.rs[i]) // self.stride[i] + 1 for i in (0, 1))
         return p, q
 
     @property
@@ -60,6 +61,8 @@ CASES = {
     "one pixel": Case(1, (1, 1), 1, 1, (1, 1)),
     "filter as large as the input": Case(2, (4, 3), 3, 2, (4, 3)),
     "padding wider than the filter": Case(2, (3, 4), 2, 3, (2, 3), (1, 2), (3, 4)),
+    "unequal padding": Case(2, (6, 7), 4, 6, (3, 2), (2, 1), ((0, 2), (3, 1)), 2),
+    "padding at the end": Case(1, (8, 7), 3, 4, (3, 3), (2, 2), ((0, 1), (0, 2))),
     "stride beyond the filter": Case(2, (8, 9), 2, 4, (2, 1), (3, 4), (1, 2), 2),
     "a rest no filter reaches": Case(1, (20, 18), 3, 4, (11, 11), (4, 4)),
     "a group a channel": Case(2, (5, 4), 3, 6, (3, 3), (1, 1), (1, 1), 3),
@@ -81,11 +84,13 @@ TILED = {
     "129 rows, 136 columns": Case(3, (43, 1), 8, 136, (1, 1)),
     "one past the pipeline": Case(1, (6, 5), 16, 8, (17, 1), (2, 1), (8, 0)),
     "vectors": Case(3, (13, 12), 32, 32, (3, 2), (2, 1), (1, 0), 2),
+    "vectors, unequal padding": Case(2, (9, 8), 32, 32, (3, 2), (2, 1), ((0, 3), (1, 0)), 2),
     "vectors, then odd columns": Case(2, (7, 6), 32, 30, (3, 2), (2, 1), (1, 0), 2),
     "odd channels, then vectors": Case(2, (7, 6), 6, 32, (3, 2), (2, 1), (1, 0), 2),
     "scalar loads, many of all": Case(2, (9, 11), 75, 69, (3, 2), (1, 1), (1, 1), 3),
     "folded": Case(2, (9, 8), 3, 8, (3, 2), (2, 1), (1, 0)),
     "folded, stride beyond the filter": Case(2, (9, 10), 5, 16, (2, 1), (3, 4), (1, 2)),
+    "folded, zeros below and right": Case(1, (20, 18), 3, 8, (11, 11), (4, 4), ((0, 3), (0, 3))),
     "folded, odd columns": Case(1, (20, 18), 3, 12, (11, 11), (4, 4), (2, 2)),
 }
 ALEXNET = {
@@ -145,31 +150,31 @@ def unit_roundoffs(precision: str, kernels: bool) -> Precision:
     return (TENSOR_CORES if kernels else PRECISIONS)[precision]
 
 
-def check_fprop(backend: Backend, p: Precision, case: Case, form: FpropForm, there: str = "to_device") -> Any:
-    x, weight, _ = (getattr(backend, there)(a) for a in rounded(case, p.name))
+def check_fprop(backend: Backend, p: Precision, case: Case, form: FpropForm, place: str = "to_device") -> Any:
+    x, weight, _ = (getattr(backend, place)(a) for a in rounded(case, p.name))
 
     def call(**options: Any) -> Any:
         return conv2d.fprop(x, weight, precision=p.option, **case.options, **options)
 
-    return form.check(backend, p, fprop_sums(case, p.name, backend.kernels), call, there)
+    return form.check(backend, p, fprop_sums(case, p.name, backend.kernels), call, place)
 
 
-def check_dgrad(backend: Backend, p: Precision, case: Case, form: DgradForm, there: str = "to_device") -> Any:
+def check_dgrad(backend: Backend, p: Precision, case: Case, form: DgradForm, place: str = "to_device") -> Any:
     x, weight, dy = rounded(case, p.name)
-    given = [getattr(backend, there)(a) for a in (dy, weight)]
+    given = [getattr(backend, place)(a) for a in (dy, weight)]
 
     def call(**options: Any) -> Any:
         return conv2d.dgrad(*given, x.shape, precision=p.option, **case.options, **options)
 
-    return form.check(backend, p, dgrad_sums(case, p.name, backend.kernels), call, there)
+    return form.check(backend, p, dgrad_sums(case, p.name, backend.kernels), call, place)
 
 
-def check_wgrad(backend: Backend, p: Precision, case: Case, form: WgradForm, there: str = "to_device") -> list[Any]:
+def check_wgrad(backend: Backend, p: Precision, case: Case, form: WgradForm, place: str = "to_device") -> list[Any]:
     x, _, dy = rounded(case, p.name)
     # The sums over dy that make the bias's gradient need it on 16 bytes.
-    given = getattr(backend, there)(x), getattr(backend, "to_device" if form.bias else there)(dy)
+    given = getattr(backend, place)(x), getattr(backend, "to_device" if form.bias else place)(dy)
 
     def call(**options: Any) -> Any:
         return conv2d.wgrad(*given, case.rs, precision=p.option, **case.options, **options)
 
-    return form.check(backend, p, *wgrad_sums(case, p.name, backend.kernels), call, there)
+    return form.check(backend, p, *wgrad_sums(case, p.name, backend.kernels), call, place)

@@ -57,9 +57,9 @@ class FpropForm:
     sums: bool = False
 
     def check(
-        self, backend: Backend, precision: Precision, sums: Sums, call: Callable[..., Any], there: str = "to_device"
+        self, backend: Backend, precision: Precision, sums: Sums, call: Callable[..., Any], place: str = "to_device"
     ) -> Any:
-        """Have `call` do it, to an array that `there` makes, and compare; returns that array."""
+        """Have `call` do it, to an array placed by that method of `backend`, and compare; returns that array."""
         shape, columns = sums.value.shape, sums.value.shape[-1]
         result = precision.sums if self.sums else precision
         bias = precision.parameter(_normal(31, (columns,))) if self.bias else None
@@ -68,7 +68,7 @@ class FpropForm:
         start, stride = (8, 2 * columns + 8) if self.dropout == "blocks" else (3, columns + 2)
         key = {"seed": 1 << 40 | 7, "purpose": 3, "step": 5, "start": start, "row_stride": stride}
         drop = dropout.parameters(0.4, **key) if self.dropout else None
-        to_device = getattr(backend, there)
+        to_device = getattr(backend, place)
         out = to_device(addend if self.addend == "out" else np.full(shape, np.nan, result.dtype))
         given = call(
             bias=None if bias is None else backend.to_device(bias),
@@ -84,6 +84,9 @@ class FpropForm:
             value = np.maximum(value, 0)
         elif self.activation == "tanh":
             value, units = np.tanh(value), units + 8  # the slope is at most 1; 8 for tanh itself
+        elif self.activation == "logistic":
+            value = 1 / (1 + np.exp(-value))
+            units = units / 4 + 6 * value  # the slope is at most 1/4; 4 for exp, a sum and a quotient
         actual = backend.to_host(out)
         if drop is not None:
             kept = dropout.apply(np.ones((value.size // columns, columns)), drop).reshape(shape)
@@ -97,6 +100,7 @@ FPROP_FORMS = {
     "alone": FpropForm(bias=False),
     "relu": FpropForm(activation="relu"),
     "tanh": FpropForm(activation="tanh"),
+    "logistic": FpropForm(activation="logistic"),
     "addend, relu": FpropForm(addend="apart", activation="relu"),
     "sums": FpropForm(bias=False, sums=True),
     "sums in place": FpropForm(bias=False, addend="out", sums=True),
@@ -115,14 +119,14 @@ class DgradForm:
     sums: bool = False
 
     def check(
-        self, backend: Backend, precision: Precision, sums: Sums, call: Callable[..., Any], there: str = "to_device"
+        self, backend: Backend, precision: Precision, sums: Sums, call: Callable[..., Any], place: str = "to_device"
     ) -> Any:
         """As of `FpropForm`."""
         shape = sums.value.shape
         result = precision.sums if self.sums else precision
         mask = precision.array(np.maximum(_normal(33, shape), 0)) if self.mask else None
         addend = precision.parameter(_normal(34, shape)) if self.addend else None
-        to_device = getattr(backend, there)
+        to_device = getattr(backend, place)
         out = to_device(addend if self.addend == "out" else np.full(shape, np.nan, result.dtype))
         given = call(
             mask=None if mask is None else to_device(mask),
@@ -189,11 +193,11 @@ class WgradForm:
         sums: Sums,
         bias_sums: Sums,
         call: Callable[..., Any],
-        there: str = "to_device",
+        place: str = "to_device",
     ) -> list[Any]:
         """As of `FpropForm`; returns all that was written."""
         kept, shape = precision.sums, sums.value.shape
-        to_device = getattr(backend, there)
+        to_device = getattr(backend, place)
         before = precision.parameter(_normal(35, shape)) if self.accumulate else None
         out = to_device(np.full(shape, np.nan, kept.dtype) if before is None else before) if self.keep else None
         bias_out = to_device(np.full(shape[:1], np.nan, kept.dtype)) if self.bias else None

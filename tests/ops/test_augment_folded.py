@@ -19,6 +19,7 @@ COLOURS: dict[str, Any] = {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57
 INPUTS = {
     "the last cells partly outside": (41, (11, 11), (4, 4), (0, 0)),
     "like torchvision": (20, (11, 11), (4, 4), (2, 2)),
+    "like the code of 2012": (20, (11, 11), (4, 4), ((0, 3), (0, 3))),
     "lopsided": (21, (7, 6), (4, 3), (2, 1)),
     "cells of one position": (9, (3, 2), (1, 1), (1, 0)),
     "cells wholly in the padding": (6, (3, 2), (1, 2), (3, 4)),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda.backends.cpu import conv2d as implementation
+from alexnet_cuda.base.windows import sides
 from alexnet_cuda.ops import conv2d
 from alexnet_cuda.ops.sgd import SgdParams
 
@@ -57,10 +58,11 @@ Array = npt.NDArray[Any]
 def products(case: Case) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]:
     """Straight from the equation: indices into x, weight and y of every product that adds to an output."""
     per_group, filters = case.c // case.groups, case.k // case.groups
+    (top, _), (left, _) = sides(case.padding)
     for n, p, q, k in np.ndindex(case.n, *case.pq, case.k):
         for r, s, c in np.ndindex(*case.rs, per_group):
-            h = p * case.stride[0] + r - case.padding[0]
-            w = q * case.stride[1] + s - case.padding[1]
+            h = p * case.stride[0] + r - top
+            w = q * case.stride[1] + s - left
             if 0 <= h < case.hw[0] and 0 <= w < case.hw[1]:
                 yield (n, h, w, k // filters * per_group + c), (k, r, s, c), (n, p, q, k)
 
@@ -83,7 +85,9 @@ def test_reference_equals_loops(case: Case) -> None:
     assert_close(actual_bias, dy.sum(axis=(0, 1, 2)), bound, np.float64)
 
 
-@pytest.mark.parametrize("name", ["lopsided", "padding wider than the filter", "stride beyond the filter"])
+@pytest.mark.parametrize(
+    "name", ["lopsided", "unequal padding", "padding wider than the filter", "stride beyond the filter"]
+)
 def test_reference_gradients_equal_differences(name: str) -> None:
     case = CASES[name]
     x, weight, bias, dy = case.arrays()
@@ -225,19 +229,19 @@ def test_what_joins_the_sums_may_lie_on_no_multiple_of_16_bytes(backend: Backend
     """One at a time: the operands lie as they should, so that the sums are the same."""
     case, sums = TILED["vectors"], product.sums
     x, weight, dy = rounded(case, product.name)
-    there = [backend.to_device(a) for a in (x, weight, dy)]
+    on_device = [backend.to_device(a) for a in (x, weight, dy)]
     options = {**case.options, "precision": product.option}
     bias = product.parameter(np.arange(case.k) - 9.5)
 
     def fprop(bias: Any, addend: Any, out: Any) -> list[Any]:
-        return [conv2d.fprop(*there[:2], bias, addend=addend, activation="relu", out=out, **options)]
+        return [conv2d.fprop(*on_device[:2], bias, addend=addend, activation="relu", out=out, **options)]
 
     def dgrad(mask: Any, addend: Any, out: Any) -> list[Any]:
-        return [conv2d.dgrad(there[2], there[1], x.shape, mask=mask, addend=addend, out=out, **options)]
+        return [conv2d.dgrad(on_device[2], on_device[1], x.shape, mask=mask, addend=addend, out=out, **options)]
 
     def wgrad(new: Any, velocity: Any, out: Any, copy: Any = None) -> list[Any]:
         p = SgdParams(new, velocity, 0.5, copy=copy)
-        conv2d.wgrad(there[0], there[2], case.rs, sgd=p, bias=False, out=out, **options)
+        conv2d.wgrad(on_device[0], on_device[2], case.rs, sgd=p, bias=False, out=out, **options)
         return [new, velocity, out, *([] if copy is None else [copy])]
 
     for result in (product, sums):
@@ -276,13 +280,13 @@ def test_fprop_of_channel_ranges(
 ) -> None:
     x, weight, dy = rounded(case, product.name)
     expected = fprop_sums(case, product.name, backend.kernels)
-    there, there_too = backend.channel_range(x, *x_at), backend.channel_range(weight, *weight_at)
+    first, second = backend.channel_range(x, *x_at), backend.channel_range(weight, *weight_at)
     for result, addend in ((product, None), (product.sums, None), (product, dy), (product.sums, dy)):
         y = backend.channel_range(np.full(dy.shape, np.nan, result.dtype), *y_at)
         terms = None if addend is None else product.parameter(addend)
         given = conv2d.fprop(
-            there.array,
-            there_too.array,
+            first.array,
+            second.array,
             addend=None if terms is None else backend.channel_range(terms, *y_at).array,
             precision=product.option,
             out=y.array,
@@ -297,15 +301,15 @@ def test_dgrad_of_channel_ranges(
     backend: Backend, product: Precision, case: Case, x_at: At, y_at: At, weight_at: At
 ) -> None:
     x, weight, dy = rounded(case, product.name)
-    there, there_too = backend.channel_range(dy, *y_at), backend.channel_range(weight, *weight_at)
+    first, second = backend.channel_range(dy, *y_at), backend.channel_range(weight, *weight_at)
     expected = dgrad_sums(case, product.name, backend.kernels)
     opened = np.asarray(x > 0)
     for result in (product, product.sums):
         dx = backend.channel_range(np.full(x.shape, np.nan, result.dtype), *x_at)
         mask = backend.channel_range(x, *x_at)
         conv2d.dgrad(
-            there.array,
-            there_too.array,
+            first.array,
+            second.array,
             x.shape,
             mask=mask.array,
             mask_scale=2.0,
@@ -322,15 +326,15 @@ def test_wgrad_of_channel_ranges(
     backend: Backend, product: Precision, case: Case, x_at: At, y_at: At, weight_at: At
 ) -> None:
     x, weight, dy = rounded(case, product.name)
-    there, there_too = backend.channel_range(x, *x_at), backend.channel_range(dy, *y_at)
+    first, second = backend.channel_range(x, *x_at), backend.channel_range(dy, *y_at)
     expected, _ = wgrad_sums(case, product.name, backend.kernels)
     sums = product.sums
 
     def run(values: Array, **options: Any) -> ChannelRange:
         out = backend.channel_range(values, *weight_at)
         given = conv2d.wgrad(
-            there.array,
-            there_too.array,
+            first.array,
+            second.array,
             case.rs,
             bias=False,
             precision=product.option,
@@ -371,19 +375,19 @@ def test_an_addend_or_mask_that_lies_otherwise_than_out_is_added_or_refused(
 ) -> None:
     case = TILED["vectors"]
     x, weight, dy = rounded(case, product.name)
-    there, sums = [backend.to_device(a) for a in (x, weight, dy)], product.sums
+    on_device, sums = [backend.to_device(a) for a in (x, weight, dy)], product.sums
     terms = product.parameter(dy)
 
     def fprop() -> None:
         out = backend.channel_range(np.full(dy.shape, np.nan, sums.dtype), 8, 48)
         options = {**case.options, "precision": product.option}
-        conv2d.fprop(there[0], there[1], addend=backend.to_device(terms), out=out.array, **options)
+        conv2d.fprop(on_device[0], on_device[1], addend=backend.to_device(terms), out=out.array, **options)
         assert_sums(out.to_host(), fprop_sums(case, product.name, backend.kernels).plus(terms), sums)
 
     def dgrad() -> None:
         out = backend.channel_range(np.full(x.shape, np.nan, sums.dtype), 8, 48)
-        options = {**case.options, "precision": product.option, "mask": there[0]}
-        conv2d.dgrad(there[2], there[1], x.shape, out=out.array, **options)
+        options = {**case.options, "precision": product.option, "mask": on_device[0]}
+        conv2d.dgrad(on_device[2], on_device[1], x.shape, out=out.array, **options)
         expected = dgrad_sums(case, product.name, backend.kernels)
         opened = np.asarray(x > 0)
         assert_sums(out.to_host(), Sums(expected.value * opened, expected.units, expected.depth), sums)
@@ -406,12 +410,17 @@ def test_tf32_rounds_to_nearest(kernels: Backend) -> None:
         inputs.append(bits)
     exact = [(bits + np.uint32(0x1000) & np.uint32(0xFFFFE000)).view(np.float32) for bits in inputs]
     x, weight, _, dy = (bits.view(np.float32) for bits in inputs)
-    there = [kernels.to_device(a) for a in (x, weight, dy)]
+    on_device = [kernels.to_device(a) for a in (x, weight, dy)]
     options = {**case.options, "precision": "tf32"}
     results = {
-        "y": (conv2d.fprop(there[0], there[1], **options), conv2d.fprop, (0, 1), ()),
-        "dx": (conv2d.dgrad(there[2], there[1], x.shape, **options), conv2d.dgrad, (3, 1), (x.shape,)),
-        "dw": (conv2d.wgrad(there[0], there[2], case.rs, bias=False, **options)[0], conv2d.wgrad, (0, 3), (case.rs,)),
+        "y": (conv2d.fprop(on_device[0], on_device[1], **options), conv2d.fprop, (0, 1), ()),
+        "dx": (conv2d.dgrad(on_device[2], on_device[1], x.shape, **options), conv2d.dgrad, (3, 1), (x.shape,)),
+        "dw": (
+            conv2d.wgrad(on_device[0], on_device[2], case.rs, bias=False, **options)[0],
+            conv2d.wgrad,
+            (0, 3),
+            (case.rs,),
+        ),
     }
     for name, (actual, function, operands, more) in results.items():
         doubles = [exact[i].astype(np.float64) for i in operands]
@@ -422,7 +431,7 @@ def test_tf32_rounds_to_nearest(kernels: Backend) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-@pytest.mark.parametrize("activation", ["none", "relu", "tanh"])
+@pytest.mark.parametrize("activation", ["none", "relu", "tanh", "logistic"])
 def test_nan_is_seen_behind_every_activation(backend: Backend, product: Precision, activation: str) -> None:
     for name in ("vectors", "lopsided"):
         case, _ = FUSED[name]
@@ -524,14 +533,16 @@ def test_an_empty_batch_has_no_gradient(backend: Backend, product: Precision) ->
         ({"stride": 0}, ValueError, ["stride must be 2 integers of at least 1", "got (0, 0)"]),
         ({"stride": (1, 2, 3)}, ValueError, ["stride must be 2 integers", "(1, 2, 3)"]),
         ({"stride": 1.5}, TypeError, ["stride", "1.5"]),
-        ({"padding": (0, -1)}, ValueError, ["padding must be 2 integers of at least 0", "(0, -1)"]),
+        ({"padding": (0, -1)}, ValueError, ["padding must be an integer of at least 0", "(0, -1)"]),
+        ({"padding": ((0, 0), (0, 0, 1))}, ValueError, ["((top, bottom), (left, right))", "got ((0, 0), (0, 0, 1))"]),
+        ({"padding": ((0, 1), 0), "x": (1, 1, 6, 4)}, ValueError, ["3x2 filter", "2x6"]),
         ({"groups": 3}, ValueError, ["groups must divide 4 input and 6 output channels", "got 3"]),
         ({"bias": (5,), "weight": (5, 3, 2, 2)}, ValueError, ["must divide 4 input and 5 output channels", "got 2"]),
         ({"groups": 0}, ValueError, ["groups", "got 0"]),
         ({"x": (1, 7, 6, 0), "weight": (6, 3, 2, 0)}, ValueError, ["must be positive", "got 7x6, 0 and 6"]),
         ({"padding": 0, "x": (1, 2, 6, 4)}, ValueError, ["3x2 filter", "2x6"]),
         ({"padding": 0, "x": (1, 7, 1, 4)}, ValueError, ["3x2 filter", "7x1"]),
-        ({"activation": "gelu"}, ValueError, ["'none', 'relu' or 'tanh'", "'gelu'"]),
+        ({"activation": "gelu"}, ValueError, ["'none', 'relu', 'tanh' or 'logistic'", "'gelu'"]),
     ],
     ids=str,
 )

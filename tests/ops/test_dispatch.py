@@ -48,6 +48,11 @@ CALLS: dict[str, tuple[dict[str, tuple[int, ...]], Callable[..., Any]]] = {
     "relu.bprop": ({"dy": (3, 4), "y": (3, 4), "out": (3, 4)}, lambda dy, y, out: ops.relu.bprop(dy, y, out=out)),
     "tanh.fprop": ({"x": (3, 4), "out": (3, 4)}, lambda x, out: ops.tanh.fprop(x, out=out)),
     "tanh.bprop": ({"dy": (3, 4), "y": (3, 4), "out": (3, 4)}, lambda dy, y, out: ops.tanh.bprop(dy, y, out=out)),
+    "logistic.fprop": ({"x": (3, 4), "out": (3, 4)}, lambda x, out: ops.logistic.fprop(x, out=out)),
+    "logistic.bprop": (
+        {"dy": (3, 4), "y": (3, 4), "out": (3, 4)},
+        lambda dy, y, out: ops.logistic.bprop(dy, y, out=out),
+    ),
     "lrn.fprop": ({"x": (2, 5, 7, 4), "out": (2, 5, 7, 4)}, lambda x, out: ops.lrn.fprop(x, NORM, out=out)),
     "lrn.bprop": (
         {"dy": (2, 5, 7, 4), "x": (2, 5, 7, 4), "out": (2, 5, 7, 4)},
@@ -98,6 +103,7 @@ FIRST = {name: next(iter(shapes)) for name, (shapes, _) in CALLS.items()} | {
     "linear.dgrad": "weight",
     "relu.bprop": "y",
     "tanh.bprop": "y",
+    "logistic.bprop": "y",
     "lrn.bprop": "x",
     "lrn_max_pool.bprop": "x",
 }

@@ -68,6 +68,16 @@ def test_mask_and_values_to_the_bit(
         assert_equal(backend.to_host(y), masked(x, rate, start, row_stride))
 
 
+def test_the_scale_may_be_given(backend: Backend, precision: Precision) -> None:
+    x = precision.array(np.random.default_rng(13).standard_normal((5, 8)))
+    for rate, scale in ((0.4, 1.0), (0.0, 0.25)):  # of a power of two, so nothing is rounded
+        y = backend.to_host(dropout.apply(backend.to_device(x), parameters(rate, 8, scale=scale)))
+        kept = masked(np.ones_like(x), rate, 0, 8) != 0
+        assert_equal(y, np.where(kept, x * x.dtype.type(scale), x.dtype.type(0)))
+    with pytest.raises(ValueError, match="scale must be finite, got inf"):
+        parameters(0.4, 8, scale=float("inf"))
+
+
 def test_the_threshold_is_exact(backend: Backend, precision: Precision) -> None:
     words = philox.bits(KEY["seed"], KEY["purpose"], KEY["step"], 0, 8)
     x = backend.to_device(precision.array(np.ones((1, 8))))

@@ -97,33 +97,33 @@ def sums(sizes: Sizes, precision: str, kernels: bool) -> tuple[Sums, Sums, Sums,
     return products[0], products[1], products[2], bias
 
 
-def check_fprop(backend: Backend, p: Precision, sizes: Sizes, form: FpropForm, there: str = "to_device") -> Any:
-    x, weight, _ = (getattr(backend, there)(a) for a in rounded(sizes, p.name))
+def check_fprop(backend: Backend, p: Precision, sizes: Sizes, form: FpropForm, place: str = "to_device") -> Any:
+    x, weight, _ = (getattr(backend, place)(a) for a in rounded(sizes, p.name))
 
     def call(**options: Any) -> Any:
         return linear.fprop(x, weight, precision=p.option, **options)
 
-    return form.check(backend, p, sums(sizes, p.name, backend.kernels)[0], call, there)
+    return form.check(backend, p, sums(sizes, p.name, backend.kernels)[0], call, place)
 
 
-def check_dgrad(backend: Backend, p: Precision, sizes: Sizes, form: DgradForm, there: str = "to_device") -> Any:
-    _, weight, dy = (getattr(backend, there)(a) for a in rounded(sizes, p.name))
+def check_dgrad(backend: Backend, p: Precision, sizes: Sizes, form: DgradForm, place: str = "to_device") -> Any:
+    _, weight, dy = (getattr(backend, place)(a) for a in rounded(sizes, p.name))
 
     def call(**options: Any) -> Any:
         return linear.dgrad(dy, weight, precision=p.option, **options)
 
-    return form.check(backend, p, sums(sizes, p.name, backend.kernels)[1], call, there)
+    return form.check(backend, p, sums(sizes, p.name, backend.kernels)[1], call, place)
 
 
-def check_wgrad(backend: Backend, p: Precision, sizes: Sizes, form: WgradForm, there: str = "to_device") -> list[Any]:
+def check_wgrad(backend: Backend, p: Precision, sizes: Sizes, form: WgradForm, place: str = "to_device") -> list[Any]:
     x, _, dy = rounded(sizes, p.name)
     # The sums over dy that make the bias's gradient need it on 16 bytes.
-    given = getattr(backend, there)(x), getattr(backend, "to_device" if form.bias else there)(dy)
+    given = getattr(backend, place)(x), getattr(backend, "to_device" if form.bias else place)(dy)
 
     def call(**options: Any) -> Any:
         return linear.wgrad(*given, precision=p.option, **options)
 
-    return form.check(backend, p, *sums(sizes, p.name, backend.kernels)[2:], call, there)
+    return form.check(backend, p, *sums(sizes, p.name, backend.kernels)[2:], call, place)
 
 
 @pytest.mark.parametrize("sizes", SMALL.values(), ids=SMALL)
@@ -253,11 +253,11 @@ def test_ranges_of_columns(
     weight_at: tuple[int, int],
 ) -> None:
     """Half of the inputs: what one tower multiplies before the other's half has come."""
-    there = [
+    on_device = [
         backend.channel_range(a, *at)
         for a, at in zip(rounded(sizes, product.name), (x_at, weight_at, y_at), strict=True)
     ]
-    x, weight, dy = (a.array for a in there)
+    x, weight, dy = (a.array for a in on_device)
     expected, kept = sums(sizes, product.name, backend.kernels), product.sums
 
     def poisoned(like: Any, at: tuple[int, int], dtype: Any) -> ChannelRange:
@@ -348,7 +348,7 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         linear.fprop(zeros(2, 7), zeros(7, 5))
     with pytest.raises(ValueError, match=r"bias must have shape \[5\], got \[7\]"):
         linear.fprop(zeros(2, 7), zeros(5, 7), backend.to_device(precision.parameter(np.zeros(7))))
-    with pytest.raises(ValueError, match="activation must be 'none', 'relu' or 'tanh', got 'ReLU'"):
+    with pytest.raises(ValueError, match="activation must be 'none', 'relu', 'tanh' or 'logistic', got 'ReLU'"):
         linear.fprop(zeros(2, 7), zeros(5, 7), activation="ReLU")
     with pytest.raises(ValueError, match=r"dy must have shape \[any, 5\], got \[2, 7\]"):
         linear.dgrad(zeros(2, 7), zeros(5, 7))

@@ -23,14 +23,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Case(test_lrn.Case):
-    """With size and stride of the pool."""
+    """With the pool's window."""
 
     pool: int = 3
     stride: int = 2
+    padding: Any = 0
+    ceil_mode: bool = False
 
     @property
-    def window(self) -> dict[str, int]:
-        return {"size": self.pool, "stride": self.stride}
+    def window(self) -> dict[str, Any]:
+        return {"size": self.pool, "stride": self.stride, "padding": self.padding, "ceil_mode": self.ceil_mode}
 
 
 CASES = {
@@ -43,6 +45,9 @@ CASES = {
     "more than one block has room for": Case((1, 40, 36, 64), groups=2),
     "a pool of 1": Case((2, 5, 4, 19), pool=1, stride=1),
     "the largest pool": Case((1, 16, 15, 5), pool=15, stride=1),
+    "padding and ceil mode, lopsided": Case((2, 8, 6, 12), groups=2, padding=((1, 0), (0, 2)), ceil_mode=True),
+    "vectors, padding": Case((1, 9, 7, 96), groups=2, padding=1),
+    "more than one block has room for, padding": Case((1, 40, 36, 64), groups=2, padding=((2, 1), (1, 2))),
     "empty batch": Case((0, 7, 9, 12), groups=2),
 }
 ALEXNET = {
@@ -55,7 +60,7 @@ all_cases = pytest.mark.parametrize("case", ALL.values(), ids=ALL)
 every_placement = pytest.mark.parametrize("placement", ["to_device", "shifted"])
 
 
-@small(case=SMALL, placement=["to_device"])
+@small(case=[*SMALL, CASES["vectors, padding"]], placement=["to_device"])
 @all_cases
 @every_placement
 def test_fprop(backend: Backend, precision: Precision, case: Case, placement: str) -> None:
@@ -180,7 +185,7 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         lrn_max_pool.fprop(zeros((7, 9, 12)), p)
     with pytest.raises(ValueError, match="groups must divide 7 channels, got 2"):
         lrn_max_pool.fprop(zeros((1, 7, 9, 7)), p)
-    with pytest.raises(ValueError, match="the input's extent, 7x9, and at most 15, got 8"):
+    with pytest.raises(ValueError, match="the padded input's extent, 7x9, and at most 15, got 8"):
         lrn_max_pool.fprop(x, p, size=8)
     with pytest.raises(TypeError, match="argmax_out must be of dtype uint8, got int64"):
         lrn_max_pool.fprop(x, p, argmax_out=zeros((1, 3, 4, 12), np.int64))

@@ -34,7 +34,7 @@ def results() -> list[np.ndarray[Any, Any]]:
         return rng.standard_normal(shape).astype(np.float32)
 
     x, weight, bias = normal(3, 19, 31, 38), normal(74, 3, 2, 19), normal(74)
-    options: dict[str, Any] = {"stride": (2, 1), "padding": (1, 2), "groups": 2}
+    options: dict[str, Any] = {"stride": (2, 1), "padding": ((1, 0), (2, 3)), "groups": 2}
     y = conv2d.fprop(x, weight, bias, activation="relu", **options)
     dy = normal(*y.shape)
     kept, velocity = weight.copy(), normal(*weight.shape)
@@ -45,8 +45,9 @@ def results() -> list[np.ndarray[Any, Any]]:
         found += [linear.fprop(x, weight, activation="tanh"), linear.dgrad(dy, weight), *linear.wgrad(x, dy)]
     x = normal(2, 13, 12, 22)
     window = lrn.parameters(22, alpha=0.1, groups=2)
-    y, argmax = lrn_max_pool.fprop(x, window)
-    found += [y, argmax, lrn_max_pool.bprop(y, argmax, x, window, relu=True)]
+    pool: dict[str, Any] = {"padding": ((1, 0), (0, 2)), "ceil_mode": True}
+    y, argmax = lrn_max_pool.fprop(x, window, **pool)
+    found += [y, argmax, lrn_max_pool.bprop(y, argmax, x, window, relu=True, **pool)]
     key = {"seed": 1, "purpose": 2, "step": 3, "row_stride": 333, "start": 5}
     return [*found, dropout.apply(normal(7, 333), dropout.parameters(0.3, **key))]
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,7 +8,7 @@ from .harness import Executor, build
 
 
 @pytest.fixture(scope="session")
-def _library(tmp_path_factory: pytest.TempPathFactory) -> Executor:
+def _library(tmp_path_factory):
     # ALEXNET_CUDA_SANITIZE as for the extension's build; Python itself then needs the sanitizer's library preloaded.
     sanitize = os.environ.get("ALEXNET_CUDA_SANITIZE")
     flags = ["-O1"] if sanitize is None else ["-O1", "-g", f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
@@ -17,7 +16,7 @@ def _library(tmp_path_factory: pytest.TempPathFactory) -> Executor:
 
 
 @pytest.fixture
-def executor(_library: Executor) -> Iterator[Executor]:
+def executor(_library):
     yield _library
     _library.seed(0)
     _library.threads(2)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from simt import whole_executor
+
 SOURCES = Path(__file__).parents[2] / "csrc"
 KERNELS = Path(__file__).with_name("kernels.cu")
 FLAGS = ["-x", "c++", "-std=c++17", "-Wall", "-Wextra", "-fPIC", "-fvisibility=hidden", "-DALEXNET_CUDA_SIMT"]
@@ -36,7 +38,7 @@ def build(folder: Path, flags: Sequence[str], more: Sequence[Path] = ()) -> Path
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, [KERNELS, *more, *sorted((SOURCES / "simt").glob("*.cpp"))]))
+        objects = list(pool.map(compile_one, [KERNELS, *more, whole_executor(folder)]))
     library = folder / "kernels.so"
     subprocess.run([compiler, "-shared", *flags, *objects, "-o", library, "-pthread", "-ldl"], check=True)
     return library

@@ -17,6 +17,7 @@ SANITIZED = """
 import sys
 import numpy as np
 from pathlib import Path
+sys.path.append("tools")
 from tests.simt.harness import Executor, ExecutorError
 
 executor = Executor(Path(sys.argv[1]))
@@ -46,7 +47,7 @@ def _library(name: str) -> str:
     return found.stdout.strip()
 
 
-def test_sanitizers(tmp_path: Path) -> None:
+def test_sanitizers(tmp_path):
     libraries = [_library("libasan.so"), _library("libubsan.so")]
     if not all(Path(library).is_absolute() for library in libraries):
         pytest.skip("the C++ compiler has no sanitizer libraries")
@@ -69,14 +70,14 @@ def test_sanitizers(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Executor:
+def other(tmp_path_factory):
     """As built for another processor, with the runner of runner.cpp as cmake/simt builds it in."""
     flags = ["-O0", "-DALEXNET_SIMT_PORTABLE_SWITCH=1", "-D_FORTIFY_SOURCE=0"]
     flags += ["-DALEXNET_SIMT_RUNNER", "-fvisibility=default"]
     return Executor(build(tmp_path_factory.mktemp("other"), flags, [Path(__file__).with_name("runner.cpp")]))
 
 
-def test_another_runner_gets_all_of_a_launch(other: Executor) -> None:
+def test_another_runner_gets_all_of_a_launch(other):
     other.runner_log()
     rng = np.random.default_rng(5)
     gone = other.empty(3)
@@ -109,7 +110,7 @@ def test_another_runner_gets_all_of_a_launch(other: Executor) -> None:
     assert other.runner_log() == []
 
 
-def test_switch_without_assembly(other: Executor) -> None:
+def test_switch_without_assembly(other):
     for _ in range(2):
         x = np.arange(5 * 96, dtype=np.float32)
         y = other.empty(5 * 96)

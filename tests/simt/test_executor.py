@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from .harness import Executor, unwritten
+from .harness import unwritten
 
 SEEDS = range(8)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(("name", "shared"), [("reverse", 0), ("reverse_twice", 4 * 96), ("reverse_warp", 0)])
-def test_exchange_through_shared_memory(executor: Executor, name: str, shared: int, seed: int) -> None:
+def test_exchange_through_shared_memory(executor, name, shared, seed):
     executor.seed(seed)
     x = np.arange(5 * 96, dtype=np.float32)
     y = executor.empty(5 * 96)
@@ -30,14 +30,14 @@ def test_exchange_through_shared_memory(executor: Executor, name: str, shared: i
 
 
 @pytest.mark.parametrize("block", [1, 31, 33, 1024])
-def test_block_sizes_and_grid_dimensions(executor: Executor, block: int) -> None:
+def test_block_sizes_and_grid_dimensions(executor, block):
     x = np.arange(block, dtype=np.float32)
     y = executor.empty(block)
     executor.run("reverse", executor.array(x), y, scalars=[0], block=block)
     np.testing.assert_array_equal(y, x[::-1])
 
 
-def test_block_votes(executor: Executor) -> None:
+def test_block_votes(executor):
     for positive in (0, 1, 69, 70):
         x = np.zeros(70, np.int32)
         x[:positive] = 1
@@ -46,7 +46,7 @@ def test_block_votes(executor: Executor) -> None:
         np.testing.assert_array_equal(y, positive * 4 + (positive == 70) * 2 + (positive > 0))
 
 
-def test_a_barrier_does_not_wait_for_threads_that_left(executor: Executor) -> None:
+def test_a_barrier_does_not_wait_for_threads_that_left(executor):
     y = executor.empty(64)
     executor.run("divergent_barrier", y, scalars=[2], block=64)
     assert unwritten(y) == 1
@@ -54,7 +54,7 @@ def test_a_barrier_does_not_wait_for_threads_that_left(executor: Executor) -> No
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_barrier_opens_when_the_last_thread_missing_leaves(executor: Executor, seed: int) -> None:
+def test_a_barrier_opens_when_the_last_thread_missing_leaves(executor, seed):
     executor.seed(seed)
     y = executor.empty(64)
     executor.run("divergent_barrier", y, scalars=[3], block=64)
@@ -62,7 +62,7 @@ def test_a_barrier_opens_when_the_last_thread_missing_leaves(executor: Executor,
     np.testing.assert_array_equal(y[32:], 1)
 
 
-def test_orders_are_drawn_from_the_seed(executor: Executor) -> None:
+def test_orders_are_drawn_from_the_seed(executor):
     executor.threads(1)
     blocks, warps, lanes, steps = [], [], [], []
     for seed in range(64):
@@ -95,7 +95,7 @@ def test_orders_are_drawn_from_the_seed(executor: Executor) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_named_barrier(executor: Executor, seed: int) -> None:
+def test_named_barrier(executor, seed):
     executor.seed(seed)
     x = np.arange(64, dtype=np.float32)
     y = executor.empty(64)
@@ -117,7 +117,7 @@ def _shuffled(op: int, operands: NDArray[Any], width: int) -> NDArray[Any]:
 
 @pytest.mark.parametrize("width", [32, 16, 4, 1])
 @pytest.mark.parametrize("op", range(4))
-def test_shuffles(executor: Executor, op: int, width: int) -> None:
+def test_shuffles(executor, op, width):
     rng = np.random.default_rng(op)
     for delta in (0, 1, 3, 9, 31):
         operands = np.where(op == 0, rng.integers(0, 64, 32), delta).astype(np.int32)
@@ -127,7 +127,7 @@ def test_shuffles(executor: Executor, op: int, width: int) -> None:
         np.testing.assert_array_equal(y, np.concatenate([100 + source, 132 + source]))
 
 
-def test_warp_votes(executor: Executor) -> None:
+def test_warp_votes(executor):
     x = (np.random.default_rng(0).random(96) < 0.5).astype(np.int32)
     x[32:48] = 1
     x[64:] = 0
@@ -144,7 +144,7 @@ def test_warp_votes(executor: Executor) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_atomics(executor: Executor, threads: int) -> None:
+def test_atomics(executor, threads):
     executor.threads(threads)
     x = np.random.default_rng(0).integers(0, 7, 4096).astype(np.int32)
     bins, largest = executor.array(np.zeros(7, np.int32)), executor.array(np.zeros(1, np.uint32))
@@ -154,7 +154,7 @@ def test_atomics(executor: Executor, threads: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_tiled_gemm(executor: Executor, seed: int) -> None:
+def test_tiled_gemm(executor, seed):
     executor.seed(seed)
     rng = np.random.default_rng(1)
     m, n, k = 37, 50, 45
@@ -171,7 +171,7 @@ def test_tiled_gemm(executor: Executor, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_cp_async_pipeline(executor: Executor, seed: int) -> None:
+def test_cp_async_pipeline(executor, seed):
     executor.seed(seed)
     x = np.random.default_rng(2).random((7, 64, 4), np.float32)
     y = executor.empty(x.shape)
@@ -180,7 +180,7 @@ def test_cp_async_pipeline(executor: Executor, seed: int) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 4, 8, 16])
-def test_cp_async_fills_with_zeros(executor: Executor, size: int) -> None:
+def test_cp_async_fills_with_zeros(executor, size):
     x = np.arange(1, 1 + size // 4, dtype=np.float32)
     y = executor.empty(4)
     executor.run("zero_fill", executor.array(x), y, scalars=[size], block=1)

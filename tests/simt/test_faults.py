@@ -24,19 +24,19 @@ def _wrong_for_some_seed(executor: Executor, name: str, shared: int = 0) -> bool
     return any((y != right).any() for y in results[len(SEEDS) :])
 
 
-def test_missing_barrier(executor: Executor) -> None:
+def test_missing_barrier(executor):
     assert _wrong_for_some_seed(executor, "reverse")
 
 
-def test_missing_barrier_before_shared_memory_is_used_again(executor: Executor) -> None:
+def test_missing_barrier_before_shared_memory_is_used_again(executor):
     assert _wrong_for_some_seed(executor, "reverse_twice", shared=4 * 64)
 
 
-def test_missing_syncwarp(executor: Executor) -> None:
+def test_missing_syncwarp(executor):
     assert _wrong_for_some_seed(executor, "reverse_warp")
 
 
-def test_missing_named_barrier(executor: Executor) -> None:
+def test_missing_named_barrier(executor):
     executor.seed(3)
     wrong = 0
     for seed in SEEDS:
@@ -48,7 +48,7 @@ def test_missing_named_barrier(executor: Executor) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_missing_wait_for_cp_async(executor: Executor, seed: int) -> None:
+def test_missing_wait_for_cp_async(executor, seed):
     executor.seed(seed)
     x = np.random.default_rng(0).random((7, 64, 4), np.float32)
     y = executor.empty(x.shape)
@@ -57,19 +57,19 @@ def test_missing_wait_for_cp_async(executor: Executor, seed: int) -> None:
     assert np.isnan(y[0]).all()
 
 
-def test_target_of_cp_async_before_the_wait(executor: Executor) -> None:
+def test_target_of_cp_async_before_the_wait(executor):
     y = executor.empty(1)
     executor.run("async_misuse", executor.array(np.zeros(1, np.float32)), y, scalars=[5], block=1)
     assert np.isnan(y[0])
 
 
-def test_barrier_that_some_threads_do_not_reach(executor: Executor) -> None:
+def test_barrier_that_some_threads_do_not_reach(executor):
     y = executor.empty(64)
     with pytest.raises(ExecutorError, match=r"block \(\d, 0, 0\), no thread can go on: .*barrier of .*kernels.cu:\d+"):
         executor.run("divergent_barrier", y, scalars=[0], grid=2, block=64)
 
 
-def test_two_barriers_at_once(executor: Executor) -> None:
+def test_two_barriers_at_once(executor):
     with pytest.raises(ExecutorError, match=r"thread \(\d+, 0, 0\): waits at the barrier of .* that of"):
         executor.run("divergent_barrier", executor.empty(64), scalars=[1], block=64)
 
@@ -85,13 +85,13 @@ def test_two_barriers_at_once(executor: Executor) -> None:
     ],
     ids=["left", "at a barrier", "in another operation", "not in the mask"],
 )
-def test_shuffle_with_lanes_absent(executor: Executor, mode: int, message: str, seed: int) -> None:
+def test_shuffle_with_lanes_absent(executor, mode, message, seed):
     executor.seed(seed)
     with pytest.raises(ExecutorError, match=message):
         executor.run("absent_lanes", executor.empty(32, np.int32), scalars=[mode])
 
 
-def test_lanes_that_leave_while_others_wait_for_them(executor: Executor) -> None:
+def test_lanes_that_leave_while_others_wait_for_them(executor):
     def message(seed: int) -> str:
         executor.seed(seed)
         with pytest.raises(ExecutorError) as caught:
@@ -101,14 +101,14 @@ def test_lanes_that_leave_while_others_wait_for_them(executor: Executor) -> None
     assert any("left the kernel, but lanes" in message(seed) for seed in range(8))
 
 
-def test_partial_warp_cannot_shuffle_with_all_lanes(executor: Executor) -> None:
+def test_partial_warp_cannot_shuffle_with_all_lanes(executor):
     with pytest.raises(ExecutorError, match=r"lanes 24-31, which have left the kernel or never were in it"):
         executor.run("absent_lanes", executor.empty(32, np.int32), scalars=[9], block=24)
 
 
 @pytest.mark.parametrize("at_end", [True, False])
 @pytest.mark.parametrize("index", [64, 70, 100_000, -1, -100_000])
-def test_read_out_of_bounds(executor: Executor, index: int, at_end: bool) -> None:
+def test_read_out_of_bounds(executor, index, at_end):
     """A fault where the guard page is, poison where the page goes on."""
     x, y = executor.array(np.ones(64, np.float32), at_end), executor.empty(64)
     if abs(index) < 1000 and at_end == (index < 0):
@@ -123,7 +123,7 @@ def test_read_out_of_bounds(executor: Executor, index: int, at_end: bool) -> Non
 
 @pytest.mark.parametrize("at_end", [True, False])
 @pytest.mark.parametrize("index", [64, 70, 100_000, -1, -100_000])
-def test_write_out_of_bounds(executor: Executor, index: int, at_end: bool) -> None:
+def test_write_out_of_bounds(executor, index, at_end):
     x, y = executor.array(np.ones(64, np.float32)), executor.empty(64, at_end=at_end)
     place = "before the start" if index < 0 else "past the end"
     with pytest.raises(ExecutorError, match=rf"write .*\d+ bytes {place} of buffer \d+ \(256 bytes\)"):
@@ -132,7 +132,7 @@ def test_write_out_of_bounds(executor: Executor, index: int, at_end: bool) -> No
     executor.run("global_access", x, y, scalars=[5, 5], grid=2)
 
 
-def test_released_memory_is_not_read(executor: Executor) -> None:
+def test_released_memory_is_not_read(executor):
     x, y = executor.array(np.ones(64, np.float32)), executor.empty(64)
     between = executor.array(np.zeros(4096, np.float32))
     distance = (between.ctypes.data - x.ctypes.data) // 4
@@ -143,7 +143,7 @@ def test_released_memory_is_not_read(executor: Executor) -> None:
 
 @pytest.mark.parametrize("dynamic", [0, 1])
 @pytest.mark.parametrize("index", [8, 9, -1, -60])
-def test_shared_memory_out_of_bounds(executor: Executor, index: int, dynamic: int) -> None:
+def test_shared_memory_out_of_bounds(executor, index, dynamic):
     # Between two arrays the gap's first half is taken for a write past the one before it.
     place = "before the start" if index == -1 or (dynamic and index < 0) else "past the end"
     name = "dynamic shared memory" if dynamic else "shared array"
@@ -152,12 +152,12 @@ def test_shared_memory_out_of_bounds(executor: Executor, index: int, dynamic: in
     executor.run("shared_access", executor.empty(32), scalars=[7, dynamic], shared=32)
 
 
-def test_far_beyond_dynamic_shared_memory(executor: Executor) -> None:
+def test_far_beyond_dynamic_shared_memory(executor):
     with pytest.raises(ExecutorError, match=r"write at .* bytes past the end of dynamic shared memory \(128 bytes\)"):
         executor.run("shared_access", executor.empty(32), scalars=[32, 1], shared=128)
 
 
-def test_unwritten_output(executor: Executor) -> None:
+def test_unwritten_output(executor):
     x, y = executor.array(np.ones(64, np.float32)), executor.empty(96)
     executor.run("global_access", x, y, scalars=[0, 70], grid=2)
     assert unwritten(y) == 32
@@ -172,7 +172,7 @@ def test_unwritten_output(executor: Executor) -> None:
         (2, r"__trap\(\) at .*kernels.cu:\d+"),
     ],
 )
-def test_faults_of_a_thread(executor: Executor, mode: int, message: str) -> None:
+def test_faults_of_a_thread(executor, mode, message):
     y = executor.array(np.zeros(2, np.int32))
     for _ in range(2):
         with pytest.raises(ExecutorError, match=rf"block \(0, 0, 0\), thread \(0, 0, 0\): {message}"):
@@ -189,13 +189,13 @@ def test_faults_of_a_thread(executor: Executor, mode: int, message: str) -> None
         (4, r"read at .* bytes past the end of buffer .*after .*kernels.cu"),
     ],
 )
-def test_cp_async_misuse(executor: Executor, mode: int, message: str) -> None:
+def test_cp_async_misuse(executor, mode, message):
     x, y = executor.array(np.zeros(16, np.float32)), executor.empty(16)
     with pytest.raises(ExecutorError, match=message):
         executor.run("async_misuse", x, y, scalars=[mode], block=1)
 
 
-def test_matrix_operations_need_all_lanes(executor: Executor) -> None:
+def test_matrix_operations_need_all_lanes(executor):
     x, y = executor.array(np.zeros(256, np.uint16)), executor.empty((32, 4), np.uint32)
     with pytest.raises(ExecutorError, match="ldmatrix"):
         executor.run("ldmatrix_x4", x, y, scalars=[0, 31])
@@ -204,7 +204,7 @@ def test_matrix_operations_need_all_lanes(executor: Executor) -> None:
         executor.run("mma_bf16", a, b, d, scalars=[0], block=16)
 
 
-def test_memory_that_the_executor_does_not_guard(executor: Executor) -> None:
+def test_memory_that_the_executor_does_not_guard(executor):
     with pytest.raises(ExecutorError, match="argument 0 of the kernel points to memory"):
         executor.run("reverse", np.ones(32, np.float32), executor.empty(32), scalars=[0])
 
@@ -221,9 +221,7 @@ def test_memory_that_the_executor_does_not_guard(executor: Executor) -> None:
         (1, 1, 232_448, r"shared array values at .* does not fit: 48 KiB static, 227 KiB with dynamic"),
     ],
 )
-def test_impossible_launches(
-    executor: Executor, grid: int | tuple[int, ...], block: int | tuple[int, ...], shared: int, message: str
-) -> None:
+def test_impossible_launches(executor, grid, block, shared, message):
     x = executor.array(np.zeros(2048, np.float32))
     with pytest.raises(ExecutorError, match=message):
         executor.run("reverse", x, x, scalars=[0], grid=grid, block=block, shared=shared)

@@ -27,7 +27,7 @@ DTYPES = {"bf16": ml_dtypes.bfloat16, "fp16": np.float16}
 
 @pytest.mark.parametrize("transposed", [0, 1])
 @pytest.mark.parametrize("count", [1, 2, 4])
-def test_ldmatrix(executor: Executor, count: int, transposed: int) -> None:
+def test_ldmatrix(executor, count, transposed):
     x = np.arange(4 * 8 * 8, dtype=np.uint16).reshape(4, 8, 8)
     y = executor.empty((32, count, 2), np.uint16)
     executor.run(f"ldmatrix_x{count}", executor.array(x), y, scalars=[transposed, 32])
@@ -95,7 +95,7 @@ def _operands(precision: str) -> tuple[Array, Array, Array]:
 
 @pytest.mark.parametrize("tile", [0, 1])
 @pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
-def test_mma(executor: Executor, precision: str, tile: int) -> None:
+def test_mma(executor, precision, tile):
     executor.mma_sums("exact")
     a, b, d = _operands(precision)
     result, a, b = _multiply(executor, a, b, d, tile)
@@ -107,7 +107,7 @@ def test_mma(executor: Executor, precision: str, tile: int) -> None:
 
 @pytest.mark.parametrize("tile", [0, 1])
 @pytest.mark.parametrize("precision", ["tf32", "bf16", "fp16"])
-def test_mma_cuts_sums_off_as_published(executor: Executor, precision: str, tile: int) -> None:
+def test_mma_cuts_sums_off_as_published(executor, precision, tile):
     a, b, d = _operands(precision)
     # Terms of many sizes, sums that vanish, rows of zeros, and what is no number, which stays where it is.
     a[0] = (a[0].astype(float) * np.exp2(np.random.default_rng(4).integers(-9, 4, a[0].shape))).astype(a.dtype)
@@ -130,7 +130,7 @@ def test_mma_cuts_sums_off_as_published(executor: Executor, precision: str, tile
     assert not result[1, :, 0].any()
 
 
-def test_what_mma_can_be_asked_for() -> None:
+def test_what_mma_can_be_asked_for():
     command = [sys.executable, "-c", "from alexnet_cuda import _simt; _simt.mma_sums()"]
     environment = {**os.environ, "ALEXNET_CUDA_SIMT_MMA": "rounded"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -141,7 +141,7 @@ def test_what_mma_can_be_asked_for() -> None:
     assert _simt.mma_sums() == before in ("exact", "truncated")
 
 
-def test_conversions(executor: Executor) -> None:
+def test_conversions(executor):
     rng = np.random.default_rng(4)
     exponents = np.exp2(rng.integers(-30, 18, 4096)).astype(np.float32)
     special = [0.0, -0.0, np.inf, -np.inf, 65504, 65519.99, 65520, 1e-8, 2.0**-24, 2.0**-25, 3 * 2.0**-25, 6.1e-5, 3e38]
@@ -161,7 +161,7 @@ def test_conversions(executor: Executor) -> None:
     np.testing.assert_array_equal(y[:, 3].view(np.float32), half.astype(np.float32))
 
 
-def test_conversions_keep_nan(executor: Executor) -> None:
+def test_conversions_keep_nan(executor):
     # One that NumPy makes, one that a GPU makes, a negative one, one whose last bit alone says that it is none.
     bits = np.array([0x7FC00000, 0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001], np.uint32)
     x = np.resize(bits, 32).view(np.float32)

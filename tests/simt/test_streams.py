@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -15,13 +13,13 @@ ORDERS = range(6)
 
 
 @pytest.fixture(params=ORDERS)
-def order(request: pytest.FixtureRequest) -> Iterator[int]:
+def order(request):
     devices.scheduler.reseed(request.param)
     yield int(request.param)
     devices.scheduler.reseed(0)
 
 
-def test_a_stream_keeps_its_order_and_events_order_streams() -> None:
+def test_a_stream_keeps_its_order_and_events_order_streams():
     for seed in ORDERS:
         scheduler, log = Scheduler(seed), []
         one, two = scheduler.stream(), scheduler.stream(copies=True)
@@ -36,7 +34,7 @@ def test_a_stream_keeps_its_order_and_events_order_streams() -> None:
         assert log.index("one, first") < log.index("two")
 
 
-def test_what_fails_is_told_to_who_rests_on_it_and_nobody_else() -> None:
+def test_what_fails_is_told_to_who_rests_on_it_and_nobody_else():
     """Whoever's wait it was that ran it: the work of other models goes on."""
     for seed in ORDERS:
         scheduler, log = Scheduler(seed), []
@@ -61,7 +59,7 @@ def test_what_fails_is_told_to_who_rests_on_it_and_nobody_else() -> None:
         assert log[-1] == "later"
 
 
-def test_orders_differ_where_nothing_forbids_it() -> None:
+def test_orders_differ_where_nothing_forbids_it():
     seen = set()
     for seed in range(12):
         scheduler, log = Scheduler(seed), []
@@ -78,7 +76,7 @@ def test_orders_differ_where_nothing_forbids_it() -> None:
     assert len(seen) > 2
 
 
-def test_waiting_for_what_nobody_records_is_an_error_and_clears_the_streams() -> None:
+def test_waiting_for_what_nobody_records_is_an_error_and_clears_the_streams():
     scheduler, other = Scheduler(), Scheduler()
     stream = scheduler.stream()
     stream.wait(other.stream().record())
@@ -103,12 +101,12 @@ def _exchange(missing: str) -> float:
     return float(value)
 
 
-def test_an_exchange_with_its_waits_is_right_in_every_order(order: int) -> None:
+def test_an_exchange_with_its_waits_is_right_in_every_order(order):
     assert _exchange("none") == 2.0
 
 
 @pytest.mark.parametrize("missing", ["source", "arrival"])
-def test_an_exchange_without_one_of_them_is_wrong_in_some_order(missing: str) -> None:
+def test_an_exchange_without_one_of_them_is_wrong_in_some_order(missing):
     values = []
     for seed in ORDERS:
         devices.scheduler.reseed(seed)
@@ -117,7 +115,7 @@ def test_an_exchange_without_one_of_them_is_wrong_in_some_order(missing: str) ->
     assert any(value != 2.0 for value in values)  # NaN differs too
 
 
-def test_an_array_of_another_device_is_named() -> None:
+def test_an_array_of_another_device_is_named():
     from alexnet_cuda import ops
 
     one, two = SimtDevice("one"), SimtDevice("two")
@@ -126,7 +124,7 @@ def test_an_array_of_another_device_is_named() -> None:
         ops.relu.fprop(x, out=y)
 
 
-def test_what_numpy_computes_is_no_array_of_the_executor() -> None:
+def test_what_numpy_computes_is_no_array_of_the_executor():
     from alexnet_cuda.backends.simt.memory import SimtArray, to_simt
 
     x = to_simt(np.arange(3, dtype=np.float32))

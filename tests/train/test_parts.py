@@ -258,17 +258,33 @@ def test_the_bar_fits_80_columns_whatever_the_numbers(monkeypatch):
         for step in range(1, 6):
             now += 3600
             reporter.step(10_000 * step, 1000, 123456.789, 1.0, 124_000.0)
+    with make_reporter() as reporter:  # of images that are looked at once
+        reporter.start(0, 10**6, 0)
+        now += 3600
+        reporter.images(200_000)
     frames = re.split(r"[\r\n]+", re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", output.getvalue()))
     assert max(map(len, frames)) == 80
-    for shown in ("epoch 1000/1000 ", " 5% ", "loss 1.235e+05, 100.0%, 124000 img/s", "left"):
-        assert shown in frames[-2]
+    bars = "\n".join(frames)
+    for shown in (
+        r"epoch 1000/1000 .* 5% loss 1\.235e\+05, 100\.0%, 124000 img/s .*left",
+        " 20% 200,000 images .*left",
+    ):
+        assert re.search(shown, bars)
     assert "…" not in "".join(frames)
 
 
 def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = {"epochs": 3, "schedule": "step", "milestones": (1, 2), "config": {"fc_widths": [8, 8], "lrn": False}}
-    numbers = {"checkpoint_steps": 5, "checkpoint_minutes": 2.5, "workers": 3, "checksum": True, "max_broken": 0.25}
+    given |= {"freeze": ("conv1", "conv2"), "new_rate": 10.0}
+    numbers = {
+        "from_": "../base",
+        "checkpoint_steps": 5,
+        "checkpoint_minutes": 2.5,
+        "workers": 3,
+        "checksum": True,
+        "max_broken": 0.25,
+    }
     options = TrainOptions("-photos", Path("a 'run'"), given, "../val", ("cpu", "cpu"), overwrite=True, **numbers)
     words = shlex.split(train_command(options))
     assert words[:5] == ["alexnet-cuda", "train", f"{tmp_path}/-photos", "--output", f"{tmp_path}/a 'run'"]
@@ -276,6 +292,7 @@ def test_the_command_of_a_run_is_whole_and_good_in_any_folder(tmp_path, monkeypa
     monkeypatch.setattr("alexnet_cuda.train.train", lambda options: read.append(options) or SimpleNamespace(signal=1))
     cli.main(words[1:])
     absolute = {"source": f"{tmp_path}/-photos", "output": tmp_path / "a 'run'", "validation": f"{tmp_path.parent}/val"}
+    absolute["from_"] = f"{tmp_path.parent}/base"
     assert dataclasses.replace(read[0], given={}) == dataclasses.replace(options, **absolute, given={})
     assert recipe_for("", read[0].given) == recipe_for("", given)
     assert shlex.split(train_command(TrainOptions("digits", Path("x"), {})))[2] == "digits"

@@ -135,7 +135,7 @@ def test_every_step_gets_the_numbers_of_the_recipe(run):
     changes = {"schedule": "step", "milestones": (1,), "learning_rate": 0.02, "momentum": 0.8, "weight_decay": 0.003}
     with each_step(lambda _, **keywords: given.append(keywords)):
         run(epochs=2, **changes)
-    fixed = {"momentum": 0.8, "weight_decay": 0.003}
+    fixed = {"momentum": 0.8, "weight_decay": 0.003, "frozen": (), "layer_rates": {}}
     assert given == [{"learning_rate": 0.02, **fixed}] * 5 + [{"learning_rate": 0.002, **fixed}] * 5
 
 

@@ -8,12 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .windows import Sides
+
 Array = Any
 
 
 @dataclass(frozen=True)
 class Conv2dShape:
-    """Sizes of a convolution: batch, input, output, filter, stride, padding, groups."""
+    """Sizes of a convolution: batch, input, output, filter, stride, padding before the input, groups.
+
+    How much padding there is after the input follows from the size of the output.
+    """
 
     N: int
     H: int
@@ -46,7 +51,7 @@ class FoldedLayout:
     unfolded : (int, int, int)
         H, W and C.
     stride, padding : (int, int)
-        Vertical and horizontal.
+        Vertical and horizontal, the padding before the input.
     shape : (int, int, int)
         Height, width and channels of the folded input.
     """
@@ -55,6 +60,28 @@ class FoldedLayout:
     stride: tuple[int, int]
     padding: tuple[int, int]
     shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class PoolParams:
+    """The windows of a pool; those that reach beyond the input take what of it they hold.
+
+    Attributes
+    ----------
+    size, stride : int
+    padding : (int, int)
+        Rows above the input and columns left of it that the first windows begin with.
+    output : (int, int)
+        Windows down and across.
+    counted : ((int, int), (int, int))
+        Rows above and below, columns left and right of the input that a mean counts, as zeros.
+    """
+
+    size: int
+    stride: int
+    padding: tuple[int, int] = (0, 0)
+    output: tuple[int, int] = (1, 1)
+    counted: Sides = ((0, 0), (0, 0))
 
 
 @dataclass(frozen=True)
@@ -70,9 +97,10 @@ class LrnParams:
 
 @dataclass(frozen=True)
 class DropoutParams:
-    """Rate, and the key of the mask: Philox seed, purpose and step, number of the first element, row stride.
+    """Rate, the key of the mask (Philox seed, purpose and step, number of the first element, row stride), and scale.
 
-    The step is a number, or a uint64 array of one element that is read when the operation runs.
+    What is kept is multiplied by the scale. The step is a number, or a uint64 array of one element that is read when
+    the operation runs.
     """
 
     rate: float
@@ -81,6 +109,7 @@ class DropoutParams:
     step: int | Array
     start: int
     row_stride: int
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -123,9 +152,12 @@ class Views:
     mirrored : ndarray of bool [N]
     shift : ndarray of float32 [N, 3]
         Added to the RGB values, 0 to 255.
+    divisor : float
+        Divides the values beside the standard deviation.
     """
 
     top: npt.NDArray[np.int64]
     left: npt.NDArray[np.int64]
     mirrored: npt.NDArray[np.bool_]
     shift: npt.NDArray[np.float32]
+    divisor: float = 1.0

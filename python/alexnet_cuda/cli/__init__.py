@@ -12,7 +12,10 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
+from .card import card
+from .convert import convert
 from .evaluate import evaluate
+from .features import features
 from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
@@ -38,7 +41,19 @@ def command(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _subcommand in (prepare, train, evaluate, predict, show, study, summary_command, doctor_command):
+for _subcommand in (
+    prepare,
+    train,
+    evaluate,
+    predict,
+    features,
+    show,
+    convert,
+    card,
+    study,
+    summary_command,
+    doctor_command,
+):
     command.add_command(_subcommand)
 
 

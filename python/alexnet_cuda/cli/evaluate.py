@@ -61,8 +61,8 @@ def evaluate_on(
     if held_out:
         images = _held_out(checkpoint, images)
     images = _with_classes_of(model, images)
-    side = model.config.resize
-    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=broken)
+    side, mode = model.config.resize, model.config.resize_mode
+    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=broken, mode=mode)
     result = run(model, loader, views)
     assert result is not None
     return result, images

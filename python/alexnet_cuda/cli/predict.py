@@ -67,7 +67,7 @@ def _predict(model: Model, files: tuple[str, ...], top: int, views: int) -> list
     results: list[dict[str, Any]] = [{"image": file} for file in files]
     for index, file in enumerate(files):
         try:
-            squares[index] = read_square(file, model.config.resize)
+            squares[index] = read_square(file, model.config.resize, mode=model.config.resize_mode)
         except (ValueError, OSError, MemoryError) as error:
             results[index]["error"] = _reason(file, error)
     if squares:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from ..base.wording import counted
+from ..config import RESIZE_MODES
 from ..train.progress import duration
 from .options import emit, max_broken_option, place
 
@@ -35,6 +36,14 @@ _LINE_SECONDS, _FRAME_SECONDS = 10.0, 0.1
     "order.",
 )
 @click.option("--side", type=int, default=256, show_default=True, metavar="PIXELS", help="Of the squares.")
+@click.option(
+    "--resize-mode",
+    "mode",
+    type=click.Choice(RESIZE_MODES),
+    default=RESIZE_MODES[0],
+    show_default=True,
+    help="How an image becomes a square, as of the configuration of the network that is to see it.",
+)
 @click.option("--workers", type=int, metavar="N", help="Threads that decode images. [default: one for each core]")
 @click.option(
     "--verify",
@@ -49,6 +58,7 @@ def prepare(
     labels: str | None,
     classes: str | None,
     side: int,
+    mode: str,
     workers: int | None,
     verifies: bool,
     max_broken: float,
@@ -74,7 +84,7 @@ def prepare(
         if images.ignored:
             emit(f"ignored in {images.name}: {'; '.join(images.ignored)}")
         with _Progress("images", 1) as shown:
-            made = make(images, store, side=side, workers=workers, max_broken=max_broken, progress=shown)
+            made = make(images, store, side=side, mode=mode, workers=workers, max_broken=max_broken, progress=shown)
         skipped = f" ({made.ignored[0]})" if made.ignored else ""
         emit(f"done: {store} holds {counted(len(made), 'image')} of {counted(len(made.classes), 'class')}{skipped}")
     if verifies:

@@ -29,6 +29,10 @@ def _recipe_option(flag: str, kind: Any, text: str, metavar: str | None = None) 
     return click.option(flag, type=kind, metavar=metavar, help=text + suffix)
 
 
+def _layers(_context: Any, _option: Any, text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(name.strip() for name in text.split(","))
+
+
 def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
@@ -41,6 +45,15 @@ def _milestones(_context: Any, _option: Any, text: str | None) -> tuple[int, ...
 @click.command()
 @click.argument("source", type=place)
 @click.option("--output", type=place, metavar="FOLDER", help="Of the run. [default: runs/ and the source's name]")
+@click.option(
+    "--from",
+    "from_",
+    type=place,
+    metavar="CHECKPOINT",
+    help="Start from its network and weights; the last layer is new where SOURCE has other classes.",
+)
+@click.option("--freeze", metavar="LAYER,...", callback=_layers, help="With --from: layers not to train: conv1,conv2.")
+@_recipe_option("--new-rate", float, "With --from: factor of the learning rate for the new layer.", "FACTOR")
 @_recipe_option("--preset", str, f"Network: {', '.join(PRESETS)}.", "NAME")
 @_recipe_option("--image-size", int, "Side of the network's input in pixels.", "PIXELS")
 @_recipe_option("--epochs", int, "Passes over the training images.", "N")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .image import UInt8Array, square_of
+from .image import UInt8Array, draft_side, square_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,6 +37,8 @@ class ImageSource(abc.ABC):
         What lies in the source and is no image of it, one reason each with examples.
     side : int, optional
         Of the squares that the source holds; None where it holds files to decode.
+    mode : str
+        Of these squares; see `Config.resize_mode`.
     checksum : str, optional
         What the source itself says of all its bytes, None where it says nothing.
     colour : pair of arrays, optional
@@ -45,6 +47,7 @@ class ImageSource(abc.ABC):
     """
 
     side: int | None = None
+    mode: str = "square"
     checksum: str | None = None
     colour: tuple[Float64Array, Float64Array] | None = None
 
@@ -83,20 +86,24 @@ class ImageSource(abc.ABC):
         return self.read(index).tobytes()
 
     def size(self, index: int) -> int:
-        """How many they are."""
+        """How many bytes `contents` of image `index` are."""
         return len(self.contents(index))
 
     def read(self, index: int) -> UInt8Array:
         """Image `index` as uint8 RGB [H, W, 3]; raises as `load`."""
         return np.array(self.load(index, None), dtype=np.uint8)
 
-    def read_square(self, index: int, side: int) -> UInt8Array:
-        """Image `index` as uint8 RGB [side, side, 3]; see `square`; raises as `load`."""
-        return square_of(self.load(index, side), side)
+    def read_square(self, index: int, side: int, mode: str = "square") -> UInt8Array:
+        """Image `index` as uint8 RGB [side, side, 3]; `mode` as of `data.read_square`; raises as `load`."""
+        return square_of(self.load(index, draft_side(side, mode)), side, mode)
 
-    def read_into(self, index: int, out: UInt8Array) -> None:
+    def read_into(self, index: int, out: UInt8Array, mode: str = "square") -> None:
         """Write `read_square` of image `index` into `out`, uint8 [side, side, 3], C-contiguous; raises as `load`."""
-        out[...] = self.read_square(index, len(out))
+        out[...] = self.read_square(index, len(out), mode)
+
+    def holds(self, side: int, mode: str) -> bool:
+        """Whether squares of this `side` and `mode` are there without decoding or resizing."""
+        return (self.side, self.mode) == (side, mode)
 
     def subset(self, indices: npt.ArrayLike) -> ImageSource:
         """The images of these indices, in this order.
@@ -120,7 +127,7 @@ class _View(ImageSource):
 
     def __init__(self, base: ImageSource, indices: Int64Array, classes: Sequence[str], labels: Int64Array) -> None:
         super().__init__(base.name, classes, labels, tuple(base.names[i] for i in indices), base.ignored)
-        self.side, self.checksum = base.side, base.checksum
+        self.side, self.mode, self.checksum = base.side, base.mode, base.checksum
         self._base = base
         self._indices = indices
 
@@ -133,8 +140,8 @@ class _View(ImageSource):
     def size(self, index: int) -> int:
         return self._base.size(int(self._indices[index]))
 
-    def read_into(self, index: int, out: UInt8Array) -> None:
-        self._base.read_into(int(self._indices[index]), out)
+    def read_into(self, index: int, out: UInt8Array, mode: str = "square") -> None:
+        self._base.read_into(int(self._indices[index]), out, mode)
 
 
 def align(source: ImageSource, classes: Sequence[str]) -> ImageSource:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..base.notices import say_once
+from ..config import RESIZE_MODES
 from .png import is_png, significant_bits, without_side_data
 
 if TYPE_CHECKING:
@@ -271,18 +272,31 @@ def square(image: UInt8Array, side: int) -> UInt8Array:
     return square_of(Image.fromarray(image), side)
 
 
-def square_of(image: Image.Image, side: int) -> UInt8Array:
-    """`square` of Pillow's RGB image."""
+def draft_side(side: int, mode: str) -> int | None:
+    """What `decode` may shrink to before `square_of`; other packages' ways of resizing begin at the full size."""
+    return side if mode == "square" else None
+
+
+def square_of(image: Image.Image, side: int, mode: str = "square") -> UInt8Array:
+    """`square` of Pillow's RGB image, or what `Config.resize_mode` says in its place."""
     from PIL import Image
 
     width, height = image.size
     short = min(height, width)
-    left, top = (width - short) / 2, (height - short) / 2
-    box = (left, top, left + short, top + short)
+    if mode == "stretch":
+        return np.array(image.resize((side, side), Image.Resampling.BILINEAR), dtype=np.uint8)
+    if mode == "shorter":  # rounded as torchvision does, down and then to even
+        width, height = (side * extent // short for extent in (width, height))
+        left, top = round((width - side) / 2), round((height - side) / 2)
+        whole = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.array(whole.crop((left, top, left + side, top + side)), dtype=np.uint8)
+    box = ((width - short) / 2, (height - short) / 2, (width + short) / 2, (height + short) / 2)
     return np.array(image.resize((side, side), Image.Resampling.BILINEAR, box=box), dtype=np.uint8)
 
 
-def read_square(file: str | os.PathLike[str] | bytes, side: int, name: str | None = None) -> UInt8Array:
+def read_square(
+    file: str | os.PathLike[str] | bytes, side: int, name: str | None = None, mode: str = "square"
+) -> UInt8Array:
     """`decode` and `square` in one: what training, evaluation and prediction all see of a file.
 
     Parameters
@@ -292,6 +306,8 @@ def read_square(file: str | os.PathLike[str] | bytes, side: int, name: str | Non
         In pixels, positive.
     name : str, optional
         What errors call it; the path if not given.
+    mode : str
+        Of `alexnet_cuda.config.RESIZE_MODES`; see `Config.resize_mode`.
 
     Returns
     -------
@@ -299,9 +315,13 @@ def read_square(file: str | os.PathLike[str] | bytes, side: int, name: str | Non
 
     Raises
     ------
+    ValueError
+        No such mode, or a side less than 1.
     DecodeError, OSError
         As `decode`.
     """
     if side < 1:
         raise ValueError(f"side must be at least 1, got {side}")
-    return square_of(load_image(file, name, side), side)
+    if mode not in RESIZE_MODES:
+        raise ValueError(f"mode must be one of {', '.join(RESIZE_MODES)}, got {mode!r}")
+    return square_of(load_image(file, name, draft_side(side, mode)), side, mode)

@@ -63,7 +63,7 @@ class BrokenImages:
         return len(self._found) / self.images
 
     def add(self, source: ImageSource, index: int, reason: str) -> None:
-        """Count an image, once however many loaders meet it.
+        """Count image `index` of a `source`, broken for a `reason`, once however many loaders meet it.
 
         Raises
         ------
@@ -111,6 +111,8 @@ class Loader:
         of the available memory, at most 2 GiB; 0 for none, as of squares that a store holds in any case.
     max_broken : float or BrokenImages
         Part of the images that may be broken, 0 to 1, of this source or of those that are counted together.
+    mode : str
+        Which square: see `Config.resize_mode`.
 
     Raises
     ------
@@ -129,6 +131,7 @@ class Loader:
         workers: int = 2,
         cache_bytes: int | None = None,
         max_broken: float | BrokenImages = 1.0,
+        mode: str = "square",
     ) -> None:
         for name, value in (("side", side), ("batch_size", batch_size), ("workers", workers)):
             if value < 1:
@@ -138,14 +141,14 @@ class Loader:
         if len(source) == 0:
             raise ValueError(f"{source.name} has no images to load")
         self.source = source
-        self.side = side
+        self.side, self.mode = side, mode
         self.batch_size = batch_size
         self.seed = seed
         self.shuffle = shuffle
         self.workers = workers
         self.broken = max_broken if isinstance(max_broken, BrokenImages) else BrokenImages(max_broken, source)
         room = default_cache_bytes() if cache_bytes is None else cache_bytes
-        if source.side == side:  # nothing to decode, and in memory already where the system has room
+        if source.holds(side, mode):  # nothing to decode, and in memory already where the system has room
             room = 0
         # The first images of the source are the cached ones. Memory is only taken as pages are written.
         self._cache = np.empty((min(len(source), room // (side * side * 3)), side, side, 3), np.uint8)
@@ -165,8 +168,8 @@ class Loader:
     def epoch(self, epoch: int, start_batch: int = 0, *, rank: int = 0, ranks: int = 1) -> Generator[Batch]:
         """The batches of one epoch from number `start_batch` on, or of each batch the part of one rank.
 
-        Rank r of R takes the places r, r + R, r + 2R, ... of each batch, which of a last short batch may be none. Every
-        rank is handed as many batches.
+        Rank `rank` of `ranks` takes the places rank, rank + ranks, rank + 2 ranks, ... of each batch, which of a last
+        short batch may be none. Every rank is handed as many batches.
 
         The threads end with the iterator: when it is exhausted, closed, dropped, or left by an exception.
 
@@ -247,7 +250,7 @@ class Loader:
             out[...] = self._cache[index]
             return True
         try:
-            self.source.read_into(index, out)
+            self.source.read_into(index, out, self.mode)
         except DecodeError as error:
             self._note_broken(index, error.reason)
             return False

@@ -35,12 +35,13 @@ def estimate_colour(
     seed: int = 0,
     workers: int = 2,
     max_broken: float | BrokenImages = 1.0,
+    mode: str = "square",
 ) -> ColourStatistics:
     """Estimate what is subtracted from the images and what the PCA colour noise needs (paper, sections 2 and 4.1).
 
     The sample is the first `limit` images of epoch 0 of a shuffled `Loader` with this seed; undecodable files are
     passed over as there. The sums are whole numbers and exact, so the result does not depend on the order of additions.
-    A source that knows its images' mean and covariance at this `side` is not looked at: they are of all its images.
+    A source that knows mean and covariance of these squares is not looked at: they are of all its images.
 
     Parameters
     ----------
@@ -56,6 +57,12 @@ def estimate_colour(
         Threads that decode.
     max_broken : float or BrokenImages
         As of `Loader`.
+    mode : str
+        Which squares: see `Config.resize_mode`.
+
+    Returns
+    -------
+    ColourStatistics
 
     Raises
     ------
@@ -66,10 +73,12 @@ def estimate_colour(
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
-    if source.colour is not None and source.side == side:
+    if source.colour is not None and source.holds(side, mode):
         return _statistics(*source.colour)
     batch_size = max(1, _BATCH_PIXELS // (side * side)) if side > 0 else 1
-    loader = Loader(source, side, batch_size, seed, shuffle=True, workers=workers, cache_bytes=0, max_broken=max_broken)
+    loader = Loader(
+        source, side, batch_size, seed, shuffle=True, workers=workers, cache_bytes=0, max_broken=max_broken, mode=mode
+    )
     sample = min(limit, len(source))
     total, products, images = np.zeros(3, np.int64), np.zeros((3, 3), np.int64), 0
     with closing(loader.epoch(0)) as batches:

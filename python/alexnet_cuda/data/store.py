@@ -75,7 +75,7 @@ class StoreSource(ImageSource):
             skipped = [file for shard in index["shards"] for file in shard["skipped"]]
             colour = index["colour"]
             self.colour = (np.array(colour["mean"]), np.array(colour["covariance"]))
-            self.side = int(index["side"])
+            self.side, self.mode = int(index["side"]), str(index["mode"])
             self._bytes = self.side * self.side * 3
             self.checksum = hashlib.sha256("".join(digest for _, digest in _checksums(index)).encode()).hexdigest()
         if len(classes) < minimum_classes:
@@ -95,17 +95,18 @@ class StoreSource(ImageSource):
         return self._stored(index).tobytes()
 
     def size(self, index: int) -> int:
-        """How many bytes they are."""
+        """How many bytes `contents` of image `index` are."""
         return self._bytes
 
-    def read_into(self, index: int, out: UInt8Array) -> None:
-        """Write the square of image `index` into `out`; of another side than the store's it is resized."""
-        if len(out) == self.side:
+    def read_into(self, index: int, out: UInt8Array, mode: str = "square") -> None:
+        """Write the square of image `index` into `out`; of another side or `mode` than the store's it is resized."""
+        if self.holds(len(out), mode):
             self._read(index, out)
         else:
-            line = f"{self.name}: squares of {len(out)} pixels come from its squares of {self.side}, and not from the"
-            say_once(self.name, f"{line} images themselves as of a store by prepare --side {len(out)}")
-            super().read_into(index, out)
+            line = f"squares of {len(out)} pixels ({mode}) come from its squares of {self.side} ({self.mode}), and not"
+            line += f" from the images themselves as of a store by prepare --side {len(out)} --resize-mode {mode}"
+            say_once(self.name, f"{self.name}: {line}")
+            super().read_into(index, out, mode)
 
     def _stored(self, index: int) -> UInt8Array:
         side = self.side or 0

@@ -16,6 +16,7 @@ import numpy as np
 from ..base.cores import available_cores
 from ..base.files import LOCK_NAME, atomic_path
 from ..base.folder_lock import locked_folder
+from ..config import RESIZE_MODES
 from .base import ImageSource
 from .fingerprint import difference, fingerprint
 from .loader import Batch, BrokenImages, Loader, TooManyBroken
@@ -34,6 +35,7 @@ def prepare(
     output: str | os.PathLike[str],
     *,
     side: int = 256,
+    mode: str = "square",
     workers: int | None = None,
     max_broken: float = 1.0,
     progress: Callable[[int, int, int], object] = lambda done, total, here: None,
@@ -55,6 +57,8 @@ def prepare(
         The folder: a new or empty one, or a store of the same source and side.
     side : int
         Of the squares, in pixels.
+    mode : str
+        Of the squares: see `Config.resize_mode`.
     workers : int, optional
         Threads that decode; by default one for each core.
     max_broken : float
@@ -79,13 +83,15 @@ def prepare(
     """
     if side < 1:
         raise ValueError(f"side must be at least 1, got {side}")
+    if mode not in RESIZE_MODES:
+        raise ValueError(f"mode must be one of {', '.join(RESIZE_MODES)}, got {mode!r}")
     workers = available_cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     broken = BrokenImages(max_broken, source)
     folder = Path(output)
     with locked_folder(folder):
-        index = _begun(source, folder, side)
+        index = _begun(source, folder, side, mode)
         per_shard = -(-max(_LEAST, -(-len(source) // _MOST_SHARDS)) // _BATCH) * _BATCH
         shards = -(-len(source) // per_shard)
         todo = [number for number in range(shards) if _file(number) not in {shard["file"] for shard in index["shards"]}]
@@ -110,7 +116,7 @@ def _file(number: int) -> str:
     return f"shard-{number:05}.npy"
 
 
-def _begun(source: ImageSource, folder: Path, side: int) -> dict[str, Any]:
+def _begun(source: ImageSource, folder: Path, side: int, mode: str) -> dict[str, Any]:
     """What ``store.json`` says, of the shards that are there, or is to say at the beginning."""
     identity = fingerprint(source)
     start: dict[str, Any] = {
@@ -118,6 +124,7 @@ def _begun(source: ImageSource, folder: Path, side: int) -> dict[str, Any]:
         "version": VERSION,
         "complete": False,
         "side": side,
+        "mode": mode,
         "classes": list(source.classes),
         "source": identity,
         "shards": [],
@@ -129,8 +136,9 @@ def _begun(source: ImageSource, folder: Path, side: int) -> dict[str, Any]:
     index = read_index(folder)
     if found := difference(index["source"], identity):
         raise ValueError(f"{folder} is a store of another source than {source.name} ({found}): give a new folder")
-    if index["side"] != side or index["classes"] != start["classes"]:
-        raise ValueError(f"{folder} is a store of squares of {index['side']} pixels, not {side}: give a new folder")
+    for key, value in (("side", side), ("mode", mode)):
+        if index[key] != value:
+            raise ValueError(f"{folder} is a store of another {key} ({index[key]}, not {value}): give a new folder")
     row = side * side * 3
     index["shards"] = [shard for shard in index["shards"] if _size(folder / shard["file"]) > shard["images"] * row]
     whole = index["complete"] and all((folder / name).exists() for name in index["files"])
@@ -165,7 +173,8 @@ def _fill(
     for place, reason in _skipped(source, index):
         broken.add(source, place, reason)
     rest = source.subset(places)
-    loader = Loader(rest, index["side"], _BATCH, shuffle=False, workers=workers, cache_bytes=0, max_broken=broken)
+    options: dict[str, Any] = {"workers": workers, "cache_bytes": 0, "max_broken": broken, "mode": index["mode"]}
+    loader = Loader(rest, index["side"], _BATCH, shuffle=False, **options)
     with closing(_batches(loader, broken, any(shard["images"] for shard in index["shards"]))) as batches:
         batch: Batch | None = None
         here, before = 0, len(source) - len(rest)

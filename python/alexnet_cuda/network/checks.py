@@ -97,7 +97,7 @@ def _check_on_gpu(name: str, array: Any, dtypes: tuple[str, ...]) -> None:
         )
 
 
-def check_update(learning_rate: Any, momentum: Any, weight_decay: Any, bias_rate: Any) -> tuple[float, ...]:
+def check_update(learning_rate: Any, momentum: Any, weight_decay: Any, bias_rate: Any) -> list[float]:
     """The four numbers of an update as floats: finite, none negative, momentum below 1."""
     values = {
         "learning_rate": learning_rate,
@@ -112,7 +112,26 @@ def check_update(learning_rate: Any, momentum: Any, weight_decay: Any, bias_rate
         if not 0 <= value < most:
             expected = "in [0, 1)" if name == "momentum" else "finite and not negative"
             raise ValueError(f"{name} must be {expected}, got {value!r}")
-    return tuple(float(value) for value in values.values())
+    return [float(value) for value in values.values()]
+
+
+def check_rates(frozen: Any, layer_rates: Any, layers: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Factors of the learning rate by layer, in order, 0 of those that are frozen; of these layers, and not of all."""
+    if isinstance(frozen, str) or not isinstance(layer_rates, Mapping):
+        raise TypeError(
+            f"frozen must be a sequence of layers and layer_rates a mapping of them, got {frozen!r}, {layer_rates!r}"
+        )
+    rates = {**layer_rates, **dict.fromkeys(frozen, 0.0)}
+    if unknown := [name for name in rates if name not in layers]:
+        raise ValueError(f"there are no parameters of {unknown[0]!r} to learn or freeze; there are {', '.join(layers)}")
+    for name, rate in rates.items():
+        if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)):
+            raise TypeError(f"the rate of {name} must be a number, got {rate!r}")
+        if not 0 <= rate < math.inf:
+            raise ValueError(f"the rate of {name} must be finite and not negative, got {rate!r}")
+    if len(rates) == len(layers) and not any(rates.values()):
+        raise ValueError("every layer is frozen: nothing is left to train")
+    return tuple((name, float(rates[name])) for name in layers if name in rates)
 
 
 def check_views(count: Any, images: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from .. import ops
 from ..base.array import PinnedArray, array_kind, is_cupy, is_staged
-from ..base.params import Views
+from ..base.params import FoldedLayout, Views
 from ..config import Config
 from . import checks, views
 from .layers.product import input_layout
@@ -88,7 +88,7 @@ class Inputs:
     def __init__(self, config: Config, towers: list[Tower]) -> None:
         self._config, self._towers = config, towers
         self._arrivals = [_Arrivals(tower, towers) for tower in towers]
-        self._layouts = [input_layout(tower) for tower in towers]
+        self._layouts = [_image_layout(config, tower) for tower in towers]
         self._places: list[_Place | None] = [None for _ in towers]
         self._host_block: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
         self._host_parts: dict[str, Array] = {}
@@ -117,11 +117,12 @@ class Inputs:
             given = {"images": self._staged(images)}
             if labels is not None and not on_host:
                 given["labels"] = labels
-            return [self._load(tower, block, given) for tower in self._towers]
+            divisor = 1.0 if chosen is None else chosen.divisor
+            return [self._load(tower, block, given, divisor) for tower in self._towers]
 
-    def _load(self, tower: Tower, block: npt.NDArray[np.uint8], given: dict[str, Array]) -> Array:
+    def _load(self, tower: Tower, block: npt.NDArray[np.uint8], given: dict[str, Array], divisor: float) -> Array:
         with tower.device.active(), self._arrivals[tower.index].of(given) as on_device:
-            place = self._place(tower, given["images"])
+            place = self._place(tower, given["images"], divisor)
             tower.device.upload(place.block, block)
             tower.step_counter, tower.learning_rate = place.parts["step"], place.parts["learning_rate"]
             if "labels" in on_device:
@@ -167,9 +168,9 @@ class Inputs:
         """What images from the host are on a device."""
         return np.dtype(np.uint8) if images.dtype == np.uint8 else self._towers[0].dtype
 
-    def _place(self, tower: Tower, images: Array) -> _Place:
+    def _place(self, tower: Tower, images: Array, divisor: float) -> _Place:
         """Where a tower's share of what comes with such images goes, the same from step to step."""
-        key, place = (images.shape, images.dtype), self._places[tower.index]
+        key, place = (images.shape, images.dtype, divisor), self._places[tower.index]
         if place is not None and place.key == key and place.made == tower.device.allocations:
             return place
         self._places[tower.index] = place = None  # before other buffers are made: it holds the old ones
@@ -178,7 +179,7 @@ class Inputs:
         block, x = tower.buffer("block", (_block_bytes(batch),), np.uint8), tower.buffer("input", shape)
         parts, augment = _parts(block, batch, tower.accumulator), None
         if images.dtype == np.uint8:
-            chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"])
+            chosen = Views(parts["top"], parts["left"], parts["mirrored"], parts["shift"], divisor)
             colours: dict[str, Any] = {"mean": c.mean, "std": c.std, "channel_order": c.channel_order}
             augment = ops.augment.prepare(images.shape, chosen, out=x, folded=layout, **colours)
         self._places[tower.index] = place = _Place(key, tower.device.allocations, block, parts, x, augment)
@@ -236,6 +237,16 @@ class Inputs:
         for tower in self._towers:
             with tower.device.active():
                 tower.device.upload(tower.learning_rate, np.full(1, learning_rate, tower.accumulator))
+
+
+def _image_layout(config: Config, tower: Tower) -> FoldedLayout | None:
+    """How images are laid out for a tower's first layer: folded where it wants that, and padded where they are."""
+    layout, size, padded = input_layout(tower), config.image_size, config.padded_size
+    if size == padded:
+        return layout
+    # A fold has zeros where the image has ended; that of one position a cell only adds them.
+    whole = (padded, padded, 3)
+    return replace(layout or FoldedLayout(whole, (1, 1), (0, 0), whole), unfolded=(size, size, 3))
 
 
 class _Arrivals:

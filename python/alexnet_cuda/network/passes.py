@@ -116,11 +116,13 @@ class Network:
 
     def _training_pass(self, batch: int, update: Update | None) -> Pass:
         self.gradient_scale = 1.0 / loss_scale(self._config.precision, batch)
-        return Pass(True, self.gradient_scale, update)
+        run = Pass(True, self.gradient_scale, update)
+        learning = (n for n, stage in enumerate(self.stages) if stage.step.weight_shape and run.trains(stage.name))
+        return run._replace(lowest=next(learning))
 
     def _preallocate(self, images: Array, chosen: Views | None, labels: Array, run: Pass) -> None:
         """Make all arrays of a step before its work begins: half done, it would leave half of the weights updated."""
-        key = (images.shape, images.dtype)
+        key = (images.shape, images.dtype, run.update and run.update.rates)  # what is frozen takes less
         if self._preallocated.get(key) == self._allocations():
             return
         with ExitStack() as devices:
@@ -168,22 +170,22 @@ class Network:
         return tower.buffer(name, (batch, self._config.num_classes), tower.accumulator)
 
     def _backward(self, batch: int, run: Pass) -> None:
-        """After `_forward` on so many images: losses, and the gradients, or updates, of all parameters."""
+        """After `_forward` on so many images: losses, and the gradients, or updates, of the parameters that learn."""
         halves = [self._loss(tower, batch, run) for tower in self.towers]
-        for number in reversed(range(len(self.stages))):
-            stage = self.stages[number]
-            remote: list[Array] = []
-            if stage.crosses:
+        for number in reversed(range(run.lowest, len(self.stages))):
+            stage, last = self.stages[number], number == run.lowest
+            arrivals: list[Arrival] | list[None] = [None] * len(halves)
+            if stage.crosses and not last:
                 remote = [
                     layers.backward_remote(tower, stage, dy) for tower, dy in zip(self.towers, halves, strict=True)
                 ]
-            arrivals = self._exchange(stage, f"{stage.name}.gradient", remote or halves)
+                arrivals = self._exchange(stage, f"{stage.name}.gradient", remote)
             each = zip(self.towers, halves, arrivals, strict=True)
             halves = [layers.backward(tower, number, stage, dy, arrival, run) for tower, dy, arrival in each]
             before = self.stages[number - 1]
-            if number and before.step.activation != "none" and not stage.undoes_relu:
-                for tower, dy in zip(self.towers, halves, strict=True):
-                    layers.activation_backward(tower, before, dy)
+            if not last and before.activation != "none" and not stage.undoes_relu:
+                for tower, dx in zip(self.towers, halves, strict=True):
+                    layers.activation_backward(tower, before.activation, stage, dx)
 
     def _loss(self, tower: Tower, batch: int, run: Pass) -> Array:
         """Each image's loss and correctness, into buffers; returns the gradient of the tower's own logits."""

@@ -6,8 +6,10 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-from ..config import NORMALISED, POOLED, SPLIT, Config
+from ..base.windows import Padding, count, sides
+from ..config import NORMALISED, NORMALISED_WITHIN, POOLED, SPLIT, Config
 
 Shape = tuple[int, ...]
 
@@ -21,7 +23,8 @@ class Step:
     name : str
         ``conv1``, ``lrn1``, ``pool1``, ..., ``fc6``, ``dropout6``, ..., ``fc8``.
     op : str
-        ``conv2d``, ``lrn``, ``max_pool``, ``avg_pool``, ``linear`` or ``dropout``.
+        ``conv2d``, ``lrn``, ``map_lrn``, ``max_pool``, ``avg_pool``, ``linear`` or ``dropout``; of fc6 and fc7 without
+        links ``conv2d``, whose filter is as large as the image.
     input, output : tuple of int
         ``(height, width, channels)``, or ``(features,)``.
     groups : int
@@ -29,9 +32,9 @@ class Step:
     crosses : bool
         Whether with two towers each one needs the other's half of the input.
     activation : str
-        ``relu``, ``tanh`` or ``none``, applied to the output of a convolution or FC layer.
-    kernel, stride, padding : int
-        Of a convolution or pool.
+        ``relu``, ``tanh``, ``logistic`` or ``none``, applied to the output of a convolution, FC layer or pool.
+    kernel, stride, padding, ceil_mode : int, int, Padding, bool
+        Of a convolution or pool, as the operations take them.
     index : int
         The layer's number, 1 to 8.
     init_std, init_bias : float
@@ -48,7 +51,8 @@ class Step:
     activation: str = "none"
     kernel: int = 0
     stride: int = 1
-    padding: int = 0
+    padding: Padding = 0
+    ceil_mode: bool = False
     init_std: float = 0.0
     init_bias: float = 0.0
 
@@ -90,6 +94,11 @@ class Plan:
     steps: tuple[Step, ...]
     exchanges: tuple[Exchange, ...]
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The steps that have parameters, conv1 to fc8."""
+        return tuple(step.name for step in self.steps if step.weight_shape)
+
     def parameter_shapes(self) -> dict[str, Shape]:
         """Name to shape of every logical parameter tensor, in order: ``conv1.weight``, ``conv1.bias``, ..."""
         shapes: dict[str, Shape] = {}
@@ -108,22 +117,20 @@ class Plan:
         return held
 
 
+def layer_of(parameter: str) -> str:
+    """The step that a parameter belongs to."""
+    return parameter.rpartition(".")[0]
+
+
 def share(n: int, tower: int, towers: int) -> tuple[int, int]:
     """The half-open range of `n` channels that a tower owns; the first tower takes the odd one."""
     return -(-n * tower // towers), -(-n * (tower + 1) // towers)
 
 
-def _extent(size: int, kernel: int, stride: int, padding: int, name: str) -> int:
-    out = (size + 2 * padding - kernel) // stride + 1
-    if size + 2 * padding < kernel:
-        raise ValueError(f"{name} needs an input of at least {kernel - 2 * padding} pixels a side, it has {size}")
-    return out
-
-
 class _Builder:
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.shape: Shape = (config.image_size, config.image_size, 3)
+        self.shape: Shape = (config.padded_size, config.padded_size, 3)
         self.steps: list[Step] = []
 
     def add(self, name: str, op: str, index: int, output: Shape, **fields: object) -> None:
@@ -131,14 +138,17 @@ class _Builder:
         self.steps.append(dataclasses.replace(step, **fields))  # type: ignore[arg-type]
         self.shape = output
 
-    def spatial(self, kernel: int, stride: int, padding: int, name: str) -> Shape:
-        side = _extent(self.shape[0], kernel, stride, padding, name)
-        return (side, side)
+    def spatial(self, kernel: int, stride: int, padding: Padding, name: str, ceil_mode: bool = False) -> Shape:
+        output = tuple(count(self.shape[i], kernel, stride, sides(padding)[i], ceil_mode) for i in (0, 1))
+        if min(output) < 1:
+            least = kernel - min(map(sum, sides(padding)))
+            raise ValueError(f"{name} needs an input of at least {least} pixels a side, it has {self.shape[0]}")
+        return output
 
     def conv(self, i: int) -> None:
         c = self.config
         kernel, stride, padding = c.conv_kernels[i], c.conv_strides[i], c.conv_paddings[i]
-        groups = c.groups if i in SPLIT else 1
+        groups = c.groups if i in SPLIT or (i > 0 and not c.links) else 1
         name = f"conv{i + 1}"
         output = (*self.spatial(kernel, stride, padding, name), c.conv_widths[i])
         self.add(
@@ -148,7 +158,7 @@ class _Builder:
             output,
             groups=groups,
             crosses=i > 0 and groups == 1,
-            activation=c.activation,
+            activation="none" if i + 1 in c.activation_after_pool else c.activation,
             kernel=kernel,
             stride=stride,
             padding=padding,
@@ -159,17 +169,21 @@ class _Builder:
     def lrn(self, i: int) -> None:
         groups = self.config.groups if self.config.lrn_window == "tower" else 1
         self.add(f"lrn{i + 1}", "lrn", i + 1, self.shape, groups=groups, crosses=groups == 1)
+        if self.config.map_lrn_size and i in NORMALISED_WITHIN:
+            self.add(f"map_lrn{i + 1}", "map_lrn", i + 1, self.shape)
 
     def pool(self, i: int) -> None:
         c = self.config
-        output = (*self.spatial(c.pool_size, c.pool_stride, 0, f"pool{i + 1}"), self.shape[-1])
+        output = (*self.spatial(c.pool_size, c.pool_stride, 0, f"pool{i + 1}", c.pool_ceil), self.shape[-1])
         self.add(
             f"pool{i + 1}",
             "max_pool" if c.pool == "max" else "avg_pool",
             i + 1,
             output,
+            activation=c.activation if i + 1 in c.activation_after_pool else "none",
             kernel=c.pool_size,
             stride=c.pool_stride,
+            ceil_mode=c.pool_ceil,
         )
 
     def dropout(self, index: int) -> None:
@@ -179,16 +193,17 @@ class _Builder:
     def linear(self, i: int) -> None:
         c = self.config
         hidden = i < len(c.fc_widths)
-        self.add(
-            f"fc{i + 6}",
-            "linear",
-            i + 6,
-            (c.fc_widths[i] if hidden else c.num_classes,),
-            crosses=True,
-            activation=c.activation if hidden else "none",
-            init_std=c.fc_init_std[i],
-            init_bias=c.bias_init if hidden else 0.0,
-        )
+        width = c.fc_widths[i] if hidden else c.num_classes
+        fields: dict[str, Any] = {
+            "activation": c.activation if hidden else "none",
+            "init_std": c.fc_init_std[i],
+            "init_bias": c.bias_init if hidden else 0.0,
+        }
+        if hidden and not c.links:  # in groups, which convolutions have
+            fields |= {"groups": c.groups, "kernel": self.shape[0]}
+            self.add(f"fc{i + 6}", "conv2d", i + 6, (1, 1, width), **fields)
+        else:
+            self.add(f"fc{i + 6}", "linear", i + 6, (width,), crosses=True, **fields)
 
 
 def _steps(config: Config) -> tuple[Step, ...]:

@@ -51,6 +51,11 @@ class Stage:
         """The steps whose output, where nothing is dropped, is the stage's."""
         return tuple(step.name for step in (self.pool or self.step, self.dropout) if step is not None)
 
+    @property
+    def activation(self) -> str:
+        """``relu``, ``tanh``, ``logistic`` or ``none``: what its output is of, but for a dropout."""
+        return (self.pool or self.step).activation
+
 
 # Operations whose backward pass can leave out where a ReLU before them was closed.
 _MASKING = ("conv2d", "linear", "lrn", "lrn_max_pool", "max_pool")
@@ -60,8 +65,8 @@ def fuse(plan: Plan, towers: int, wanted: Collection[str] = ()) -> tuple[Stage, 
     """The stages of a plan for one tower or two.
 
     LRN is fused with the max-pool after it, unless its window reaches into the other tower or its own output is
-    `wanted`; dropout with the FC layer before it, where that has a ReLU: the output of both is then positive exactly
-    where both let the gradient pass.
+    `wanted`; dropout with the FC layer before it, unless that one's is, where it has a ReLU: the output of both is then
+    positive exactly where both let the gradient pass.
     """
     stages: list[Stage] = []
     steps = list(plan.steps)
@@ -71,13 +76,14 @@ def fuse(plan: Plan, towers: int, wanted: Collection[str] = ()) -> tuple[Stage, 
         crosses = step.crosses and towers == 2
         pool = dropout = None
         op = step.op
-        if op == "lrn" and not crosses and step.name not in wanted and steps and steps[0].op == "max_pool":
+        following = steps[0].op if steps and step.name not in wanted else None
+        if op == "lrn" and not crosses and following == "max_pool":
             op, pool = "lrn_max_pool", steps.pop(0)
-        elif op == "linear" and step.activation == "relu" and steps and steps[0].op == "dropout":
+        elif step.weight_shape and step.activation == "relu" and following == "dropout":
             dropout = steps.pop(0)
         undoes = relu_open and op in _MASKING
         output = (pool or dropout or step).output
         stages.append(Stage(step, op, output, pool, dropout, crosses, undoes, undoes and dropped))
-        relu_open = step.activation == "relu"
+        relu_open = stages[-1].activation == "relu"
         dropped = dropout is not None
     return tuple(stages)

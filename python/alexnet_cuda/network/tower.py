@@ -18,20 +18,27 @@ from ..backends.protocol import Device
 from ..base.params import SgdParams
 from ..base.precision import activation_dtype, parameter_dtype
 from ..config import Config
-from .plan import Plan, share
+from .plan import Plan, layer_of, share
 
 Array = Any
 
 
 class Update(NamedTuple):
-    """How `Tower.backward` updates the parameters: v <- momentum v - decay lr w - lr g; w <- w + v.
+    """How a backward pass updates the parameters: v <- momentum v - decay lr w - lr g; w <- w + v.
 
     Biases learn `bias_rate` times as fast and do not decay; the learning rate lies in the tower's `learning_rate`.
+    `rates` has factors of it by layer, 1 where it names none; a layer of 0 is frozen: its parameters and their momentum
+    stay as they are.
     """
 
     momentum: float
     weight_decay: float
     bias_rate: float
+    rates: tuple[tuple[str, float], ...] = ()
+
+    def rate(self, layer: str) -> float:
+        """The factor of a layer."""
+        return dict(self.rates).get(layer, 1.0)
 
 
 class Pass(NamedTuple):
@@ -45,11 +52,18 @@ class Pass(NamedTuple):
         What the gradients are to be multiplied by, once they are whole, to be those of the mean loss.
     update : Update or None
         How the backward pass updates the parameters; None: it keeps their gradients.
+    lowest : int
+        The number of the stage at which the backward pass ends.
     """
 
     train: bool
     gradient_scale: float = 1.0
     update: Update | None = None
+    lowest: int = 0
+
+    def trains(self, layer: str) -> bool:
+        """Whether the gradients of a layer's parameters are computed."""
+        return self.update is None or self.update.rate(layer) != 0
 
 
 class Arrival(NamedTuple):
@@ -139,9 +153,9 @@ class Tower:
         return self._copies.get(name, self.parameters[name])
 
     def update(self, update: Update, gradient_scale: float) -> None:
-        """Update all parameters from their gradients."""
+        """Update the parameters from their gradients."""
         with self.device.active():
-            for name in self.parameters:
+            for name in (name for name in self.parameters if update.rate(layer_of(name))):
                 ops.sgd.update(self.sgd(name, update, gradient_scale), self.gradients[name])
 
     def sgd(self, name: str, update: Update, gradient_scale: float) -> SgdParams:
@@ -153,7 +167,7 @@ class Tower:
             self.learning_rate,
             update.momentum,
             0.0 if bias else update.weight_decay,
-            update.bias_rate if bias else 1.0,
+            update.rate(layer_of(name)) * (update.bias_rate if bias else 1.0),
             gradient_scale,
             self._copies.get(name),
         )

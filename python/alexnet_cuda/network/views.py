@@ -24,8 +24,10 @@ def random_views(shape: Shape, config: Config, step: int) -> Views:
     The colour shift is ``255 * eigenvectors @ (alpha * eigenvalues)`` with alpha normal of standard deviation
     ``config.colour_noise``: the paper's formula, on values scaled to 0..1.
     """
+    divisor = 1.0 + config.colour_noise if config.colour_noise_scaled else 1.0
     drawn = _several(shape[:3], config, step // _STEPS * _STEPS)
-    return Views(*(part[step % _STEPS] for part in drawn))
+    top, left, mirrored, shift = (part[step % _STEPS] for part in drawn)
+    return Views(top, left, mirrored, shift, divisor)
 
 
 @lru_cache(maxsize=4)

@@ -140,5 +140,5 @@ def pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]
 
 def check_activation(activation: str) -> None:
     """Require a known activation."""
-    if activation not in ("none", "relu", "tanh"):
-        raise ValueError(f"activation must be 'none', 'relu' or 'tanh', got {activation!r}")
+    if activation not in ("none", "relu", "tanh", "logistic"):
+        raise ValueError(f"activation must be 'none', 'relu', 'tanh' or 'logistic', got {activation!r}")

@@ -21,14 +21,14 @@ def fprop(
     out: Array,
     folded: FoldedLayout | None = None,
 ) -> Array:
-    """Write ``(pixel + shift - mean) / std`` of each image's view to `out`.
+    """Write ``(pixel + shift - mean) / (std * divisor)`` of each image's view to `out`.
 
     Parameters
     ----------
     images : uint8 array [N, H, W, 3]
         RGB.
     views : Views
-        Corner, mirroring and colour shift of each image. Corners in device memory are not checked.
+        Corner, mirroring and colour shift of each image, and a divisor. Corners in device memory are not checked.
     mean, std : 3 floats
         RGB, 0 to 255.
     channel_order : {"RGB", "BGR"}
@@ -37,6 +37,11 @@ def fprop(
         On the kernels also with a fourth channel, which becomes zero. With `folded` [N, *folded.shape].
     folded : FoldedLayout, optional
         From `conv2d.folded_layout`: how the views are laid out for the first convolution.
+
+    Returns
+    -------
+    array
+        `out`.
 
     Raises
     ------
@@ -70,6 +75,11 @@ def prepare(
     """`fprop` of many batches of a shape [N, H, W, 3], into the same arrays: a function of the images.
 
     It takes uint8 images of that shape, which it does not check, and views as they lie in these arrays then.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `fprop`.
     """
     n = shape[0]
     _view_size(out, n, folded)
@@ -81,7 +91,7 @@ def prepare(
     if channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be 'RGB' or 'BGR', got {channel_order!r}")
     module = backend("augment", out)
-    arguments = (views, np.asarray(mean), np.asarray(std), channel_order == "BGR", out, folded)
+    arguments = (views, np.asarray(mean), np.asarray(std) * views.divisor, channel_order == "BGR", out, folded)
     run: Callable[[Array], None] = module.prepare(shape, *arguments)
     return run
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..base.params import Conv2dShape, DropoutParams, FoldedLayout, SgdParams
+from ..base.windows import Padding, count, sides
 from ._dispatch import (
     Array,
     accumulator_dtype,
@@ -31,9 +32,11 @@ Size = int | tuple[int, int]
 
 
 def problem(
-    input_shape: tuple[int, ...], filters: int, kernel: tuple[int, int], stride: Size, padding: Size, groups: int
+    input_shape: tuple[int, ...], filters: int, kernel: tuple[int, int], stride: Size, padding: Padding, groups: int
 ) -> Conv2dShape:
-    """The sizes of a convolution, checked.
+    """The sizes of a convolution of [N, H, W, C] = `input_shape`, checked; `kernel` is (R, S), `filters` K.
+
+    Stride, `padding` and `groups` as in `fprop`.
 
     Raises
     ------
@@ -44,13 +47,13 @@ def problem(
     r, s = integers("kernel", kernel, 2, 1)
     if min(h, w, c, filters) < 1:
         raise ValueError(f"height, width, channels and filters must be positive, got {h}x{w}, {c} and {filters}")
-    (sh, sw), (ph, pw) = pair("stride", stride, 1), pair("padding", padding, 0)
+    (sh, sw), (down, across) = pair("stride", stride, 1), sides(padding)
     if groups < 1 or c % groups or filters % groups:
         raise ValueError(f"groups must divide {c} input and {filters} output channels, got {groups}")
-    if h + 2 * ph < r or w + 2 * pw < s:
-        raise ValueError(f"the {r}x{s} filter does not fit the padded input, {h + 2 * ph}x{w + 2 * pw}")
-    p, q = (h + 2 * ph - r) // sh + 1, (w + 2 * pw - s) // sw + 1
-    return Conv2dShape(n, h, w, c, filters, r, s, p, q, (sh, sw), (ph, pw), groups)
+    p, q = count(h, r, sh, down), count(w, s, sw, across)
+    if min(p, q) < 1:
+        raise ValueError(f"the {r}x{s} filter does not fit the padded input, {h + sum(down)}x{w + sum(across)}")
+    return Conv2dShape(n, h, w, c, filters, r, s, p, q, (sh, sw), (down[0], across[0]), groups)
 
 
 def folded_layout(
@@ -58,7 +61,7 @@ def folded_layout(
     kernel: tuple[int, int],
     *,
     stride: Size = 1,
-    padding: Size = 0,
+    padding: Padding = 0,
     groups: int = 1,
     dtype: Any,
 ) -> FoldedLayout | None:
@@ -120,7 +123,7 @@ def fprop(
     bias: Array | None = None,
     *,
     stride: Size = 1,
-    padding: Size = 0,
+    padding: Padding = 0,
     groups: int = 1,
     activation: str = "none",
     addend: Array | None = None,
@@ -137,11 +140,13 @@ def fprop(
         With `folded` [N, *folded.shape].
     weight : array [K, R, S, C / groups] of x's dtype
     bias : array [K], optional
-    stride, padding : int or (int, int)
-        Vertical and horizontal; zeros are padded on all sides.
+    stride : int or (int, int)
+        Vertical and horizontal.
+    padding : int, (int, int) or ((int, int), (int, int))
+        Zeros on all sides; vertical and horizontal; ``((top, bottom), (left, right))``.
     groups : int
         Group g maps channels ``g C / groups`` and on to filters ``g K / groups`` and on.
-    activation : {"none", "relu", "tanh"}
+    activation : {"none", "relu", "tanh", "logistic"}
     addend : array [N, P, Q, K], optional
         Added before the activation: the part of the sum over other channels, which an earlier call wrote to an `out` of
         the accumulator dtype. It may be `out`, and on the kernels lies as that does: both dense, or ranges of as many
@@ -190,7 +195,7 @@ def dgrad(
     input_shape: tuple[int, ...],
     *,
     stride: Size = 1,
-    padding: Size = 0,
+    padding: Padding = 0,
     groups: int = 1,
     mask: Array | None = None,
     mask_scale: float = 1.0,
@@ -204,7 +209,7 @@ def dgrad(
     ----------
     mask : array [N, H, W, C] of dy's dtype, optional
         The output of the ReLU before: the result is zero where it is not positive, else multiplied by `mask_scale`.
-        With the output of a dropout after the ReLU and ``1 / (1 - rate)`` that undoes both. On the kernels it lies as
+        With the output of a dropout after the ReLU and its scale that undoes both. On the kernels it lies as
         `out` does, like the addend.
     addend : array [N, H, W, C], optional
         Added before the mask; as in `fprop`, and so are the rest.
@@ -230,7 +235,7 @@ def wgrad(
     kernel: tuple[int, int],
     *,
     stride: Size = 1,
-    padding: Size = 0,
+    padding: Padding = 0,
     groups: int = 1,
     accumulate: bool = False,
     sgd: SgdParams | None = None,

@@ -15,6 +15,11 @@ def cast(x: Array, *, out: Array, addend: Array | None = None) -> Array:
     addend : array, optional
         Of x's shape and dtype; the sum is formed in the accumulator dtype. `out` may be `x` or `addend`.
 
+    Returns
+    -------
+    array
+        `out`.
+
     Raises
     ------
     ValueError, TypeError

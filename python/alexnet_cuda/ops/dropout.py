@@ -1,4 +1,4 @@
-"""Inverted dropout whose mask is a function of (seed, purpose, step, element); paper section 4.2."""
+"""Dropout, by default inverted, whose mask is a function of (seed, purpose, step, element); paper section 4.2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from ._dispatch import Array, backend, check, output
 
 
 def parameters(
-    rate: float, *, seed: int, purpose: int, step: int | Array, row_stride: int, start: int = 0
+    rate: float,
+    *,
+    seed: int,
+    purpose: int,
+    step: int | Array,
+    row_stride: int,
+    start: int = 0,
+    scale: float | None = None,
 ) -> DropoutParams:
     """The checked key of a mask over rows and columns.
 
@@ -25,25 +32,36 @@ def parameters(
         operation runs, which is read when it runs.
     start, row_stride : int
         Element (r, c) has the number ``start + r * row_stride + c``: so half of the columns draw what the whole would.
+    scale : float, optional
+        What kept elements are multiplied by; by default ``1 / (1 - rate)``, which keeps their mean.
 
     Raises
     ------
     ValueError
-        A rate outside [0, 1), a negative start, a key that is out of range.
+        A rate outside [0, 1), a scale that is not finite, a negative start, a key that is out of range.
     """
     if not (math.isfinite(rate) and 0 <= rate < 1):
         raise ValueError(f"rate must be in [0, 1), got {rate}")
+    scale = 1.0 / (1.0 - rate) if scale is None else scale
+    if not math.isfinite(scale):
+        raise ValueError(f"scale must be finite, got {scale}")
     if start < 0 or row_stride < 1:
         raise ValueError(f"start must not be negative and row_stride positive, got {start} and {row_stride}")
     in_memory = hasattr(step, "dtype") and not isinstance(step, np.generic)
     if in_memory:
         check("step", step, (1,), np.uint64)
     check_key(seed, purpose, 0 if in_memory else step)
-    return DropoutParams(rate, seed, purpose, step, start, row_stride)
+    return DropoutParams(rate, seed, purpose, step, start, row_stride, scale)
 
 
 def check_rows(p: DropoutParams | None, rows: int, columns: int) -> None:
-    """Require that rows of so many columns do not share numbers, and that there are numbers for all."""
+    """Require that rows of so many columns do not share numbers of `p`, and that there are numbers for all.
+
+    Raises
+    ------
+    ValueError
+        They do, or there are not.
+    """
     if p is None or rows == 0 or columns == 0:
         return
     if p.row_stride < columns:

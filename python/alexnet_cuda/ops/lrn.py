@@ -45,7 +45,13 @@ def parameters(
 
 
 def check_groups(channels: int, groups: int) -> None:
-    """Require groups that divide the channels."""
+    """Require groups that divide the channels.
+
+    Raises
+    ------
+    ValueError
+        They do not, or there are no channels.
+    """
     if channels < 1 or channels % groups:
         raise ValueError(f"groups must divide {channels} channels, got {groups}")
 
@@ -60,7 +66,7 @@ def fprop(x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, *, relu: bool = False, out: Array | None = None) -> Array:
-    """Gradient by the input [N, H, W, C], from dy and the input x; `out` may be `dy` on the CPU only.
+    """Gradient by the input [N, H, W, C], from dy, the input x and its `p`; `out` may be `dy` on the CPU only.
 
     With `relu`, x is the output of a ReLU: the result is zero where it is not positive.
     """

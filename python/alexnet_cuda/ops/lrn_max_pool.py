@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..base.params import LrnParams
+from ..base.windows import Padding
 from ._dispatch import Array, backend, check, output
 from .lrn import check_groups
-from .max_pool import output_shape
+from .max_pool import pool
 
 
 def fprop(
@@ -16,6 +17,8 @@ def fprop(
     *,
     size: int = 3,
     stride: int = 2,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
     train: bool = True,
     out: Array | None = None,
     argmax_out: Array | None = None,
@@ -23,10 +26,10 @@ def fprop(
     """Maxima over windows of the normalised x [N, H, W, C], and their argmax; see `lrn.fprop` and `max_pool.fprop`."""
     check("x", x, (None,) * 4)
     check_groups(x.shape[3], p.groups)
-    shape = output_shape(x.shape, size, stride)
+    windows, shape = pool(x.shape, size, stride, padding, ceil_mode)
     y = output(out, x, shape)
     argmax = output(argmax_out, x, shape, np.uint8, "argmax_out") if train else None
-    backend("lrn_max_pool", x, y, argmax).fprop(x, p, size, stride, y, argmax)
+    backend("lrn_max_pool", x, y, argmax).fprop(x, p, windows, y, argmax)
     return y, argmax
 
 
@@ -38,15 +41,17 @@ def bprop(
     *,
     size: int = 3,
     stride: int = 2,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
     relu: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """Gradient by x [N, H, W, C], from dy and the argmax [N, P, Q, C]; `relu` as in `lrn.bprop`."""
+    """Gradient by x [N, H, W, C], from dy and the argmax [N, P, Q, C]; options as in `fprop` and `lrn.bprop`."""
     check("x", x, (None,) * 4)
     check_groups(x.shape[3], p.groups)
-    shape = output_shape(x.shape, size, stride)
+    windows, shape = pool(x.shape, size, stride, padding, ceil_mode)
     check("dy", dy, shape, x.dtype)
     check("argmax", argmax, shape, np.uint8)
     dx = output(out, x, x.shape)
-    backend("lrn_max_pool", dy, argmax, x, dx).bprop(dy, argmax, x, p, size, stride, dx, relu=relu)
+    backend("lrn_max_pool", dy, argmax, x, dx).bprop(dy, argmax, x, p, windows, dx, relu=relu)
     return dx

@@ -16,7 +16,13 @@ __all__ = ["SgdParams", "check_update", "update"]
 def check_update(
     p: SgdParams | None, shape: tuple[int, ...], dtype: Any, accumulate: bool = False, out: Array | None = None
 ) -> None:
-    """Require weights, velocity and copy that a gradient of `shape`, in a network of `dtype`, can update."""
+    """Require weights, velocity and copy of `p` that a gradient of `shape`, in a network of `dtype`, can update.
+
+    Raises
+    ------
+    ValueError, TypeError
+        They cannot; `accumulate` with `p`, or without an array to add to.
+    """
     if p is None:
         if accumulate and out is None:
             raise ValueError("accumulate needs an array `out` to add to, got None")

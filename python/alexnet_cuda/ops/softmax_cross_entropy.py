@@ -34,6 +34,11 @@ def fprop(
         ``log(sum exp(logits)) - logits[label]``, stable for any finite logits; of the accumulator dtype.
     correct : bool array [N]
         Whether the first of the largest logits is the label's; False where a logit is NaN.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes or dtypes that do not fit together; no classes; columns beyond them.
     """
     check("logits", logits, (None, None))
     rows, classes = logits.shape

@@ -41,6 +41,15 @@ def by_layer(path: Path, panels: Mapping[str, Mapping[str, Mapping[str, float]]]
     return save(drawn, path)
 
 
+def bars(path: Path, title: str, values: Mapping[str, float]) -> str:
+    """A bar for each variant."""
+    drawn, ((axes,),) = figure(1, 1, 10, 0.8 + 0.4 * len(values))
+    axes.bar_label(axes.barh(list(values), list(values.values())), fmt=" %.3g")
+    axes.set(title=title)
+    axes.invert_yaxis()
+    return save(drawn, path)
+
+
 def grid(path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], columns: Sequence[str] = ()) -> str:
     """Rows of as many images each, uint8 RGB or float grey, with the row's name to the left."""
     most = len(rows[0][1])
@@ -52,5 +61,5 @@ def grid(path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], columns: 
             axes[y, x].imshow(image, cmap="gray", interpolation="nearest")
             if y == 0 and columns:
                 axes[y, x].set_title(columns[x], fontsize=9)
-        axes[y, 0].set_ylabel(name.replace(", ", ",\n"), rotation=0, ha="right", va="center")
+        axes[y, 0].set_ylabel(name.replace(", ", ",\n"), rotation=0, ha="right", va="center", fontsize=9)
     return save(drawn, path)

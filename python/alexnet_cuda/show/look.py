@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from typing import NamedTuple
 
@@ -92,11 +91,3 @@ def _columns(images: int, side: int) -> tuple[int, int]:
     fit = list(range(max(8, _WIDTH // (least * side + _GAP) // 8 * 8), 0, -8))
     columns = next((columns for columns in fit if images % columns == 0), fit[0])
     return columns, max(least, (_WIDTH // columns - _GAP) // side)
-
-
-def colour_shares(weight: np.ndarray, towers: int) -> list[float]:
-    """Of the filters [K, R, S, 3] of each tower: the mean share of their squares that is colour, not grey."""
-    grey = weight.mean(axis=3, keepdims=True)
-    squares, colour = (np.square(x, dtype=np.float64).sum(axis=(1, 2, 3)) for x in (weight, weight - grey))
-    shares = np.divide(colour, squares, out=np.zeros_like(colour), where=squares > 0)
-    return [math.fsum(part) / len(part) for part in np.array_split(shares, towers)]

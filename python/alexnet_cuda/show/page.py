@@ -20,7 +20,7 @@ from ..pages.page import escaped, picture, table, write_html
 from ..train.evaluation import Evaluation
 from ..train.metrics import is_epoch, read_metrics
 from ..train.page import FILTERS, MAGNITUDES, by_tower, confusion, errors, magnitude_table, mistakes
-from ..train.plots import plot_filters, write_png
+from ..train.plots import colour_shares, plot_filters, write_png
 from . import drawings, look
 from .look import Seen
 
@@ -79,7 +79,7 @@ def _filters(model: Model, folder: Path) -> list[str]:
     config, first = model.config, model.plan.steps[0].name
     weight = model.parameters[f"{first}.weight"]
     path = plot_filters(folder, weight, config.groups, config.channel_order)
-    shares = " and ".join(f"{share:.0%}" for share in look.colour_shares(weight, config.groups))
+    shares = " and ".join(f"{share:.0%}" for share in colour_shares(weight, config.groups))
     whose = "the first and of the second tower's" if config.groups == 2 else "the"
     sentence = (
         f"Of the squares of {whose} weights {shares} are colour, the rest is grey. In the paper's figure 3 one tower's "

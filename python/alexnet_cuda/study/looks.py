@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,19 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..base.files import CHECKPOINT_NAME
 from ..checkpoint import load_checkpoint
 from ..config import Config
 from ..data import ImageSource, Loader, split
 from ..model import Model
 from ..network import views
-from ..network.stages import fuse
 from ..pages import pictures
-from ..train.plots import filter_grid
-from .plan import BASE
+from ..pages.page import write_text
+from ..train.plots import colour_shares, filter_grid
+from ..train.setup import TrainOptions
+from .plan import BASE, kept_name
 from .results import conclude
+from .timing import time_steps
 
 _IMAGES = 256
 Found = tuple[dict[str, Any], str, str]  # for the JSON, "answer" being sentences; the picture; its caption
@@ -30,11 +34,17 @@ Found = tuple[dict[str, Any], str, str]  # for the JSON, "answer" being sentence
 
 @dataclass(frozen=True)
 class Look:
-    """What there is to look at: a study's folder, its images, and each variant's checkpoints, one a seed."""
+    """What there is to look at: a study's folder, its images, and each variant's runs, one a seed."""
 
     folder: Path
     source: ImageSource
-    checkpoints: Mapping[str, Sequence[Path]]
+    runs: Mapping[str, Sequence[TrainOptions]]
+    kept: Sequence[int] = ()  # as of `Study`
+
+    @property
+    def checkpoints(self) -> dict[str, list[Path]]:
+        """Each variant's networks after training, one a seed."""
+        return {name: [run.output / CHECKPOINT_NAME for run in runs] for name, runs in self.runs.items()}
 
     def config(self, variant: str) -> Config:
         """The configuration of a variant at the first seed."""
@@ -56,12 +66,8 @@ def quiet(path: Path, trained: bool = True) -> Model:
 
 
 def inside(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Outputs of all stages but the last, of the images' centres: name -> [N, ...]; of a model that is `quiet`."""
-    side = model.config.image_size
-    top = (images.shape[1] - side) // 2
-    model.forward(images[:, top : top + side, top : top + side].copy(), train=True)
-    tower, stages = model.towers[0], fuse(model.plan, 1)[:-1]
-    return {stage.name: np.array(tower.buffer(stage.name, (len(images), *stage.output))) for stage in stages}
+    """What every layer but the last makes of the images' centres."""
+    return model.features(images, [step.name for step in model.plan.steps[:-1] if step.op != "dropout"])
 
 
 def _figure(value: Any) -> float:
@@ -75,6 +81,9 @@ def start(look: Look) -> Found:
         model = quiet(paths[0], trained=False)
         images, labels = look.images(name, held_out=False)
         scales[name] = {stage: _figure(np.std(value)) for stage, value in inside(model, images).items()}
+        side = model.config.image_size
+        top = (images.shape[1] - side) // 2
+        model.forward(images[:, top : top + side, top : top + side].copy(), train=True)
         model.backward(labels)
         gradients[name] = {
             key.removesuffix(".weight"): _figure(np.linalg.norm(value) / np.linalg.norm(model.parameters[key]))
@@ -94,7 +103,7 @@ def start(look: Look) -> Found:
 def maps(look: Look) -> Found:
     """Maps of conv1 of the first variant's network, and what each pool keeps of them."""
     name, paths = next(iter(look.checkpoints.items()))
-    x = inside(quiet(paths[0]), look.images(name, held_out=True)[0][:1])["conv1"]
+    x = quiet(paths[0]).features(look.images(name, held_out=True)[0][:1], "conv1")
     kept = {"conv1": x}
     for size in (3, 2):
         kept[f"max {size}/2"] = ops.max_pool.fprop(x, size=size, train=False)[0]
@@ -106,13 +115,24 @@ def maps(look: Look) -> Found:
 
 
 def filters(look: Look) -> Found:
-    """The kernels of conv1, by tower."""
-    rows = []
+    """The kernels of conv1, by tower, and how coloured those of each tower are."""
+    rows, coloured, answer = [], {}, []
     for name, paths in look.checkpoints.items():
-        config, weight = look.config(name), load_checkpoint(paths[0]).parameters()["conv1.weight"]
-        rows.append((name, [filter_grid(weight, config.groups, config.channel_order)]))
+        config = look.config(name)
+        kernels = [load_checkpoint(path).parameters()["conv1.weight"] for path in paths]
+        rows.append((name, [filter_grid(kernels[0], config.groups, config.channel_order)]))
+        if config.groups == 2:
+            # The less coloured tower first: which of two it is has no meaning.
+            shares = [sorted(map(_figure, colour_shares(weight, 2))) for weight in kernels]
+            coloured[name] = shares
+            grey, other = (100 * np.mean(shares, axis=0)).round().astype(int)
+            answer.append(
+                f"{name}: {grey} % of the kernels of conv1 is colour in the greyer tower and {other} % in the other; "
+                "of random ones it is 67 %."
+            )
     picture = pictures.grid(look.folder / "filters.png", rows)
-    return {}, picture, "Kernels of conv1 after training, seed 0; of two towers the second's below the first's"
+    caption = "Kernels of conv1 after training, seed 0; of two towers the second's below the first's"
+    return {"colour, by seed": coloured, "answer": answer}, picture, caption
 
 
 def seen(look: Look) -> Found:
@@ -129,24 +149,36 @@ def seen(look: Look) -> Found:
 
 
 def zeros(look: Look) -> Found:
-    """Share of activations that are at most 1 % of their layer's greatest, before and after training."""
-    shares: dict[str, dict[str, dict[str, float]]] = {"Before training": {}, "After training": {}}
+    """Share of activations that are at most 1 % of their layer's greatest, from before to after training."""
+    shares: dict[str, dict[str, dict[str, float]]] = {}
+    carriers: dict[str, list[int]] = {}
     answer = []
     for name, paths in look.checkpoints.items():
-        images, labels = look.images(name, held_out=True)
-        for title, panel in shares.items():
-            found = inside(quiet(paths[0], trained=title.startswith("After")), images)
-            panel[name] = {layer: _figure(np.mean(abs(x) <= 0.01 * abs(x).max())) for layer, x in found.items()}
-        few, least, most = _carriers(abs(found["fc7"]), labels), min(panel[name].values()), max(panel[name].values())
+        between = {f"after epoch {epoch}": paths[0].with_name(kept_name(epoch)) for epoch in look.kept}
+        moments = {"before training": paths[0], **between, "after training": paths[0]}
+        shares[name] = {
+            moment: _zeros(look, name, path, moment != "before training")
+            for moment, path in moments.items()
+            if path.exists()
+        }
+        carriers[name], width = [], look.config(name).fc_widths[1]
+        for seed, path in enumerate(paths):
+            images, labels = look.images(name, held_out=True, seed=seed)
+            carriers[name].append(_carriers(abs(quiet(path).features(images, "fc7")), labels))
+        last = shares[name]["after training"].values()
         answer.append(
-            f"{name}: after training (seed 0) {100 * least:.0f} to {100 * most:.0f} % of a layer is zero, or "
+            f"{name}: after training (seed 0) {100 * min(last):.0f} to {100 * max(last):.0f} % of a layer is zero, or "
             "within 1 % of its greatest; half of what a class excites in fc7 is in "
-            f"{few} of {found['fc7'].shape[1]} units."
+            f"{min(carriers[name])} to {max(carriers[name])} of {width} units, over the seeds."
         )
-    caption = (
-        "Share of activations within 1 % of their layer's greatest, seed 0, held-out images; lrn is after its pool"
-    )
-    return {**shares, "answer": answer}, pictures.by_layer(look.folder / "zeros.png", shares, log=False), caption
+    caption = "Activations within 1 % of their layer's greatest, seed 0, held-out images"
+    picture = pictures.by_layer(look.folder / "zeros.png", shares, log=False)
+    return {"zeros": shares, "units of half of a class": carriers, "answer": answer}, picture, caption
+
+
+def _zeros(look: Look, name: str, path: Path, trained: bool) -> dict[str, float]:
+    found = inside(quiet(path, trained), look.images(name, held_out=True)[0])
+    return {layer: _figure(np.mean(abs(x) <= 0.01 * abs(x).max())) for layer, x in found.items()}
 
 
 def _carriers(activity: np.ndarray, labels: np.ndarray) -> int:
@@ -154,6 +186,22 @@ def _carriers(activity: np.ndarray, labels: np.ndarray) -> int:
     means = np.array([activity[labels == label].mean(axis=0) for label in np.unique(labels)])
     parts = np.cumsum(np.sort(means, axis=1)[:, ::-1], axis=1) / means.sum(axis=1, keepdims=True)
     return int(np.median(np.count_nonzero(parts < 0.5, axis=1))) + 1
+
+
+def cost(look: Look, steps: int = 20) -> Found:
+    """The time of a training step of each variant, measured once, on a CPU the processor's for this process.
+
+    In a file of its own: results hold no times.
+    """
+    path = look.folder / "times.json"
+    if not path.exists():
+        found = time_steps({name: runs[0] for name, runs in look.runs.items()}, steps, own=True)
+        write_text(path, json.dumps({name: _figure(1000 * step) for name, (step, _) in found.items()}) + "\n")
+    times = json.loads(path.read_text(encoding="utf-8"))
+    first, *others = times
+    text = "; ".join(f"{n} {times[n]:.3g} ms, {100 * (times[n] / times[first] - 1):+.0f} %" for n in others)
+    caption = f"A step of training takes {times[first]:.3g} ms with {first}; {text}: the least of {steps}"
+    return {}, pictures.bars(look.folder / "times.png", "Milliseconds a step", times), caption
 
 
 def neighbours(look: Look, nearest: int = 5, most: int = 2000) -> Found:
@@ -178,8 +226,7 @@ def neighbours(look: Look, nearest: int = 5, most: int = 2000) -> Found:
 
 
 def _codes(model: Model, images: np.ndarray) -> dict[str, np.ndarray]:
-    parts = [inside(model, images[i : i + _IMAGES]) for i in range(0, len(images), _IMAGES)]
-    codes = {layer: np.concatenate([part[layer] for part in parts]) for layer in ("fc6", "fc7")}
+    codes = model.features(images, ("fc6", "fc7"))
     return {"pixels": images.reshape(len(images), -1).astype(np.float32), **codes}
 
 
@@ -197,5 +244,6 @@ LOOKS: dict[str, Callable[[Look], Found]] = {
     "filters": filters,
     "views": seen,
     "zeros": zeros,
+    "cost": cost,
     "neighbours": neighbours,
 }

@@ -28,6 +28,9 @@ class Study:
     measures: Sequence[str] = ()  # of `results.MEASURES`; less is better; a search goes by the first
     base: Fields = field(default_factory=dict)  # fields of `Recipe` of all variants, added to `BASE`
     rates: Sequence[float] = ()  # of which the best is searched for each variant; empty: the recipe's
+    # After how many epochs a run's checkpoint is kept beside the last, in order; the schedule must be the same whatever
+    # the epochs, since it trains so far as if that were all.
+    kept: Sequence[int] = ()
     looks: Sequence[str] = ()  # of `looks.LOOKS`: what is looked at beside curves, each with a picture
 
     def given(self, variant: str, seed: int, epochs: int | None, rate: float | None = None) -> dict[str, Any]:
@@ -35,6 +38,11 @@ class Study:
         fields = merged(merged(BASE, self.base), self.variants[variant])
         chosen = {"seed": seed, "epochs": epochs, "learning_rate": rate}
         return fields | {name: value for name, value in chosen.items() if value is not None}
+
+
+def kept_name(epochs: int) -> str:
+    """Of the checkpoint that is kept after so many epochs."""
+    return f"epoch-{epochs}.safetensors"
 
 
 def merged(base: Fields, change: Fields) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..base.files import CHECKPOINT_NAME
 from ..config import config_from_preset
 from ..pages.page import table, write_page
 from . import counts, pictures
@@ -16,6 +15,7 @@ from .results import Curve, shown
 
 if TYPE_CHECKING:
     from ..data import ImageSource
+    from ..train.setup import TrainOptions
 
 _SMALL = (
     "A narrow network and few images: on another network or source the answer may be another. Intervals are over seeds "
@@ -36,7 +36,7 @@ def report(
     source: ImageSource,
     results: dict[str, Any],
     curves: Mapping[str, Sequence[Curve | None]],
-    runs: Mapping[str, Sequence[Path]],
+    runs: Mapping[str, Sequence[TrainOptions]],
 ) -> None:
     """Draw the pictures, add to `results` what was looked at, and write the page."""
     from .looks import LOOKS, Look
@@ -46,21 +46,21 @@ def report(
     if whole := {name: found for name, found in drawn.items() if found}:
         shown_as["Means over seeds, and bands of their 95 % intervals"] = pictures.curves(folder / "curves.png", whole)
     if all(len(found) == results["seeds"] for found in drawn.values()):  # none diverged
-        checkpoints = {name: [run / CHECKPOINT_NAME for run in folders] for name, folders in runs.items()}
+        look = Look(folder, source, runs, study.kept)
         for name in study.looks:
-            results[name], picture, caption = LOOKS[name](Look(folder, source, checkpoints))
+            results[name], picture, caption = LOOKS[name](look)
             results["answer"] += results[name].pop("answer", [])
             shown_as[caption] = picture
+    recipe = next(iter(results["recipes"].values()))
     note = (
-        f"{results['seeds']} seeds on {results['source']}; in brackets 95 % t intervals of the means over them. "
+        f"{results['seeds']} seeds on {results['source']}, {results['images']['images']:,} images of which "
+        f"{100 * recipe['validation_split']:g} % are held out; in brackets 95 % t intervals of the means over them. "
         "Differences are taken seed by seed, and all of one measure hold together with 95 %; one whose interval holds "
         "zero is within the noise."
     )
     pages = [note, _table(results), *(f"![{text}]({picture})\n\n*{text}*" for text, picture in shown_as.items())]
-    epochs = next(iter(results["recipes"].values()))["epochs"]
-    _write(
-        study, folder, results, pages, [results["source"], "--seeds", str(results["seeds"]), "--epochs", str(epochs)]
-    )
+    numbers = ["--seeds", str(results["seeds"]), "--epochs", str(recipe["epochs"])]
+    _write(study, folder, results, pages, [results["source"], *numbers])
 
 
 def _table(results: dict[str, Any]) -> str:

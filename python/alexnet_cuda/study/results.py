@@ -42,6 +42,7 @@ def _reaches(level: float) -> Callable[[Curve], float | None]:
 # Name -> (factor and unit that it is shown in, value of a run or None where that did not get there). Less is better.
 MEASURES: dict[str, tuple[float, str, Callable[[Curve], float | None]]] = {
     "validation error": (100, "%", lambda curve: float(1 - curve.epochs[-1]["val_accuracy"])),
+    "epochs to 50 % training error": (1, "epochs", _reaches(0.50)),
     "epochs to 25 % training error": (1, "epochs", _reaches(0.25)),
     "epochs to 10 % training error": (1, "epochs", _reaches(0.10)),
     "training loss": (1, "", lambda curve: float(curve.epochs[-1]["loss"])),

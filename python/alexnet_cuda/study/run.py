@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
 import math
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import devices as available
-from ..base.files import CHECKPOINT_NAME, naming
+from ..base.files import CHECKPOINT_NAME, atomic_path, naming
 from ..base.folder_lock import locked_folder
 from ..base.wording import counted
 from ..checkpoint import load_checkpoint
 from ..pages.page import check_installed, write_text
 from ..train import TrainingDiverged, TrainOptions, train
 from ..train.progress import PlainReporter, duration
-from ..train.setup import prepare, read_run
-from .plan import SEARCH_SEED, STUDIES, Study
+from ..train.setup import read_run
+from .plan import SEARCH_SEED, STUDIES, Study, kept_name
 from .report import report, report_counts
 from .results import Curve, conclude, measured, read_curve
+from .timing import time_steps
 
 if TYPE_CHECKING:
     from ..data import ImageSource
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 PLAN_NAME, RESULTS_NAME, DIVERGED_NAME = "plan.json", "results.json", "diverged.txt"
 # Fewer say nothing, whatever the interval.
 _LEAST_IMAGES = 50
-_TIMED_STEPS, TIMED_RATE = 5, 1e-4
+_TIMED_STEPS = 5
 
 
 class Stopped(RuntimeError):
@@ -99,26 +100,11 @@ def check_source(options: StudyOptions) -> ImageSource:
 
 def estimate(options: StudyOptions) -> dict[str, tuple[float, float]]:
     """Seconds of a step, and of a whole run, of each variant: from a few steps here and now. Nothing is written."""
-    from ..data import Loader
-
-    runs, batches = {}, {}
-    for name in options.study.variants:
-        runs[name] = run = prepare(dataclasses.replace(make_job(options, name, 0).options, overwrite=True))
-        recipe, side = run.recipe, run.model.config.resize
-        loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True)
-        with contextlib.closing(loader.epoch(0)) as epoch:
-            batches[name] = next(iter(epoch))
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    # In turn, so that what else the machine does slows all alike; the first round makes buffers.
-    for _, (name, run) in itertools.product(range(_TIMED_STEPS + 1), runs.items()):
-        before = time.perf_counter()
-        run.model.train_step(*batches[name][:2], learning_rate=TIMED_RATE).loss  # noqa: B018 - waits for it
-        times[name].append(time.perf_counter() - before)
+    first = {name: make_job(options, name, 0).options for name in options.study.variants}
     found = {}
-    for name, run in runs.items():
+    for name, (step, run) in time_steps(first, _TIMED_STEPS).items():
         # Of a held-out image the forward pass alone.
         steps = (len(run.training) + len(run.validation or ()) / 3) / run.recipe.batch_size
-        step = min(times[name][1:])
         found[name] = step, step * steps * run.recipe.epochs
     return found
 
@@ -167,16 +153,26 @@ class Runner:
             self._message(f"run {number} of {self._all}: {job.variant}, {folder.name}; about {left} left in all")
             before = time.monotonic()
             try:
-                result = train(dataclasses.replace(options, resume=(folder / CHECKPOINT_NAME).exists()))
+                self._train(options)
             except TrainingDiverged as error:
                 write_text(folder / DIVERGED_NAME, f"{error}\n")
-            else:
-                if result.signal is not None:
-                    raise Stopped(result.signal)
             self._spent += time.monotonic() - before
             self._expected += self._times[job.variant][1]
             del self._left[folder]
         return None if (folder / DIVERGED_NAME).exists() else read_curve(folder)
+
+    def _train(self, options: TrainOptions) -> None:
+        """Do what is left of a run, and keep the checkpoints after the epochs that the plan names."""
+        path, last = options.output / CHECKPOINT_NAME, options.given["epochs"]
+        for end in (*(epoch for epoch in self._options.study.kept if epoch < last), last):
+            if epochs_done(path) < end:
+                given = {**options.given, "epochs": end}
+                result = train(dataclasses.replace(options, given=given, resume=path.exists()))
+                if result.signal is not None:
+                    raise Stopped(result.signal)
+            if end < last and not (kept := path.with_name(kept_name(end))).exists():
+                with atomic_path(kept) as temporary:
+                    shutil.copyfile(path, temporary)
 
     def best_rate(self, variant: str) -> float | None:
         """The rate of the search whose run comes out best by the study's first measure; None where none is searched."""
@@ -192,10 +188,12 @@ class Runner:
 def is_done(job: Job) -> bool:
     """Whether a run has come to its end: by its checkpoint, since its metrics are written a moment before."""
     folder = job.options.output
-    if (folder / DIVERGED_NAME).exists():
-        return True
-    path = folder / CHECKPOINT_NAME
-    return path.exists() and read_run(load_checkpoint(path))[1].epoch >= job.options.given["epochs"]
+    return (folder / DIVERGED_NAME).exists() or epochs_done(folder / CHECKPOINT_NAME) >= job.options.given["epochs"]
+
+
+def epochs_done(path: Path) -> int:
+    """Epochs that the run of a checkpoint has finished; 0 where there is none."""
+    return read_run(load_checkpoint(path))[1].epoch if path.exists() else 0
 
 
 def run_study(options: StudyOptions) -> dict[str, Any]:
@@ -223,19 +221,19 @@ def run_study(options: StudyOptions) -> dict[str, Any]:
             runner = Runner(options)
             rates = {name: runner.best_rate(name) for name in study.variants}
             curves: dict[str, list[Curve | None]] = {name: [] for name in rates}
-            folders: dict[str, list[Path]] = {name: [] for name in rates}
+            runs: dict[str, list[TrainOptions]] = {name: [] for name in rates}
             # Seed by seed: a study that is stopped has all variants of some seeds.
             for seed, (name, rate) in itertools.product(range(options.seeds), rates.items()):
                 job = make_job(options, name, seed, rate)
                 curves[name].append(runner.curve(job))
-                folders[name].append(job.options.output)
+                runs[name].append(job.options)
             about = {**plan, "source": options.source, "seeds": options.seeds, "rates": rates}
             records = {name: [curve and curve.epochs for curve in found] for name, found in curves.items()}
             rows = {
                 name: {m: [measured(m, c) for c in found] for m in study.measures} for name, found in curves.items()
             }
             results = {**about, **conclude(rows), "epochs": records}
-            report(study, options.output, source, results, curves, folders)
+            report(study, options.output, source, results, curves, runs)
         write_text(options.output / RESULTS_NAME, _json(results))
     return results
 

@@ -20,7 +20,7 @@ def train_command(options: TrainOptions) -> str:
     for entry in dataclasses.fields(options):
         value = getattr(options, entry.name)
         if entry.name not in _POSITIONAL and value != entry.default:
-            words += _option(entry.name, absolute(value) if entry.name == "validation" else value)
+            words += _option(entry.name, absolute(value) if entry.name in ("validation", "from_") else value)
     given: Mapping[str, Any] = options.given
     for name, value in given.items():
         words += _fields(value) if name == "config" else _option(name, value)
@@ -28,7 +28,7 @@ def train_command(options: TrainOptions) -> str:
 
 
 def _option(name: str, value: Any) -> list[str]:
-    flag = "--" + name.replace("_", "-")
+    flag = "--" + name.rstrip("_").replace("_", "-")
     if value is True:
         return [flag]
     return [flag, ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,14 @@ def tiles(pixels: np.ndarray, towers: int, columns: int, scale: int) -> np.ndarr
         left = _GAP + place % columns * cell[1]
         grid[top : top + height, left : left + width] = pixels[index]
     return grid
+
+
+def colour_shares(weight: np.ndarray, towers: int) -> list[float]:
+    """Of the filters [K, R, S, 3] of each tower: the mean share of their squares that is colour, not grey."""
+    grey = weight.mean(axis=3, keepdims=True)
+    squares, colour = (np.square(x, dtype=np.float64).sum(axis=(1, 2, 3)) for x in (weight, weight - grey))
+    shares = np.divide(colour, squares, out=np.zeros_like(colour), where=squares > 0)
+    return [math.fsum(part) / len(part) for part in np.array_split(shares, towers)]
 
 
 def plot_filters(folder: Path, weight: np.ndarray, towers: int, channel_order: str) -> Path:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..base.wording import counted
+
 _LINE_SECONDS = 10.0
 _FRAME_SECONDS = 0.1
 
@@ -39,15 +41,20 @@ class PlainReporter:
 
     def step(self, step: int, epoch: int, loss: float, accuracy: float, speed: float) -> None:
         """Show a step: its number, its epoch, the epoch's mean loss and accuracy so far, and images a second."""
+        figures = f"loss {loss:.4f}, accuracy {accuracy:.1%}, {speed:.0f} images/s, "
+        self._line(step, f"epoch {epoch}/{self._epochs} step", figures)
+
+    def images(self, done: int) -> None:
+        """Show how many images are done, of a pass whose steps are images and which has no epochs."""
+        self._line(done, "image")
+
+    def _line(self, done: int, what: str, figures: str = "") -> None:
         now = time.monotonic()
         if now - self._last_line < _LINE_SECONDS:
             return
         self._last_line = now
-        left = (now - self._started) / (step - self._first) * (self._total - step)
-        self.message(
-            f"epoch {epoch}/{self._epochs} step {step}/{self._total}: loss {loss:.4f}, accuracy {accuracy:.1%}, "
-            f"{speed:.0f} images/s, {duration(left)} left"
-        )
+        left = (now - self._started) / (done - self._first) * (self._total - done)
+        self.message(f"{what} {done}/{self._total}: {figures}{duration(left)} left")
 
     def epoch(self, line: str) -> None:
         """Show the end of an epoch."""
@@ -75,7 +82,7 @@ class LiveReporter(PlainReporter):
 
         super().__init__()
         self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
+            TextColumn("{task.fields[epoch]}"),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[figures]}"),
@@ -100,23 +107,26 @@ class LiveReporter(PlainReporter):
     def start(self, step: int, total: int, epochs: int) -> None:
         """Begin a run."""
         self._epochs = epochs
-        self._show(lambda: self._add_task(step, total))
+        self._show(lambda: self._add_task(step, total, f"epoch 1/{epochs}" if epochs else ""))
 
-    def _add_task(self, step: int, total: int) -> None:
-        self._task = self._progress.add_task("", total=total, completed=step, epoch=f"1/{self._epochs}", figures="")
+    def _add_task(self, step: int, total: int, epoch: str) -> None:
+        self._task = self._progress.add_task("", total=total, completed=step, epoch=epoch, figures="")
 
     def step(self, step: int, epoch: int, loss: float, accuracy: float, speed: float) -> None:
         """Show a step."""
         # Short enough for a bar beside it in 80 columns, whatever the numbers.
         figures = f"loss {loss:.4g}, {accuracy:.1%}, {speed:.0f} img/s"
+        self._frame(step, f"epoch {epoch}/{self._epochs}", figures)
+
+    def images(self, done: int) -> None:
+        """Show how many images are done."""
+        self._frame(done, "", counted(done, "image"))
+
+    def _frame(self, done: int, epoch: str, figures: str) -> None:
         now = time.monotonic()
         due = now - self._last_frame >= _FRAME_SECONDS
         self._last_frame = now if due else self._last_frame
-        self._show(
-            lambda: self._progress.update(
-                self._task, completed=step, refresh=due, epoch=f"{epoch}/{self._epochs}", figures=figures
-            )
-        )
+        self._show(lambda: self._progress.update(self._task, completed=done, refresh=due, epoch=epoch, figures=figures))
 
     def message(self, line: str) -> None:
         """Show a line above the bar."""

@@ -51,6 +51,10 @@ class Recipe:
         Part of the source held out for validation where no validation source is given; 0 holds out nothing.
     config
         Any other field of the network's configuration.
+    freeze
+        Layers, conv1 to fc8, that keep the weights of the checkpoint that the run starts from.
+    new_rate
+        Factor of the learning rate for the layers that are new, where it starts from a checkpoint of other classes.
     """
 
     preset: str = "paper"
@@ -68,14 +72,18 @@ class Recipe:
     precision: str = "float32"
     validation_split: float = 0.1
     config: Mapping[str, Any] = field(default_factory=dict)
+    freeze: tuple[str, ...] = ()
+    new_rate: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
         object.__setattr__(self, "config", dict(self.config))
+        object.__setattr__(self, "freeze", tuple(self.freeze))
         for name in ("epochs", "batch_size", "patience"):
             require_int(name, getattr(self, name), 1)
         require_int("seed", self.seed, 0)
         require_number("learning_rate", self.learning_rate, above=0)
+        require_number("new_rate", self.new_rate, above=0)
         require_number("weight_decay", self.weight_decay, least=0)
         require_number("momentum", self.momentum, least=0, below=1)
         require_number("validation_split", self.validation_split, least=0, below=1)
@@ -92,7 +100,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the recipe as JSON-able values; `Recipe(**values)` is the inverse."""
-        return dataclasses.asdict(self) | {"milestones": list(self.milestones), "config": dict(self.config)}
+        lists = {"milestones": list(self.milestones), "freeze": list(self.freeze)}
+        return dataclasses.asdict(self) | lists | {"config": dict(self.config)}
 
     def changed(self, given: Mapping[str, Any]) -> Recipe:
         """Give the recipe of a resumed run: this one, with what may change replaced by what is given.
@@ -116,7 +125,7 @@ class Recipe:
 # The whole network at full width on the 1,797 digits that come with scikit-learn, in about a minute on two CPU cores:
 # a small image, narrow FC layers with little dropout; digits do not survive a mirror, and grey
 # images have no colour to vary.
-DIGITS = {
+DIGITS: dict[str, Any] = {
     "image_size": 67,
     "epochs": 6,
     "batch_size": 32,
@@ -127,7 +136,7 @@ DIGITS = {
 }
 
 
-def recipe_for(source: str, given: Mapping[str, Any]) -> Recipe:
+def recipe_for(source: str, given: Mapping[str, Any], network: bool = True) -> Recipe:
     """Give the recipe for a source: its own defaults, replaced by what is given.
 
     Parameters
@@ -136,13 +145,17 @@ def recipe_for(source: str, given: Mapping[str, Any]) -> Recipe:
         As given to `alexnet_cuda.data.open_source`.
     given
         Fields of `Recipe`.
+    network
+        Whether the network is the source's own too, and not a checkpoint's.
 
     Raises
     ------
     TypeError, ValueError
         For a field that does not exist, or a value that it cannot have.
     """
-    return from_given(Recipe(**DIGITS) if source == "digits" else Recipe(), given)  # type: ignore[arg-type]
+    own: dict[str, Any] = DIGITS if source == "digits" else {}
+    kept = {name: value for name, value in own.items() if network or name not in ("image_size", "config")}
+    return from_given(Recipe(**kept), given)
 
 
 def from_given(base: Recipe, given: Mapping[str, Any]) -> Recipe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..base.files import CHECKPOINT_NAME
 from ..base.wording import counted
 from ..checkpoint import Checkpoint, load_checkpoint
+from ..network.checks import check_rates, not_finite
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
 from .state import TrainState
@@ -59,6 +61,8 @@ class TrainOptions:
         Resume on a source that changed, as long as it has the same classes.
     max_broken
         Part of the images, of training and validation together, that may be broken.
+    from_
+        Checkpoint to start from: its network and weights, with the source's classes; None for a new network.
     """
 
     source: str
@@ -74,10 +78,13 @@ class TrainOptions:
     checksum: bool = False
     accept_changes: bool = False
     max_broken: float = MAX_BROKEN
+    from_: str | None = None
 
     def __post_init__(self) -> None:
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
+        if self.resume and self.from_ is not None:
+            raise ValueError("resume and from exclude each other: a run that is resumed goes on from its own weights")
         if self.accept_changes and not self.resume:
             raise ValueError("accept_changes is for resuming a run")
         if self.validation is not None and self.given.get("validation_split"):
@@ -144,11 +151,17 @@ def prepare(options: TrainOptions) -> Run:
 
 
 def _new(options: TrainOptions) -> Run:
-    recipe = recipe_for(options.source, options.given)
+    recipe = recipe_for(options.source, options.given, network=options.from_ is None)
     if options.validation is not None:
         recipe = dataclasses.replace(recipe, validation_split=0.0)
     training, validation, identity, broken = _open(options, options.validation, recipe)
-    model = _build(recipe, training, options, broken)
+    if options.from_ is None:
+        if recipe.freeze or recipe.new_rate != 1:
+            raise ValueError("freeze and new_rate are for a run that starts from a checkpoint: give --from CHECKPOINT")
+        model = _build(recipe, training, options, broken)
+    else:
+        model, identity["from"] = _started(recipe, training, options)
+        recipe = dataclasses.replace(recipe, preset=model.config.preset, image_size=model.config.image_size)
     model.class_names = training.classes
     return Run(options, recipe, model, training, validation, TrainState(), None, identity, broken)
 
@@ -172,7 +185,7 @@ def _resumed(options: TrainOptions, path: Path) -> Run:
     if momentum := checkpoint.velocity():
         model.set_velocity(momentum)
     # What a run without --checksum does not compare it does not forget either.
-    identity = identity if options.accept_changes else {**sources, "validation": identity["validation"]}
+    identity = {**sources, **identity} if options.accept_changes else {**sources, "validation": identity["validation"]}
     return Run(options, recipe, model, training, validation, state, schedule, identity, broken)
 
 
@@ -196,6 +209,8 @@ def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any]
             require_int("images", part["images"], 1)
             if not isinstance(part["digest"], str):
                 raise TypeError(f"digest {part['digest']!r}")
+        if not all(isinstance(name, str) for name in sources.get("from", {}).get("new", ())):
+            raise TypeError(f"from {sources['from']!r}")
         if not isinstance(sources["validation"], (str, NoneType)):
             raise TypeError(f"validation {sources['validation']!r}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -245,15 +260,19 @@ def _open(
     return training, validation, identity, broken
 
 
+def _check_config_fields(recipe: Recipe) -> None:
+    for name in _NOT_BY_CONFIG:
+        if name in recipe.config:
+            reason = "comes from the source" if name == "num_classes" else "has an option of its own"
+            raise ValueError(f"the configuration field {name} {reason} and cannot be set")
+
+
 def _build(recipe: Recipe, training: ImageSource, options: TrainOptions, broken: BrokenImages) -> Model:
     from ..config import config_from_preset
     from ..data import estimate_colour
     from ..model import Model
 
-    for name in _NOT_BY_CONFIG:
-        if name in recipe.config:
-            reason = "comes from the source" if name == "num_classes" else "has an option of its own"
-            raise ValueError(f"the configuration field {name} {reason} and cannot be set")
+    _check_config_fields(recipe)
     fields: dict[str, Any] = {
         "image_size": recipe.image_size,
         "num_classes": len(training.classes),
@@ -263,7 +282,8 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions, broken:
         **recipe.config,
     }
     config = config_from_preset(recipe.preset, **fields)
-    colour = estimate_colour(training, config.resize, seed=recipe.seed, workers=options.workers, max_broken=broken)
+    side, mode = config.resize, config.resize_mode
+    colour = estimate_colour(training, side, seed=recipe.seed, workers=options.workers, max_broken=broken, mode=mode)
     fields.setdefault("mean", colour.mean.tolist())
     fields.setdefault("colour_eigenvalues", colour.eigenvalues.tolist())
     fields.setdefault("colour_eigenvectors", colour.eigenvectors.tolist())
@@ -273,15 +293,46 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions, broken:
     return Model(recipe.preset, devices=options.devices, **fields)
 
 
+def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tuple[Model, dict[str, Any]]:
+    """The model of the checkpoint that a run starts from, and what the run's own checkpoints say of that one."""
+    from ..convert import read
+    from ..data.base import printable
+    from ..model import Model
+
+    path = Path(str(options.from_))
+    kept = options.output / CHECKPOINT_NAME
+    if kept.exists() and path.exists() and os.path.samefile(path, kept):
+        raise ValueError(f"{path} would be overwritten by the run that starts from it: give another --output")
+    _check_config_fields(recipe)
+    found = read(path)
+    config, names = found.config, found.class_names
+    for field in ("preset", "image_size"):
+        own, given = getattr(config, field), options.given.get(field)
+        if given not in (None, own):
+            raise ValueError(f"{path} has the {field} {own}, and {given} was given")
+    fields = {"init": recipe.init, "seed": recipe.seed, **recipe.config}
+    model = Model.load(path, options.devices, recipe.precision, classes=training.classes, **fields)
+    if name := not_finite(model.parameters):
+        raise ValueError(f"{path} is of no use to start from: {name} holds NaN or infinity")
+    check_rates(recipe.freeze, {}, model.plan.layers)
+    new = [] if names == training.classes else [model.plan.layers[-1]]
+    if not new and recipe.new_rate != 1:
+        raise ValueError(f"new_rate is given and no layer is new: {path} has the classes of {training.name}")
+    if set(new) & set(recipe.freeze):
+        raise ValueError(f"{new[0]} is new, for the classes of {training.name}, and cannot be frozen")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return model, {"name": printable(path.name), "sha256": digest, "step": found.step, "new": new}
+
+
 def absolute(source: str) -> str:
     """Give a source's name as it is good in any folder."""
     return source if source == "digits" else os.path.abspath(source)
 
 
-def describe(
-    training: ImageSource, validation: ImageSource | None, devices: tuple[str, ...], output: str | os.PathLike[str]
-) -> list[str]:
-    """Give the lines that a run begins with: images, classes, devices, output, and what a source holds besides."""
+def describe(run: Run) -> list[str]:
+    """Give the lines that a run begins with: images, classes, devices, output, what a source holds besides, and which
+    weights it starts from."""
+    training, validation = run.training, run.validation
     line = (
         f"{training.name}: {counted(len(training), 'image')} of {counted(len(training.classes), 'class')} to train on"
     )
@@ -290,7 +341,10 @@ def describe(
         where = "held out" if validation.name in sources else f"of {validation.name}"
         line += f", {len(validation):,} {where} to validate on"
         sources[validation.name] = validation
-    lines = [f"{line}; on {', '.join(devices)}; output in {os.fspath(output)}"]
+    lines = [f"{line}; on {', '.join(run.model.devices)}; output in {run.options.output}"]
+    if start := run.identity.get("from"):
+        frozen = f"frozen: {', '.join(run.recipe.freeze)}" if run.recipe.freeze else "no layer is frozen"
+        lines.append(f"from the weights of {start['name']}; new: {', '.join(start['new']) or 'no layer'}; {frozen}")
     return lines + [f"ignored in {name}: {'; '.join(of.ignored)}" for name, of in sources.items() if of.ignored]
 
 

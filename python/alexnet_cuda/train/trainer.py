@@ -120,7 +120,8 @@ class Trainer:
         self._state = run.state
         recipe, side = run.recipe, run.model.config.resize
         workers = run.options.workers
-        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken}
+        mode = run.model.config.resize_mode
+        common: dict[str, Any] = {"workers": workers, "max_broken": run.broken, "mode": mode}
         self._loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True, **common)
         self._val_loader = (
             None
@@ -150,7 +151,7 @@ class Trainer:
             # NumPy warns of overflow on the way to a loss or weights that are not finite, which end the run anyway.
             warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
             run = self._run
-            for line in describe(run.training, run.validation, self._model.devices, self._folder):
+            for line in describe(run):
                 reporter.message(line)
             if state.epoch >= recipe.epochs:
                 reporter.message(
@@ -189,7 +190,9 @@ class Trainer:
 
     def _resumed(self, given: dict[str, Any]) -> TrainOptions:
         # What was given when it began is in the checkpoint.
-        return dataclasses.replace(self._run.options, given=given, resume=True, overwrite=False, accept_changes=False)
+        return dataclasses.replace(
+            self._run.options, given=given, resume=True, overwrite=False, accept_changes=False, from_=None
+        )
 
     @contextlib.contextmanager
     def _saving_when_images_fail(self, reporter: PlainReporter) -> Iterator[None]:
@@ -214,6 +217,7 @@ class Trainer:
         from ..data import ReadError, TooManyBroken
 
         state, model, recipe = self._state, self._model, self._run.recipe
+        new_rates = dict.fromkeys(self._run.identity.get("from", {}).get("new", ()), recipe.new_rate)
         # A device that works by itself gets the next step before the last one's loss is waited for.
         unseen: deque[_Step] = deque()
         ahead = 0 if set(model.devices) == {"cpu"} else 1
@@ -240,6 +244,8 @@ class Trainer:
                         learning_rate=rate,
                         momentum=recipe.momentum,
                         weight_decay=recipe.weight_decay,
+                        frozen=recipe.freeze,
+                        layer_rates=new_rates,
                     )
                     unseen.append(_Step(model.step, result, len(labels), rate))
                     if self._probe is None:

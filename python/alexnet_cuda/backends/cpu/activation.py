@@ -28,10 +28,23 @@ def _tanh_bprop(dy: Array, y: Array, dx: Array) -> None:
     np.multiply(dy, slope, out=dx)
 
 
+def _logistic_fprop(x: Array, y: Array) -> None:
+    """``1 / (1 + exp(-x))``."""
+    with np.errstate(over="ignore"):  # exp(-x) is infinite, y zero
+        np.exp(np.negative(x, out=y), out=y)
+    np.reciprocal(np.add(y, 1, out=y), out=y)
+
+
+def _logistic_bprop(dy: Array, y: Array, dx: Array) -> None:
+    """``dy y (1 - y)``."""
+    np.multiply(dy, y * (1 - y), out=dx)
+
+
 # Of blocks: fprop(x, y) writes y, bprop(dy, y, dx) writes dx.
 ACTIVATIONS: dict[str, tuple[Callable[..., object], Callable[..., object]]] = {
     "relu": (lambda x, y: np.maximum(x, 0, out=y), _relu_bprop),
     "tanh": (lambda x, y: np.tanh(x, out=y), _tanh_bprop),
+    "logistic": (_logistic_fprop, _logistic_bprop),
 }
 
 

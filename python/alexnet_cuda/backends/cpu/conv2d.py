@@ -64,7 +64,8 @@ def _columns(x: Array, s: Conv2dShape, t: _Tile) -> Array:
     h0 = t.p0 * sh - ph
     height, width = (t.p1 - t.p0 - 1) * sh + s.R, (s.Q - 1) * sw + s.S
     source = x[t.n0 : t.n1, :, :, t.group * cg : (t.group + 1) * cg]
-    if ph or pw or s.groups > 1:
+    beyond = (s.P - 1) * sh + s.R > s.H + ph or width > s.W + pw
+    if ph or pw or beyond or s.groups > 1:
         # A contiguous copy with its zero border: each filter row is then one run of S * C / groups numbers.
         window = scratch("window", (t.n1 - t.n0, height, width, cg), x.dtype)
         top, left = min(max(0, -h0), height), min(pw, width)
@@ -178,7 +179,7 @@ def dgrad(
     matrix = weight.reshape(s.K, s.depth)
     tiles = _tiles(s, whole_images=True)
     (sh, sw), (ph, pw) = s.stride, s.padding
-    height, width = max(s.H + 2 * ph, (s.P - 1) * sh + s.R), max(s.W + 2 * pw, (s.Q - 1) * sw + s.S)
+    height, width = max(s.H + ph, (s.P - 1) * sh + s.R), max(s.W + pw, (s.Q - 1) * sw + s.S)
 
     def tile(i: int) -> None:
         t = tiles[i]

@@ -1,7 +1,7 @@
-"""Inverted dropout on the CPU, its mask recomputed from Philox whenever it is needed; paper section 4.2.
+"""Dropout on the CPU, its mask recomputed from Philox whenever it is needed; paper section 4.2.
 
 Element (row, column) of x [rows, columns] has the number ``start + row * row_stride + column``; it is dropped when its
-32 random bits are less than ``round(rate * 2**32)``, else multiplied by ``1 / (1 - rate)``.
+32 random bits are less than ``round(rate * 2**32)``, else multiplied by `scale`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def apply(x: Array, p: DropoutParams, out: Array) -> None:
     """Write the masked and scaled `x` [rows, columns] to `out`, which may be `x`; the backward pass is the same."""
     rows, columns = x.shape
     threshold = round(p.rate * 2**32)
-    scale = x.dtype.type(np.float32(1.0 / (1.0 - p.rate)))
+    scale = x.dtype.type(np.float32(p.scale))
     step = p.step if isinstance(p.step, int) else int(p.step.item())
     words = bits(p.seed, p.purpose, step, p.start, (rows - 1) * p.row_stride + columns) if x.size else None
     if words is None:

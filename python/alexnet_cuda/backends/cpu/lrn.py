@@ -51,7 +51,7 @@ def _window_sums(flat: Array, p: LrnParams, view: Array, name: str) -> tuple[Arr
     return sums, sums.reshape(*view.shape[:2], -1)[:, :, : view.shape[2]]
 
 
-def _power(s: Array, beta: float, name: str) -> None:
+def power(s: Array, beta: float, name: str) -> None:
     """``s ** beta`` in place; by square roots for the paper's beta, which is ten times faster than pow."""
     if beta == 0.75:
         root = scratch(name, s.shape, s.dtype)
@@ -75,7 +75,7 @@ def fprop(x: Array, p: LrnParams, out: Array) -> None:
         sums, view = _window_sums(flat, p, squares, "sums")
         np.multiply(sums, p.alpha, out=sums)
         np.add(sums, p.k, out=sums)
-        _power(sums, p.beta, "root")
+        power(sums, p.beta, "root")
         np.divide(part, view, out=y3[blocks[i]])
 
     parallel_for(block, len(blocks))
@@ -100,7 +100,7 @@ def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) 
         np.add(sums, p.k, out=sums)
         scale = scratch("scale", sums.shape, sums.dtype)
         scale[...] = sums
-        _power(scale, p.beta, "root")
+        power(scale, p.beta, "root")
         scaled = scratch("scaled", part.shape, x.dtype)
         scale_view = scale.reshape(*part.shape[:2], -1)[:, :, : part.shape[2]]
         np.divide(dy3[blocks[i]], scale_view, out=scaled)

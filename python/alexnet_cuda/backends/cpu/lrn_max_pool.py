@@ -7,7 +7,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ...base.parallel import scratch
-from ...base.params import LrnParams
+from ...base.params import LrnParams, PoolParams
 from . import lrn, max_pool
 
 Array = npt.NDArray[Any]
@@ -16,19 +16,19 @@ Array = npt.NDArray[Any]
 _CHUNK = 4_000_000
 
 
-def fprop(x: Array, p: LrnParams, size: int, stride: int, out: Array, argmax: Array | None) -> None:
+def fprop(x: Array, p: LrnParams, pool: PoolParams, out: Array, argmax: Array | None) -> None:
     """Write the maxima of the normalised `x` to `out` and, where given, the first tap that holds each to `argmax`."""
     step = max(1, _CHUNK // max(1, x[:1].size))
     for n in range(0, len(x), step):
         part = slice(n, n + step)
         normalised = scratch("normalised", x[part].shape, x.dtype)
         lrn.fprop(x[part], p, normalised)
-        max_pool.fprop(normalised, size, stride, out[part], None if argmax is None else argmax[part])
+        max_pool.fprop(normalised, pool, out[part], None if argmax is None else argmax[part])
 
 
 def bprop(
-    dy: Array, argmax: Array, x: Array, p: LrnParams, size: int, stride: int, out: Array, *, relu: bool = False
+    dy: Array, argmax: Array, x: Array, p: LrnParams, pool: PoolParams, out: Array, *, relu: bool = False
 ) -> None:
     """Write the gradient by `x` to `out` [N, H, W, C], from dy [N, P, Q, C] and the argmax; `relu` as in `lrn`."""
-    max_pool.bprop(dy, argmax, size, stride, out)
+    max_pool.bprop(dy, argmax, pool, out)
     lrn.bprop(out, x, p, out, relu=relu)

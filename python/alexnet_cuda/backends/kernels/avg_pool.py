@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from ...base.array import Array
+from ...base.params import PoolParams
 from ._runtime import runtime_of
 
 
-def fprop(x: Array, size: int, stride: int, out: Array) -> None:
+def fprop(x: Array, pool: PoolParams, out: Array) -> None:
     """Write the means to `out`."""
     runtime = runtime_of(x)
     runtime.require_apart(out, x=x)
-    runtime.call("avg_pool_fprop", {"x": x, "y": out}, pool_size=size, pool_stride=stride)
+    runtime.call("avg_pool_fprop", {"x": x, "y": out}, pool=pool)
 
 
-def bprop(dy: Array, size: int, stride: int, out: Array) -> None:
+def bprop(dy: Array, pool: PoolParams, out: Array) -> None:
     """Write the gradient by the input to `out` [N, H, W, C]: each dy is spread evenly over its window."""
     runtime = runtime_of(dy)
     runtime.require_apart(out, dy=dy)
-    runtime.call("avg_pool_bprop", {"dy": dy, "dx": out}, pool_size=size, pool_stride=stride)
+    runtime.call("avg_pool_bprop", {"dy": dy, "dx": out}, pool=pool)

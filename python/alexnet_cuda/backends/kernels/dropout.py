@@ -1,4 +1,4 @@
-"""Inverted dropout, its mask recomputed from Philox whenever it is needed; paper section 4.2."""
+"""Dropout, its mask recomputed from Philox whenever it is needed; paper section 4.2."""
 
 from __future__ import annotations
 

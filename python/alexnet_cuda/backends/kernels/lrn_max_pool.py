@@ -8,23 +8,23 @@ from ...base.array import Array
 from ._runtime import runtime_of
 
 if TYPE_CHECKING:
-    from ...base.params import LrnParams
+    from ...base.params import LrnParams, PoolParams
 
 
-def fprop(x: Array, p: LrnParams, size: int, stride: int, out: Array, argmax: Array | None) -> None:
+def fprop(x: Array, p: LrnParams, pool: PoolParams, out: Array, argmax: Array | None) -> None:
     """Write the maxima of the normalised `x` to `out` and, where given, the first tap that holds each to `argmax`.
 
     The same bits as `lrn.fprop` and `max_pool.fprop` in turn.
     """
     runtime, arrays = runtime_of(x), {"x": x, "y": out, "argmax": argmax}
     runtime.require_apart(out, x=x)
-    runtime.call("lrn_max_pool_fprop", arrays, window=p, pool_size=size, pool_stride=stride)
+    runtime.call("lrn_max_pool_fprop", arrays, window=p, pool=pool)
 
 
 def bprop(
-    dy: Array, argmax: Array, x: Array, p: LrnParams, size: int, stride: int, out: Array, *, relu: bool = False
+    dy: Array, argmax: Array, x: Array, p: LrnParams, pool: PoolParams, out: Array, *, relu: bool = False
 ) -> None:
     """Write the gradient by `x` to `out` [N, H, W, C], from dy [N, P, Q, C] and the argmax; `relu` as in `lrn`."""
     runtime, arrays = runtime_of(x), {"dy": dy, "argmax": argmax, "x": x, "dx": out}
     runtime.require_apart(out, dy=dy, x=x)
-    runtime.call("lrn_max_pool_bprop", arrays, window=p, pool_size=size, pool_stride=stride, relu=relu)
+    runtime.call("lrn_max_pool_bprop", arrays, window=p, pool=pool, relu=relu)

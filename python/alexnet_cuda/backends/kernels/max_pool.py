@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from ...base.array import Array
+from ...base.params import PoolParams
 from ._runtime import runtime_of
 
 
-def fprop(x: Array, size: int, stride: int, out: Array, argmax: Array | None) -> None:
+def fprop(x: Array, pool: PoolParams, out: Array, argmax: Array | None) -> None:
     """Write the maxima to `out` and, where given, the first tap that holds each (row * size + column) to `argmax`."""
     runtime = runtime_of(x)
     runtime.require_apart(out, x=x)
-    runtime.call("max_pool_fprop", {"x": x, "y": out, "argmax": argmax}, pool_size=size, pool_stride=stride)
+    runtime.call("max_pool_fprop", {"x": x, "y": out, "argmax": argmax}, pool=pool)
 
 
-def bprop(dy: Array, argmax: Array, size: int, stride: int, out: Array, *, y: Array | None = None) -> None:
+def bprop(dy: Array, argmax: Array, pool: PoolParams, out: Array, *, y: Array | None = None) -> None:
     """Write the gradient by the input to `out` [N, H, W, C]: each dy goes to the element it came from.
 
     Where the pool's output `y` is given, windows whose maximum is not positive pass nothing.
     """
     runtime, arrays = runtime_of(dy), {"dy": dy, "argmax": argmax, "y": y, "dx": out}
     runtime.require_apart(out, dy=dy, y=y)
-    runtime.call("max_pool_bprop", arrays, pool_size=size, pool_stride=stride)
+    runtime.call("max_pool_bprop", arrays, pool=pool)

@@ -13,13 +13,14 @@ from typing import Any
 from ... import ops
 from ..stages import Stage
 from ..tower import Array, Arrival, Kept, Pass, Tower
-from . import avg_pool, dropout, lrn, lrn_max_pool, max_pool, product
+from . import avg_pool, dropout, lrn, lrn_max_pool, map_lrn, max_pool, product
 
 MODULES: dict[str, Any] = {
     "conv2d": product,
     "linear": product,
     "lrn": lrn,
     "lrn_max_pool": lrn_max_pool,
+    "map_lrn": map_lrn,
     "max_pool": max_pool,
     "avg_pool": avg_pool,
     "dropout": dropout,
@@ -35,6 +36,8 @@ def forward(tower: Tower, number: int, stage: Stage, x: Array, arrival: Arrival 
     y = tower.buffer(name, (len(x), *stage.output[:-1], hi - lo), tower.accumulator if logits else tower.dtype)
     with tower.device.active():
         own = MODULES[stage.op].forward(tower, stage, x, arrival, y, run)
+        if stage.activation != "none" and MODULES[stage.op] is not product:  # which applies it before it rounds
+            getattr(ops, stage.activation).fprop(y, out=y)
     if run.train:
         tower.kept[stage.name] = Kept(x, None if arrival is None else arrival.array, own)
     return y
@@ -44,10 +47,10 @@ def backward(tower: Tower, number: int, stage: Stage, dy: Array, arrival: Arriva
     """From the gradient of a stage's output, that of its input; parameters' gradients, or updates, on the way.
 
     `arrival` brings the other tower's share of the gradient, of a stage that crosses. Nothing needs the gradient of the
-    images, so the first stage returns None.
+    images, or of what frozen layers make of them, so the lowest stage of the pass returns None.
     """
     kept = tower.kept[stage.name]
-    dx = tower.buffer(f"backward{number % 2}", kept.x.shape) if number else None
+    dx = tower.buffer(f"backward{number % 2}", kept.x.shape) if number > run.lowest else None
     with tower.device.active():
         MODULES[stage.op].backward(tower, stage, kept, dy, dx, arrival, run)
     return dx
@@ -60,7 +63,7 @@ def backward_remote(tower: Tower, stage: Stage, dy: Array) -> Array:
     return gradient
 
 
-def activation_backward(tower: Tower, stage: Stage, dy: Array) -> None:
-    """Take the gradient, in place, through the activation of a stage that the stage after it did not undo."""
+def activation_backward(tower: Tower, activation: str, stage: Stage, dx: Array) -> None:
+    """Take the gradient of a stage's input, in place, through the activation that made it and that it did not undo."""
     with tower.device.active():
-        getattr(ops, stage.step.activation).bprop(dy, tower.kept[stage.name].own, out=dy)
+        getattr(ops, activation).bprop(dx, tower.kept[stage.name].x, out=dx)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ... import ops
@@ -10,9 +12,9 @@ from ..stages import Stage
 from ..tower import Array, Kept, Pass, Tower
 
 
-def window(step: Step) -> dict[str, int]:
-    """Size and stride of a pool."""
-    return {"size": step.kernel, "stride": step.stride}
+def window(step: Step) -> dict[str, Any]:
+    """The windows of a pool, as its operation takes them."""
+    return {"size": step.kernel, "stride": step.stride, "padding": step.padding, "ceil_mode": step.ceil_mode}
 
 
 def argmax_buffer(tower: Tower, stage: Stage, y: Array, run: Pass) -> Array | None:

@@ -16,13 +16,13 @@ from ...base.params import FoldedLayout, SgdParams
 from ..plan import Step
 from ..stages import Stage
 from ..tower import Array, Arrival, Kept, Pass, Tower
-from .dropout import mask_of
+from .dropout import kept_scale, mask_of
 
 
 def forward(tower: Tower, stage: Stage, x: Array, arrival: Arrival | None, y: Array, run: Pass) -> Array:
     """Product, bias, activation and dropout; returns y."""
     weight, bias = tower.weight(stage.name), tower.parameters[f"{stage.name}.bias"]
-    dropout = mask_of(tower, stage.dropout) if stage.dropout is not None and run.train else None
+    dropout = None if stage.dropout is None else mask_of(tower, stage.dropout, run)
     end: dict[str, Any] = {"bias": bias, "activation": stage.step.activation, "dropout": dropout, "out": y}
     if arrival is None:
         _fprop(tower, stage, x, weight, **end)
@@ -37,16 +37,16 @@ def backward(
     tower: Tower, stage: Stage, kept: Kept, dy: Array, dx: Array | None, arrival: Arrival | None, run: Pass
 ) -> None:
     """The gradient by the input first: it takes the weights as they were before an update."""
-    weight = tower.weight(stage.name)
-    if arrival is None:
-        if dx is not None:
-            _dgrad(tower, stage, dy, weight, kept.x, dx)
-        _wgrad(tower, stage, [(kept.x, None)], dy, run)
-        return
-    partial = tower.buffer("partial", kept.x.shape, tower.accumulator)
-    _dgrad(tower, stage, dy, _own(tower, stage, weight), kept.x, partial)
-    _wgrad(tower, stage, [(kept.x, _own), (kept.remote, _other)], dy, run)
-    ops.copy.cast(partial, addend=tower.wait(arrival), out=dx)
+    weight, own = tower.weight(stage.name), dx
+    if arrival is not None:
+        weight, own = _own(tower, stage, weight), tower.buffer("partial", kept.x.shape, tower.accumulator)
+    if own is not None:
+        _dgrad(tower, stage, dy, weight, kept.x, own)
+    if run.trains(stage.name):
+        parts = [(kept.x, _own), (kept.remote, _other)] if stage.crosses else [(kept.x, None)]
+        _wgrad(tower, stage, parts, dy, run)
+    if arrival is not None:
+        ops.copy.cast(own, addend=tower.wait(arrival), out=dx)
 
 
 def backward_remote(tower: Tower, stage: Stage, kept: Kept, dy: Array) -> Array:
@@ -79,7 +79,7 @@ def input_layout(tower: Tower) -> FoldedLayout | None:
 
 @lru_cache(maxsize=32)
 def _layout(step: Step, dtype: Any) -> FoldedLayout | None:
-    geometry = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
+    geometry: dict[str, Any] = {"stride": step.stride, "padding": step.padding, "groups": step.groups}
     return ops.conv2d.folded_layout(step.input, (step.kernel, step.kernel), dtype=dtype, **geometry)
 
 
@@ -111,7 +111,7 @@ def _fprop(tower: Tower, stage: Stage, x: Array, weight: Array, **end: Any) -> N
 
 def _dgrad(tower: Tower, stage: Stage, dy: Array, weight: Array, x: Array, dx: Array) -> None:
     mask = x if stage.undoes_relu else None
-    scale = 1.0 / (1.0 - tower.config.dropout) if stage.undoes_dropout else 1.0
+    scale = kept_scale(tower) if stage.undoes_dropout else 1.0
     options: dict[str, Any] = {"mask_scale": scale, "precision": tower.precision}
     if weight.ndim == 2:
         rows = (len(x), -1)

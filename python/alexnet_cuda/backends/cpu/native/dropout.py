@@ -1,4 +1,4 @@
-"""Inverted dropout by `_cpu`; the contract is `alexnet_cuda.backends.cpu.dropout`'s."""
+"""Dropout by `_cpu`; the contract is `alexnet_cuda.backends.cpu.dropout`'s."""
 
 from __future__ import annotations
 

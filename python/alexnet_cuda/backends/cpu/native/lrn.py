@@ -10,9 +10,9 @@ from . import extension
 
 def fprop(x: Array, p: LrnParams, out: Array) -> None:
     """Write the normalised `x` to `out`."""
-    run(extension().pool_fprop(x, out, None, p, 1, 1))
+    run(extension().pool_fprop(x, out, None, p, None))
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) -> None:
     """Write the gradient by the input to `out`, which may be `dy`; with `relu` zero where `x` is not positive."""
-    run(extension().pool_bprop(dy, None, x, None, out, p, 1, 1, relu))
+    run(extension().pool_bprop(dy, None, x, None, out, p, None, relu))

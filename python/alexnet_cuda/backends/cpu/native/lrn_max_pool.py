@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from ....base.parallel import run
-from ....base.params import LrnParams
+from ....base.params import LrnParams, PoolParams
 from ..lrn_max_pool import Array
 from . import extension
 
 
-def fprop(x: Array, p: LrnParams, size: int, stride: int, out: Array, argmax: Array | None) -> None:
+def fprop(x: Array, p: LrnParams, pool: PoolParams, out: Array, argmax: Array | None) -> None:
     """Write the maxima of the normalised `x` to `out` and, where given, the first tap that holds each to `argmax`."""
-    run(extension().pool_fprop(x, out, argmax, p, size, stride))
+    run(extension().pool_fprop(x, out, argmax, p, pool))
 
 
 def bprop(
-    dy: Array, argmax: Array, x: Array, p: LrnParams, size: int, stride: int, out: Array, *, relu: bool = False
+    dy: Array, argmax: Array, x: Array, p: LrnParams, pool: PoolParams, out: Array, *, relu: bool = False
 ) -> None:
     """Write the gradient by `x` to `out` [N, H, W, C], from dy [N, P, Q, C] and the argmax; `relu` as in `lrn`."""
-    run(extension().pool_bprop(dy, argmax, x, None, out, p, size, stride, relu))
+    run(extension().pool_bprop(dy, argmax, x, None, out, p, pool, relu))

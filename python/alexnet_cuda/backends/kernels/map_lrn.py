@@ -1,0 +1,25 @@
+"""Local response normalisation within a map; x and y are [N, H, W, C]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...base.array import Array
+from ._runtime import runtime_of
+
+if TYPE_CHECKING:
+    from ...base.params import LrnParams
+
+
+def fprop(x: Array, p: LrnParams, out: Array) -> None:
+    """Write the normalised `x` to `out`, another array."""
+    runtime = runtime_of(x)
+    runtime.require_apart(out, x=x)
+    runtime.call("map_lrn_fprop", {"x": x, "y": out}, window=p)
+
+
+def bprop(dy: Array, x: Array, p: LrnParams, out: Array) -> None:
+    """Write the gradient by the input to `out`, another array."""
+    runtime = runtime_of(x)
+    runtime.require_apart(out, dy=dy, x=x)
+    runtime.call("map_lrn_bprop", {"dy": dy, "x": x, "dx": out}, window=p)
