@@ -186,7 +186,7 @@ def test_the_tests_that_a_gpu_adds_are_chosen_and_no_others(tmp_path: Path) -> N
     # The small set has every operation in every precision, and no more tests than compute-sanitizer has time for.
     expected = {(op, precision) for op in ops.__all__ for precision in ("float32", "bfloat16", "float16")}
     assert operations(found["small"]) == expected | {("conv2d", "tf32"), ("linear", "tf32")}
-    assert len(found["small"]) < 450
+    assert len(found["small"]) < 500
 
 
 def test_racecheck_runs_every_operation_with_shared_memory(tmp_path: Path) -> None:

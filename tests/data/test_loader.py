@@ -84,6 +84,20 @@ def test_the_order_depends_on_nothing_else(workers, cache_squares, bad):
     assert not _threads()
 
 
+@pytest.mark.parametrize("ranks", [1, 3, 4])
+def test_ranks_share_every_batch(ranks):
+    """Of the last batch, of three images, a fourth rank has none."""
+    source = Numbered(23, bad=(0, 7))
+    loader = Loader(source, SIDE, 5, seed=11, shuffle=True)
+    parts = [list(loader.epoch(2, 1, rank=rank, ranks=ranks)) for rank in range(ranks)]
+    for number, whole in enumerate(_expected(23, 5, 11, 2, source.bad)[1:]):
+        for rank in range(ranks):
+            assert parts[rank][number].indices.tolist() == whole[rank::ranks]
+    for rank in (-1, ranks):
+        with pytest.raises(ValueError, match=f"rank must lie in 0..{ranks - 1}"):
+            loader.epoch(0, rank=rank, ranks=ranks)
+
+
 def test_a_batch_of_nothing_but_bad_files_is_replaced_in_training_and_left_out_in_evaluation():
     in_order = Loader(Numbered(10, range(4, 9)), SIDE, 2, shuffle=False)
     for epoch in (0, 1):

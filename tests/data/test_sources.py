@@ -117,7 +117,7 @@ def test_one_class_where_that_is_enough(written):
 
 
 def test_what_does_not_exist(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected 'digits', a folder of class folders, or a tar archive"):
+    with pytest.raises(FileNotFoundError, match="expected 'digits', a folder of class folders, a tar archive"):
         open_source(tmp_path / "none")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="neither a folder"):
@@ -300,3 +300,12 @@ def test_split_depends_on_the_seed_alone_and_leaves_something_in_both_parts():
     for fraction in (0.0, 1.0, -0.1, float("nan")):
         with pytest.raises(ValueError, match="fraction"):
             split(source, fraction, 0)
+
+
+def test_parquet_files_say_what_they_need(tmp_path, monkeypatch):
+    """What they hold is read in test_parquet.py, where pyarrow is."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "train-0.parquet").write_bytes(b"PAR1")
+    for path in (tmp_path, tmp_path / "train-0.parquet"):
+        with pytest.raises(ImportError, match=r"pyarrow is missing, pip install 'alexnet-cuda\[parquet\]'"):
+            open_source(path)

@@ -7,8 +7,8 @@ import os
 import pytest
 from tests.failing import failing
 
-from alexnet_cuda.train import lock
-from alexnet_cuda.train.lock import FolderInUse, locked_folder
+from alexnet_cuda.base import folder_lock as lock
+from alexnet_cuda.base.folder_lock import FolderInUse, locked_folder
 
 
 def failing_lock(number):
@@ -31,7 +31,9 @@ def test_a_second_run_is_refused_before_it_writes_and_told_who_holds_the_folder(
     with locked_folder(folder):
         (folder / "checkpoint.safetensors").write_bytes(b"precious")
         before = sorted(folder.iterdir())
-        with pytest.raises(FolderInUse, match=rf"in use by a run \(process {os.getpid()} on .*since 20.*--output"):
+        with pytest.raises(
+            FolderInUse, match=rf"in use by a run \(process {os.getpid()} on .*since 20.*another folder"
+        ):
             run(resume=resume, overwrite=not resume)
         assert sorted(folder.iterdir()) == before
         assert (folder / "checkpoint.safetensors").read_bytes() == b"precious"

@@ -12,7 +12,7 @@ from tests.failing import failing
 from alexnet_cuda import Model, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
 from alexnet_cuda.data import ImageSource
-from alexnet_cuda.train.state import difference, fingerprint
+from alexnet_cuda.data.fingerprint import difference, fingerprint
 
 pytestmark = pytest.mark.usefixtures("no_curves")
 

@@ -19,6 +19,7 @@ from .features import features
 from .info import doctor_command, summary_command
 from .options import complain
 from .predict import predict
+from .prepare import prepare
 from .show import show
 from .study import study
 from .train import train
@@ -41,6 +42,7 @@ def command(context: click.Context) -> None:
 
 
 for _subcommand in (
+    prepare,
     train,
     evaluate,
     predict,

@@ -71,8 +71,8 @@ def evaluate_on(
 def _held_out(checkpoint: str, images: ImageSource) -> ImageSource:
     from ..checkpoint import load_checkpoint
     from ..data import split
+    from ..data.fingerprint import difference, fingerprint
     from ..train.setup import read_run
-    from ..train.state import difference, fingerprint
 
     recipe, _, sources, _ = read_run(load_checkpoint(checkpoint))
     if not recipe.validation_split:

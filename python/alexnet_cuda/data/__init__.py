@@ -7,6 +7,8 @@ from .image import IMAGE_SUFFIXES, MAX_PIXELS, DecodeError, ReadError, decode, r
 from .loader import Batch, BrokenImages, Loader, TooManyBroken
 from .sources import open_source
 from .statistics import ColourStatistics, estimate_colour
+from .store import StoreSource, verify
+from .store_writer import prepare
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -19,12 +21,15 @@ __all__ = [
     "ImageSource",
     "Loader",
     "ReadError",
+    "StoreSource",
     "TooManyBroken",
     "align",
     "decode",
     "estimate_colour",
     "open_source",
+    "prepare",
     "read_square",
     "split",
     "square",
+    "verify",
 ]

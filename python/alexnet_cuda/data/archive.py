@@ -1,4 +1,4 @@
-"""A tar archive of class folders as a source, read in place."""
+"""A tar archive of class folders, or several archives, as a source, read in place."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import errno
 import os
 import tarfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -16,17 +17,25 @@ from ..base.files import naming
 from .base import ImageSource, printable
 from .decompress import decompress
 from .image import MAX_FILE_BYTES, DecodeError, load_image
-from .layout import Ignored, arrange
+from .labels import classes_beside, key
+from .layout import Classes, Ignored, alone, arrange, is_image
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _Path = tuple[str, ...]
+_Places = dict[_Path, tuple[int, int, int]]  # of each file: number of the archive, offset, bytes
 _CHUNK = 1 << 20
+#: By which archives in an archive or a folder are known.
+ENDING = ".tar"
 
 
 class ArchiveSource(ImageSource):
-    """Images as ``class/file`` in a tar archive, or as ``common/class/file``.
+    """Images as ``class/file`` in a tar archive, or as ``common/class/file``; or as files in an archive for each class.
+
+    Archives in an archive, or in a folder, count as folders of the name that they have without ``.tar``, as in
+    ILSVRC's archive of training images. Where files with the endings .cls or .json lie beside the images (WebDataset),
+    those say the class.
 
     The archive is scanned once for the places of its members, and an image is then read from its place, so nothing is
     extracted under the names that the archive gives. A compressed archive (gzip, bzip2, xz) is first decompressed into
@@ -36,9 +45,14 @@ class ArchiveSource(ImageSource):
     Parameters
     ----------
     path : path
-        The archive. Its contents, not its name, say whether and how it is compressed.
+        The archive, or a folder of archives that are not compressed. The contents of an archive, not its name, say
+        whether and how it is compressed.
     minimum_classes : int
         Fewer are an error.
+    given : callable, optional
+        As of `arrange`.
+    names : sequence of str, optional
+        The classes that numbers in .cls and .json files mean, from 0.
 
     Raises
     ------
@@ -49,26 +63,45 @@ class ArchiveSource(ImageSource):
         It cannot be read, or there is no room for the decompressed copy.
     """
 
-    def __init__(self, path: str | os.PathLike[str], minimum_classes: int = 2) -> None:
-        self._file: int = decompress(path)
-        weakref.finalize(self, os.close, self._file)
-        name, ignored = printable(os.fspath(path)), Ignored()
-        places = _scan(self._file, name, ignored)
-        layout = arrange(name, places, minimum_classes, ignored)
-        self._offsets = np.array([places[path][0] for path in layout.paths], dtype=np.int64)
-        self._sizes = np.array([places[path][1] for path in layout.paths], dtype=np.int64)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        minimum_classes: int = 2,
+        given: Classes | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        places: _Places = {}
+        self.name = name = printable(os.fspath(path))
+        ignored = Ignored()
+        # An archive is held open, a folder's are not: there may be more than a process can open.
+        self._archives: list[int | str] = []
+        if os.path.isdir(path):
+            for file in alone(path, ENDING):
+                self._archives.append(os.path.join(path, file))
+                with open(os.path.join(path, file), "rb") as stream:
+                    above = (os.path.splitext(file)[0],)
+                    _scan(stream, f"{name}/{printable(file)}", above, len(self._archives) - 1, places, ignored)
+        else:
+            self._archives.append(archive := decompress(path))
+            weakref.finalize(self, os.close, archive)
+            with os.fdopen(os.dup(archive), "rb") as stream:
+                _scan(stream, name, (), 0, places, ignored)
+        if given is None and (beside := _beside(places, isinstance(self._archives[0], str))):
+            found = ((path, places.pop(path)) for path in beside)
+            texts = {path: self._bytes(*place) for path, place in found if path[-1].endswith((".cls", ".json"))}
+            given = partial(classes_beside, texts, names, name)
+        elif given is None and names is not None:
+            raise ValueError(f"{name} has its classes by name, so there is no use for --classes")
+        layout = arrange(name, places, minimum_classes, ignored, given)
+        self._places = np.array([places[path] for path in layout.paths], dtype=np.int64)
         super().__init__(name, layout.classes, layout.labels, layout.names, layout.ignored)
 
     def load(self, index: int, at_least: int | None) -> Image.Image:
         """Image `index`."""
-        size = int(self._sizes[index])
+        size = self.size(index)
         if size > MAX_FILE_BYTES:
             raise DecodeError(self.names[index], f"the file has more than {MAX_FILE_BYTES >> 20} MiB")
-        try:
-            data = os.pread(self._file, size, int(self._offsets[index]))
-        except OSError as error:
-            error.filename = self.name
-            raise
+        data = self.contents(index)
         if len(data) != size:
             reason = f"it has become shorter, {self.names[index]} begins after its end"
             raise OSError(errno.EIO, reason, self.name)
@@ -76,41 +109,69 @@ class ArchiveSource(ImageSource):
 
     def contents(self, index: int) -> bytes:
         """The bytes of image `index`'s file; fewer where the archive is cut short."""
-        with naming(self.name):
-            return os.pread(self._file, min(self.size(index), MAX_FILE_BYTES), int(self._offsets[index]))
+        return self._bytes(*self._places[index].tolist())
 
     def size(self, index: int) -> int:
         """How many they are, by the archive."""
-        return int(self._sizes[index])
+        return int(self._places[index, 2])
+
+    def _bytes(self, number: int, offset: int, size: int) -> bytes:
+        archive = self._archives[number]
+        with naming(self.name if isinstance(archive, int) else archive), contextlib.ExitStack() as stack:
+            if isinstance(archive, str):
+                archive = stack.enter_context(open(archive, "rb", buffering=0)).fileno()
+            return os.pread(archive, min(size, MAX_FILE_BYTES), offset)
 
 
-def _scan(file: int, name: str, ignored: Ignored) -> dict[_Path, tuple[int, int]]:
-    """The place (offset, bytes) of each regular file; of two with one name the later counts, as in extraction.
+def _beside(places: _Places, several: bool) -> list[_Path]:
+    """The files beside images (WebDataset), if they are to say the classes.
 
-    Folders are there too, under their path and "".
+    So they are where there is a .cls file, and where images lie in no folder of their archive.
     """
-    places: dict[_Path, tuple[int, int]] = {}
-    with os.fdopen(os.dup(file), "rb") as stream:
-        try:
-            for member in _members(stream, name, ignored):
-                path = _checked_path(member, name)
+    others = [path for path in places if path[-1] and not is_image(path)]
+    if not others:
+        return []
+    images = [path for path in places if is_image(path)]
+    samples = {key(path) for path in images}
+    beside = [path for path in others if key(path) in samples]
+    flat = all(len(path) == 1 + several for path in images)
+    return beside if flat or any(path[-1].endswith(".cls") for path in beside) else []
+
+
+def _scan(stream: IO[bytes], name: str, above: _Path, number: int, places: _Places, ignored: Ignored) -> None:
+    """Add the place of each regular file below the path `above`; of two with one name the later counts.
+
+    Folders are there too, under their path and "". Archives in the archive are looked into if it has no images itself.
+    """
+    archives: dict[_Path, tuple[int, int]] = {}
+    images = False
+    end = os.fstat(stream.fileno()).st_size
+    with naming(name):
+        for member in _members(stream, name, ignored, 0, end):
+            path = (*above, *_checked_path(member, name))
+            if member.isreg():
+                places[path] = (number, member.offset_data, member.size)
+                images = images or is_image(path)
+                if path[-1].endswith(ENDING):
+                    archives[path] = (member.offset_data, member.size)
+            elif path:
+                folder = (*path, "")
+                places[folder] = (number, 0, 0)
+        for path, (start, size) in archives.items() if not images else ():
+            del places[path]
+            within = (*path[:-1], path[-1].removesuffix(ENDING))
+            inner = f"{name}: {printable('/'.join(path))}"
+            for member in _members(stream, inner, ignored, start, start + size):
                 if member.isreg():
-                    places[path] = (member.offset_data, member.size)
-                elif path:
-                    folder = (*path, "")
-                    places[folder] = (0, 0)
-        except OSError as error:
-            error.filename = name
-            raise
-    return places
+                    file = (*within, *_checked_path(member, inner))
+                    places[file] = (number, member.offset_data, member.size)
 
 
-def _members(stream: IO[bytes], name: str, ignored: Ignored) -> Iterator[tarfile.TarInfo]:
-    """The members of all archives in the stream, one after the other with zeros between.
+def _members(stream: IO[bytes], name: str, ignored: Ignored, start: int, end: int) -> Iterator[tarfile.TarInfo]:
+    """The members of all archives in this part of the stream, one after the other with zeros between.
 
     tarfile's own `ignore_zeros` does not do: it passes over damaged headers too.
     """
-    start = 0
     while True:
         stream.seek(start)
         no_archive = "neither a folder of class folders nor a tar archive of one"
@@ -121,27 +182,28 @@ def _members(stream: IO[bytes], name: str, ignored: Ignored) -> Iterator[tarfile
                 member = archive.next()
             if member is None:
                 break
+            if archive.offset > end:
+                raise ValueError(f"{name} is damaged or cut short (it goes on beyond its {end - start:,} bytes)")
             if member.size < 0:  # would send tarfile back over the same members for ever
                 raise ValueError(f"{name} is damaged: member {printable(member.name)} has a negative size")
             yield member
             # tarfile keeps every member for lookup by name, a gigabyte for a million files; nothing here looks back.
             archive.members.clear()  # type: ignore[attr-defined]
         stream.seek(archive.offset)
-        mark = stream.read(tarfile.BLOCKSIZE)
+        mark = stream.read(min(tarfile.BLOCKSIZE, end - archive.offset))
         if mark != bytes(tarfile.BLOCKSIZE):
             if archive.offset == start and b"ustar" not in mark:
-                size = os.fstat(stream.fileno()).st_size - start
-                ignored.add("after the end of the archive", (f"{size:,} bytes that are no archive",))
+                ignored.add("after the end of the archive", (f"{end - start:,} bytes that are no archive",))
                 return
             raise ValueError(f"{name} is cut short or damaged: its end-of-archive mark is missing")
-        start = _behind_zeros(stream)
+        start = _behind_zeros(stream, end)
         if start < 0:
             return
 
 
-def _behind_zeros(stream: IO[bytes]) -> int:
-    """The offset of the next block that is not all zeros, -1 if there is none."""
-    while data := stream.read(_CHUNK):
+def _behind_zeros(stream: IO[bytes], end: int) -> int:
+    """The offset of the next block before `end` that is not all zeros, -1 if there is none."""
+    while data := stream.read(min(_CHUNK, end - stream.tell())):
         if (zeros := len(data) - len(data.lstrip(b"\0"))) < len(data):
             return stream.tell() - len(data) + zeros // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
     return -1

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Int64Array = npt.NDArray[np.int64]
+Float64Array = npt.NDArray[np.float64]
 
 
 class ImageSource(abc.ABC):
@@ -34,7 +35,21 @@ class ImageSource(abc.ABC):
         The file of each image, relative to the source.
     ignored : tuple of str
         What lies in the source and is no image of it, one reason each with examples.
+    side : int, optional
+        Of the squares that the source holds; None where it holds files to decode.
+    mode : str
+        Of these squares; see `Config.resize_mode`.
+    checksum : str, optional
+        What the source itself says of all its bytes, None where it says nothing.
+    colour : pair of arrays, optional
+        Mean, float64 [3], and covariance, float64 [3, 3], of the RGB values (0..255) of all its images; None where
+        they are not known.
     """
+
+    side: int | None = None
+    mode: str = "square"
+    checksum: str | None = None
+    colour: tuple[Float64Array, Float64Array] | None = None
 
     def __init__(
         self,
@@ -82,6 +97,14 @@ class ImageSource(abc.ABC):
         """Image `index` as uint8 RGB [side, side, 3]; `mode` as of `data.read_square`; raises as `load`."""
         return square_of(self.load(index, draft_side(side, mode)), side, mode)
 
+    def read_into(self, index: int, out: UInt8Array, mode: str = "square") -> None:
+        """Write `read_square` of image `index` into `out`, uint8 [side, side, 3], C-contiguous; raises as `load`."""
+        out[...] = self.read_square(index, len(out), mode)
+
+    def holds(self, side: int, mode: str) -> bool:
+        """Whether squares of this `side` and `mode` are there without decoding or resizing."""
+        return (self.side, self.mode) == (side, mode)
+
     def subset(self, indices: npt.ArrayLike) -> ImageSource:
         """The images of these indices, in this order.
 
@@ -104,6 +127,7 @@ class _View(ImageSource):
 
     def __init__(self, base: ImageSource, indices: Int64Array, classes: Sequence[str], labels: Int64Array) -> None:
         super().__init__(base.name, classes, labels, tuple(base.names[i] for i in indices), base.ignored)
+        self.side, self.mode, self.checksum = base.side, base.mode, base.checksum
         self._base = base
         self._indices = indices
 
@@ -115,6 +139,9 @@ class _View(ImageSource):
 
     def size(self, index: int) -> int:
         return self._base.size(int(self._indices[index]))
+
+    def read_into(self, index: int, out: UInt8Array, mode: str = "square") -> None:
+        self._base.read_into(int(self._indices[index]), out, mode)
 
 
 def align(source: ImageSource, classes: Sequence[str]) -> ImageSource:

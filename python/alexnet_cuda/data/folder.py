@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..base.files import naming
 from .base import ImageSource, printable
 from .image import MAX_FILE_BYTES, load_image
-from .layout import MAX_DEPTH, Ignored, arrange, left_out
+from .layout import MAX_DEPTH, Classes, Ignored, arrange, left_out
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,6 +27,8 @@ class FolderSource(ImageSource):
         The folder. Links below it are followed.
     minimum_classes : int
         Fewer are an error.
+    given : callable, optional
+        As of `arrange`.
 
     Raises
     ------
@@ -36,10 +38,10 @@ class FolderSource(ImageSource):
         A folder in it cannot be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str], minimum_classes: int = 2) -> None:
+    def __init__(self, path: str | os.PathLike[str], minimum_classes: int = 2, given: Classes | None = None) -> None:
         root = os.fspath(path)
         ignored = Ignored()
-        layout = arrange(printable(root), _found(root, (), ignored), minimum_classes, ignored)
+        layout = arrange(printable(root), _found(root, (), ignored), minimum_classes, ignored, given)
         self._root = Path(root)
         self._paths = ["/".join(parts) for parts in layout.paths]
         super().__init__(printable(root), layout.classes, layout.labels, layout.names, layout.ignored)

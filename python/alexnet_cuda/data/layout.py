@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ..base.files import CHECKPOINT_NAME, CURVES_NAME, FILTERS_NAME, LOCK_NAME, METRICS_NAME, PAGE_NAME, SHOWN_PREFIX
@@ -10,6 +11,7 @@ from .base import composed, printable
 from .image import IMAGE_SUFFIXES
 
 Path = tuple[str, ...]  # the components of a path, relative to the source; of a folder's own path the last is ""
+Classes = Callable[[Sequence[Path]], Sequence[str]]  # names them, image by image
 
 #: Deepest path of an image: common folder, class folder, file.
 MAX_DEPTH = 3
@@ -54,6 +56,20 @@ class Layout(NamedTuple):
     ignored: tuple[str, ...]
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file is one by its ending."""
+    return os.path.splitext(path[-1])[1].lower() in IMAGE_SUFFIXES
+
+
+def alone(folder: str | os.PathLike[str], ending: str) -> list[str]:
+    """The names with this ending in a folder; none where it has folders or images, which then are what is meant."""
+    with os.scandir(folder) as entries:
+        kinds = {entry.name: entry.is_dir() for entry in entries if left_out(entry.name) is None}
+    if any(is_folder or is_image((name,)) for name, is_folder in kinds.items()):
+        return []
+    return sorted(name for name in kinds if name.endswith(ending))
+
+
 def left_out(name: str) -> str | None:
     """Why a file or folder of this name does not count, None if it does."""
     if name.startswith("."):
@@ -61,8 +77,10 @@ def left_out(name: str) -> str | None:
     return "left by a system or program" if name.lower() in _LEFT_BY_SYSTEMS else None
 
 
-def arrange(source: str, found: Iterable[Path], minimum_classes: int, ignored: Ignored) -> Layout:
-    """Group images by the folder that holds them.
+def arrange(
+    source: str, found: Iterable[Path], minimum_classes: int, ignored: Ignored, given: Classes | None = None
+) -> Layout:
+    """Group images by the folder that holds them, or as is given.
 
     Parameters
     ----------
@@ -74,6 +92,8 @@ def arrange(source: str, found: Iterable[Path], minimum_classes: int, ignored: I
         Fewer are an error.
     ignored : Ignored
         What is left out already.
+    given : callable, optional
+        Says the class of each image, wherever it lies; numbers are sorted as numbers.
 
     Raises
     ------
@@ -87,13 +107,19 @@ def arrange(source: str, found: Iterable[Path], minimum_classes: int, ignored: I
         raise ValueError(f"{source} holds no images (files ending in {endings}){_besides(ignored)}")
     # A zero, which no name holds, sorts before all that they hold: the order is that of the tuples.
     keys, paths = zip(*sorted((composed("\0".join(path)), path) for path in images), strict=True)
-    _check_depth(source, paths)
+    if given is None:
+        _check_depth(source, paths)
+        own = [composed(path[-2]) for path in paths]
+        classes = _classes(source, paths)
+    else:
+        own = [composed(name) for name in given(paths)]
+        numbers = all(name.isascii() and name.isdigit() for name in own)
+        classes = sorted(set(own), key=lambda name: (int(name) if numbers else 0, name))
     depth = len(paths[0])
     filled = {path[:k] for path in paths for k in range(depth)}
     for folder in folders - filled:
         if len(folder) < depth and folder[:-1] in filled:  # of empty folders in each other the outermost
             ignored.add("folders without images", folder)
-    classes = _classes(source, paths)
     if len(classes) < minimum_classes:
         raise ValueError(
             f"{source} has {len(classes)} class ({classes[0]}), expected at least {minimum_classes} folders of images"
@@ -101,9 +127,7 @@ def arrange(source: str, found: Iterable[Path], minimum_classes: int, ignored: I
         )
     label = {name: i for i, name in enumerate(classes)}
     names = [printable(key.replace("\0", "/")) for key in keys]
-    return Layout(
-        tuple(classes), list(paths), names, [label[composed(path[-2])] for path in paths], ignored.sentences()
-    )
+    return Layout(tuple(classes), list(paths), names, [label[name] for name in own], ignored.sentences())
 
 
 def _select(found: Iterable[Path], ignored: Ignored) -> tuple[list[Path], set[Path]]:
@@ -117,7 +141,7 @@ def _select(found: Iterable[Path], ignored: Ignored) -> tuple[list[Path], set[Pa
                 folders[path[:k]] = folders[path[: k - 1]] and _counts(path[:k], ignored)
         name = path[-1]
         if name and folders[path[:-1]] and _counts(path, ignored):
-            (images if name[name.rfind(".") :].lower() in IMAGE_SUFFIXES else others).append(path)
+            (images if is_image(path) else others).append(path)
     runs = {path[:-1] for path in others if path[-1] in (CHECKPOINT_NAME, METRICS_NAME, LOCK_NAME)}
     pages = {path[:-1] for path in others if path[-1] == PAGE_NAME}
     kept = []
@@ -155,7 +179,10 @@ def _check_depth(source: str, paths: Sequence[Path]) -> None:
     depth = len(paths[0])
     tops = sorted({path[0] for path in paths})
     if depth == 1:
-        raise ValueError(f"{source} has its images in no class folder ({printable(paths[0][0])}), expected class/file")
+        raise ValueError(
+            f"{source} has its images in no class folder ({printable(paths[0][0])}), expected class/file: where a list"
+            " says the classes, alexnet-cuda prepare takes it by --labels"
+        )
     if depth == MAX_DEPTH and len(tops) > 1:
         raise ValueError(
             f"{source} has {len(tops)} folders of class folders ({printable(', '.join(tops[:3]))}): give one of them"

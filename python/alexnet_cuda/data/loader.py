@@ -57,6 +57,11 @@ class BrokenImages:
         self._found: set[tuple[str, str]] = set()
         self.lock = ForkLock(Level.LOADER)  # of what loaders note
 
+    @property
+    def share(self) -> float:
+        """Part of the images that is known to be broken."""
+        return len(self._found) / self.images
+
     def add(self, source: ImageSource, index: int, reason: str) -> None:
         """Count image `index` of a `source`, broken for a `reason`, once however many loaders meet it.
 
@@ -67,7 +72,8 @@ class BrokenImages:
         """
         file = source.names[index]
         self._found.add((source.name, file))
-        if (broken := len(self._found)) / self.images > self.most:
+        if self.share > self.most:
+            broken = len(self._found)
             raise TooManyBroken(
                 f"{broken} of the {self.images} images of {self._names} {'is' if broken == 1 else 'are'} broken so far,"
                 f" more than the part of {self.most:g} that max_broken (--max-broken) allows: mend them or allow more;"
@@ -102,7 +108,7 @@ class Loader:
         Threads that decode, each a batch at a time; ``workers + 1`` batches are under way at most.
     cache_bytes : int, optional
         Memory for squares, so that later epochs decode nothing; what does not fit is decoded anew. By default a quarter
-        of the available memory, at most 2 GiB; 0 for none.
+        of the available memory, at most 2 GiB; 0 for none, as of squares that a store holds in any case.
     max_broken : float or BrokenImages
         Part of the images that may be broken, 0 to 1, of this source or of those that are counted together.
     mode : str
@@ -142,6 +148,8 @@ class Loader:
         self.workers = workers
         self.broken = max_broken if isinstance(max_broken, BrokenImages) else BrokenImages(max_broken, source)
         room = default_cache_bytes() if cache_bytes is None else cache_bytes
+        if source.holds(side, mode):  # nothing to decode, and in memory already where the system has room
+            room = 0
         # The first images of the source are the cached ones. Memory is only taken as pages are written.
         self._cache = np.empty((min(len(source), room // (side * side * 3)), side, side, 3), np.uint8)
         self._cached = np.zeros(len(self._cache), np.bool_)
@@ -157,15 +165,18 @@ class Loader:
         """Files that could not be decoded so far, each with the reason; in the order of the source."""
         return {self.source.names[index]: self._skipped[index] for index in sorted(self._skipped)}
 
-    def epoch(self, epoch: int, start_batch: int = 0) -> Generator[Batch]:
-        """The batches of one epoch from number `start_batch` on.
+    def epoch(self, epoch: int, start_batch: int = 0, *, rank: int = 0, ranks: int = 1) -> Generator[Batch]:
+        """The batches of one epoch from number `start_batch` on, or of each batch the part of one rank.
+
+        Rank `rank` of `ranks` takes the places rank, rank + ranks, rank + 2 ranks, ... of each batch, which of a last
+        short batch may be none. Every rank is handed as many batches.
 
         The threads end with the iterator: when it is exhausted, closed, dropped, or left by an exception.
 
         Raises
         ------
         ValueError
-            `epoch` or `start_batch` is out of range, or no image of the source can be decoded.
+            `epoch`, `start_batch` or `rank` is out of range, or no image of the source can be decoded.
         TooManyBroken
             More than `max_broken` of the images are broken.
         ReadError
@@ -175,18 +186,22 @@ class Loader:
             raise ValueError(f"epoch must not be negative, got {epoch}")
         if not 0 <= start_batch <= len(self):
             raise ValueError(f"start_batch must lie in 0..{len(self)}, got {start_batch}")
-        return self._batches(epoch, start_batch)
+        if not 0 <= rank < ranks:
+            raise ValueError(f"rank must lie in 0..{ranks - 1}, got {rank}")
+        return self._batches(epoch, start_batch, rank, ranks)
 
     def _order(self, epoch: int) -> Int64Array:
         n = len(self.source)
         return permutation(self.seed, Purpose.ORDER, epoch, n) if self.shuffle else np.arange(n)
 
-    def _batches(self, epoch: int, start_batch: int) -> Generator[Batch]:
+    def _batches(self, epoch: int, start_batch: int, rank: int, ranks: int) -> Generator[Batch]:
         order = self._order(epoch)
         stop, process = threading.Event(), os.getpid()
         pool = ThreadPoolExecutor(self.workers, "alexnet-cuda-loader")
         try:
-            tasks = (pool.submit(self._batch, order, number, stop) for number in range(start_batch, len(self)))
+            starts = range(start_batch * self.batch_size, len(order), self.batch_size)
+            places = (range(start + rank, min(start + self.batch_size, len(order)), ranks) for start in starts)
+            tasks = (pool.submit(self._batch, order, part, stop) for part in places)
             ahead: deque[Future[Batch]] = deque(islice(tasks, self.workers + 1))
             while ahead:
                 if os.getpid() != process:
@@ -196,7 +211,7 @@ class Loader:
                     )
                 batch = ahead.popleft().result()
                 ahead.extend(islice(tasks, 1))
-                if len(batch.labels):
+                if len(batch.labels) or ranks > 1:
                     yield batch
             if len(self._skipped) == len(self.source):
                 raise self._nothing_left()
@@ -204,8 +219,7 @@ class Loader:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _batch(self, order: Int64Array, number: int, stop: threading.Event) -> Batch:
-        places = range(number * self.batch_size, min((number + 1) * self.batch_size, len(order)))
+    def _batch(self, order: Int64Array, places: range, stop: threading.Event) -> Batch:
         images = np.empty((len(places), self.side, self.side, 3), np.uint8)
         indices = np.empty(len(places), np.int64)
         filled = 0
@@ -236,7 +250,7 @@ class Loader:
             out[...] = self._cache[index]
             return True
         try:
-            out[...] = self.source.read_square(index, self.side, self.mode)
+            self.source.read_into(index, out, self.mode)
         except DecodeError as error:
             self._note_broken(index, error.reason)
             return False

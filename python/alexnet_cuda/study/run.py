@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import devices as available
 from ..base.files import CHECKPOINT_NAME, atomic_path, naming
+from ..base.folder_lock import locked_folder
 from ..base.wording import counted
 from ..checkpoint import load_checkpoint
 from ..pages.page import check_installed, write_text
 from ..train import TrainingDiverged, TrainOptions, train
-from ..train.lock import locked_folder
 from ..train.progress import PlainReporter, duration
 from ..train.setup import read_run
-from ..train.state import fingerprint
 from .plan import SEARCH_SEED, STUDIES, Study, kept_name
 from .report import report, report_counts
 from .results import Curve, conclude, measured, read_curve
@@ -203,6 +202,8 @@ def run_study(options: StudyOptions) -> dict[str, Any]:
     Gives what ``results.json`` holds, which has no times, so that the same seeds give the same file. Raises as `train`
     does; ValueError for too few images or an output that holds another study; `Stopped` after a signal.
     """
+    from ..data.fingerprint import fingerprint
+
     check_installed("a study's page", "scipy")  # before hours of training
     study = options.study
     plan: dict[str, Any] = {"study": options.name}

@@ -1,7 +1,7 @@
 """Training: recipes, the loop, checkpoints that resume to the bit, and evaluation."""
 
+from ..base.folder_lock import FolderInUse
 from .divergence import TrainingDiverged
-from .lock import FolderInUse
 from .recipe import Recipe, recipe_for
 from .setup import TrainOptions
 from .trainer import TrainResult, train

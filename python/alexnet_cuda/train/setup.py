@@ -20,7 +20,7 @@ from ..network.checks import check_rates, not_finite
 from .keeping import kept_checkpoints, newest_whole
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
-from .state import TrainState, difference, fingerprint
+from .state import TrainState
 
 if TYPE_CHECKING:
     from ..data import BrokenImages, ImageSource
@@ -238,6 +238,8 @@ def read_run(checkpoint: Checkpoint) -> tuple[Recipe, TrainState, dict[str, Any]
 
 def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any], names: dict[str, str]) -> None:
     """Refuse images that are not those of the run, unless they are accepted."""
+    from ..data.fingerprint import difference
+
     for part in () if options.accept_changes else ("training", "validating"):
         if found := difference(before[part], now[part]):
             raise ValueError(
@@ -254,6 +256,7 @@ def _open(
     options: TrainOptions, validation_name: str | None, recipe: Recipe
 ) -> tuple[ImageSource, ImageSource | None, dict[str, Any], BrokenImages]:
     from ..data import BrokenImages, align, open_source, split
+    from ..data.fingerprint import fingerprint
 
     training = open_source(options.source)
     validation: ImageSource | None = None
@@ -297,7 +300,8 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions, broken:
         **recipe.config,
     }
     config = config_from_preset(recipe.preset, **fields)
-    colour = estimate_colour(training, config.resize, seed=recipe.seed, workers=options.workers, max_broken=broken)
+    side, mode = config.resize, config.resize_mode
+    colour = estimate_colour(training, side, seed=recipe.seed, workers=options.workers, max_broken=broken, mode=mode)
     fields.setdefault("mean", colour.mean.tolist())
     fields.setdefault("colour_eigenvalues", colour.eigenvalues.tolist())
     fields.setdefault("colour_eigenvectors", colour.eigenvectors.tolist())

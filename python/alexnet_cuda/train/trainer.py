@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..base.files import CURVES_NAME, FILTERS_NAME, METRICS_NAME, PAGE_NAME
+from ..base.folder_lock import locked_folder
 from ..base.wording import counted
 from ..checkpoint import join_tensors
 from ..network.checks import OutputsNotFinite, not_finite
@@ -27,7 +28,6 @@ from .evaluation import Evaluation, batch_loss, evaluate
 from .interrupt import StopRequest
 from .journal import note_run
 from .keeping import Keeper
-from .lock import locked_folder
 from .metrics import BOARD_NAME, MetricsWriter, magnitudes, zero_shares
 from .progress import PlainReporter, make_reporter
 from .schedule import make_schedule, state_of

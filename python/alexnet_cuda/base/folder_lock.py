@@ -1,4 +1,4 @@
-"""One run at a time in a folder: a lock that the system lets go when its process ends, however that ends."""
+"""One process at a time in a folder: a lock that the system lets go when its process ends, however that ends."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..base.files import LOCK_NAME, check_output_folder, naming
-from ..base.notices import say_once
+from .files import LOCK_NAME, check_output_folder, naming
+from .notices import say_once
 
 # What flock answers where another one holds the file, network mounts included, and where there are no locks.
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
@@ -22,7 +22,7 @@ _LOOKS, _PAUSE = 50, 0.02
 
 
 class FolderInUse(RuntimeError):
-    """Another run holds the folder."""
+    """Another run, or a store in the making, holds the folder."""
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def _take(path: Path) -> int:
             before = name
             time.sleep(_PAUSE)
     raise FolderInUse(
-        f"{path.parent} is in use by a run ({name or 'another process'}): wait until it ends, or give another --output"
+        f"{path.parent} is in use by a run ({name or 'another process'}): wait until it ends, or give another folder"
     )
 
 
