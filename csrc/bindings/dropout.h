@@ -1,6 +1,7 @@
 // Checks of what decides over dropped elements: of dropout_apply and of the layers that drop their own.
 #pragma once
 
+#include <cfloat>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -25,7 +26,7 @@ inline double check_rate(double rate) {
 inline Dropout check_dropout(const DropoutOptions& given, const Tensor& step, int64_t rows, int64_t columns) {
   Dropout dropout{};
   dropout.rate = check_rate(given.rate);
-  dropout.scale = check_finite("scale", given.scale);
+  dropout.scale = check_finite("scale", given.scale, FLT_MIN);
   dropout.seed = given.seed;
   dropout.purpose = given.purpose;
   dropout.start = check_size("start", given.start, 0, kMaxDropoutElements);

@@ -26,9 +26,14 @@ struct RowConfig {
 inline RowConfig row_config(const RowProblem& problem, int block) {
   RowConfig config{};
   config.block = block;
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  if (problem.packs > kMost - block) {  // they are counted in 32 bits, those of the last block too
+    throw std::invalid_argument("an image needs " + std::to_string(problem.packs) + " threads; expected at most " +
+                                std::to_string(kMost - block) + ": smaller images");
+  }
   config.blocks_per_row = static_cast<uint32_t>(std::max<int64_t>((problem.packs + block - 1) / block, 1));
   const int64_t grid = problem.rows * config.blocks_per_row;
-  if (grid > std::numeric_limits<int32_t>::max()) {
+  if (grid > kMost) {
     throw std::invalid_argument("the tensor needs " + std::to_string(grid) +
                                 " blocks of threads; expected at most 2147483647: a smaller batch");
   }
@@ -40,7 +45,9 @@ inline RowConfig row_config(const RowProblem& problem) {
   // At most 256 threads, so that a kernel of up to 64 registers runs four blocks a multiprocessor; at least 128, below
   // which there are too many blocks to start. Between them the size that leaves the fewest idle in a row's last block.
   constexpr int kLargest = 256, kSmallest = 128;
-  if (problem.packs <= kSmallest) return row_config(problem, static_cast<int>((problem.packs + 31) / 32 * 32));
+  if (problem.packs <= kSmallest) {
+    return row_config(problem, static_cast<int>(std::max<int64_t>((problem.packs + 31) / 32, 1) * 32));
+  }
   int best = kLargest;
   const auto threads = [&](int block) { return (problem.packs + block - 1) / block * block; };
   for (int block = kLargest; block >= kSmallest; block -= 32) {

@@ -205,6 +205,8 @@ IMAGE_OPS = (*(op for op in CALLS if len(CALLS[op][FIRST[op]].shape) == 4),)
         (("dropout_apply",), {"dropout": {"rate": 1.0}}, "rate is 1.0"),
         (("dropout_apply",), {"dropout": {"rate": -0.1}}, "rate is -0.1"),
         (("dropout_apply",), {"dropout": {"rate": math.nan}}, "rate is nan"),
+        (("dropout_apply",), {"dropout": {"scale": math.inf}}, "scale is inf"),
+        (("dropout_apply",), {"dropout": {"scale": 0.0}}, "scale is 0.0"),
         (("dropout_apply",), {"dropout": {"start": -1}}, "start is -1"),
         (("dropout_apply",), {"dropout": {"row_stride": -1}}, "row_stride is -1"),
         (

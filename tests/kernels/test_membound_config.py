@@ -98,6 +98,12 @@ def test_lrn_launch_choice(extension, dtype, width, shape, size, aligned):
             check_row_config(config, images, elements // config["vector"])
 
 
+def test_the_launch_choice_of_empty_images(extension):
+    arguments = {"images": 3, "channels": 8, "size": 5, "dtype": "float32", "aligned": True}
+    check_row_config(extension.lrn_fprop_config(**arguments, groups=1, pixels=0), 3, 0)
+    check_row_config(extension.map_lrn_fprop_config(**arguments, height=0, width=2), 3, 0)
+
+
 MAP_LRN_SHAPES = [(128, 27, 27, 256), (3, 14, 15, 17), (2, 1, 1, 8)]
 
 
@@ -119,6 +125,15 @@ def test_map_lrn_launch_choice(extension, dtype, width, shape, size, aligned):
     # What a block may have on every GPU that the kernels are compiled for: 99 KiB on sm_86, sm_89 and sm_120.
     floats = 16 * ((14 + 2 * (size - 1)) ** 2 + (14 + size - 1) ** 2 + 14**2)
     assert backward["shared_bytes"] == 4 * floats <= 99 * 1024
+
+
+def test_more_threads_than_an_image_may_have(extension):
+    """Of one row and one channel, map_lrn's tiles are so empty that 2^27 elements need more than 2^31 threads."""
+    arguments = {"images": 1, "height": 1, "channels": 1, "size": 5, "dtype": "float16", "aligned": True}
+    most = extension.map_lrn_bprop_config(**arguments, width=14 * (2**23 - 2))
+    assert most["grid"] * most["block"] == 2**31 - 512
+    with pytest.raises(ValueError, match=r"^an image needs 2147483648 threads; expected at most \d+: smaller images"):
+        extension.map_lrn_bprop_config(**arguments, width=14 * 2**23)
 
 
 POOL_SHAPES = [

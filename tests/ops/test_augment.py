@@ -143,6 +143,7 @@ def test_images_stay_as_they_are(backend: Backend, precision: Precision) -> None
         ({"mirrored": np.zeros(6, np.int64)}, TypeError, "views.mirrored must be of dtype bool, got int64"),
         ({"shift": np.zeros((6, 1), np.float32)}, ValueError, "views.shift must have shape [6, 3], got [6, 1]"),
         ({"std": (1.0, 0.0, 1.0)}, ValueError, "std 3 positive ones, got"),
+        ({"divisor": 0.0}, ValueError, "views.divisor must be positive, got 0.0"),
         ({"mean": (1.0, 2.0)}, ValueError, "mean must be 3 numbers"),
         ({"channel_order": "bgr"}, ValueError, "channel_order must be 'RGB' or 'BGR', got 'bgr'"),
     ],
@@ -155,7 +156,7 @@ def test_bad_arguments_name_what_was_given_and_expected(
     arguments: dict[str, Any] = {"mean": MEAN, "std": STD, "channel_order": "RGB"}
     arguments |= {"images": images, "out": np.zeros((6, SIZE, SIZE, 3), np.float32)}
     for name, value in change.items():
-        if name in ("top", "left", "mirrored", "shift"):
+        if name in ("top", "left", "mirrored", "shift", "divisor"):
             views = replace(views, **{name: value})
         else:
             arguments[name] = value

@@ -74,8 +74,10 @@ def test_the_scale_may_be_given(backend: Backend, precision: Precision) -> None:
         y = backend.to_host(dropout.apply(backend.to_device(x), parameters(rate, 8, scale=scale)))
         kept = masked(np.ones_like(x), rate, 0, 8) != 0
         assert_equal(y, np.where(kept, x * x.dtype.type(scale), x.dtype.type(0)))
-    with pytest.raises(ValueError, match="scale must be finite, got inf"):
-        parameters(0.4, 8, scale=float("inf"))
+    for wrong in (float("inf"), float("nan"), 1e39, 1e-46, 0.0, -1.0):
+        with pytest.raises(ValueError, match="scale must be positive and within float32, got") as caught:
+            parameters(0.4, 8, scale=wrong)
+        assert str(caught.value).endswith(str(wrong))
 
 
 def test_the_threshold_is_exact(backend: Backend, precision: Precision) -> None:

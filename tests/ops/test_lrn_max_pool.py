@@ -47,7 +47,7 @@ CASES = {
     "the largest pool": Case((1, 16, 15, 5), pool=15, stride=1),
     "padding and ceil mode, lopsided": Case((2, 8, 6, 12), groups=2, padding=((1, 0), (0, 2)), ceil_mode=True),
     "vectors, padding": Case((1, 9, 7, 96), groups=2, padding=1),
-    "more than one block has room for, padding": Case((1, 40, 36, 64), groups=2, padding=((2, 1), (1, 2))),
+    "more than one block has room for, padding, beta .6": Case((1, 40, 36, 64), beta=0.6, padding=((2, 1), (1, 2))),
     "empty batch": Case((0, 7, 9, 12), groups=2),
 }
 ALEXNET = {

@@ -88,6 +88,8 @@ def prepare(
     check("views.shift", views.shift, (n, 3), np.float32)
     if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
         raise ValueError(f"mean must be 3 numbers and std 3 positive ones, got {mean} and {std}")
+    if not views.divisor > 0:
+        raise ValueError(f"views.divisor must be positive, got {views.divisor}")
     if channel_order not in ("RGB", "BGR"):
         raise ValueError(f"channel_order must be 'RGB' or 'BGR', got {channel_order!r}")
     module = backend("augment", out)

@@ -33,18 +33,20 @@ def parameters(
     start, row_stride : int
         Element (r, c) has the number ``start + r * row_stride + c``: so half of the columns draw what the whole would.
     scale : float, optional
-        What kept elements are multiplied by; by default ``1 / (1 - rate)``, which keeps their mean.
+        What kept elements are multiplied by, positive; by default ``1 / (1 - rate)``, which keeps their mean.
 
     Raises
     ------
     ValueError
-        A rate outside [0, 1), a scale that is not finite, a negative start, a key that is out of range.
+        A rate outside [0, 1), a scale that is not positive in float32, a negative start, a key that is out of range.
     """
     if not (math.isfinite(rate) and 0 <= rate < 1):
         raise ValueError(f"rate must be in [0, 1), got {rate}")
     scale = 1.0 / (1.0 - rate) if scale is None else scale
-    if not math.isfinite(scale):
-        raise ValueError(f"scale must be finite, got {scale}")
+    # With none of 0 or below, what comes of a ReLU and a dropout is positive exactly where both let the gradient pass.
+    numbers = np.finfo(np.float32)
+    if not float(numbers.tiny) <= scale <= float(numbers.max):
+        raise ValueError(f"scale must be positive and within float32, got {scale}")
     if start < 0 or row_stride < 1:
         raise ValueError(f"start must not be negative and row_stride positive, got {start} and {row_stride}")
     in_memory = hasattr(step, "dtype") and not isinstance(step, np.generic)
