@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from ..base.windows import Padding, count, sides
@@ -94,7 +94,7 @@ class Plan:
     steps: tuple[Step, ...]
     exchanges: tuple[Exchange, ...]
 
-    @property
+    @cached_property
     def layers(self) -> tuple[str, ...]:
         """The steps that have parameters, conv1 to fc8."""
         return tuple(step.name for step in self.steps if step.weight_shape)
