@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..base.files import is_same_file
 from ..base.wording import counted
 from .options import emit, place
 
@@ -39,7 +40,7 @@ def card(checkpoint: str, output: str | None, license_name: str | None, dataset:
     text = make_card(Path(checkpoint), license_name, dataset)
     if output is None:
         emit(text)
-    elif Path(output).exists() and Path(output).samefile(checkpoint):
+    elif is_same_file(output, checkpoint):
         raise ValueError(f"{output} is the checkpoint itself: give another --output")
     else:
         write_text(Path(output), text + "\n")
@@ -170,22 +171,24 @@ def _classes(names: tuple[str, ...]) -> str:
 
 def _preprocessing(c: Config) -> str:
     mean, std = (", ".join(f"{x:.6g}" for x in values) for values in (c.mean, c.std))
+    square = f"The shorter side is resized to {c.resize} pixels (bilinear, antialiased) and the central square taken"
+    if c.resize_mode == "stretch":
+        square = f"The whole image is stretched to {c.resize} x {c.resize} pixels (bilinear, antialiased)"
     return (
-        f"The shorter side is resized to {c.resize} pixels (bilinear, antialiased) and the central square taken, of "
-        f"that the central {c.image_size} x {c.image_size}. From the RGB values, 0 to 255, the mean ({mean}) is "
-        f"subtracted, and they are divided by ({std}); the network sees the channels as {c.channel_order}. Grey images "
-        "get three equal channels, transparent pixels lie on white. `Model.predict` does all of it."
+        f"{square}, of that the central {c.image_size} x {c.image_size}. From the RGB values, 0 to 255, the mean "
+        f"({mean}) is subtracted, and they are divided by ({std}); the network sees the channels as {c.channel_order}. "
+        "Grey images get three equal channels, transparent pixels lie on white. `alexnet-cuda predict` does all of it."
     )
 
 
 def _use(file: str, named: bool) -> str:
     answer = "[model.class_names[label] for label in classes[0]]" if named else "classes[0]"
-    code = f"""import numpy as np
-from alexnet_cuda import Model
+    code = f"""from alexnet_cuda import Model
 from alexnet_cuda.data import read_square
 
 model = Model.load({_yaml(file)})
-classes, probabilities = model.predict(np.stack([read_square("photograph.jpg", model.config.resize)]))
+image = read_square("photograph.jpg", model.config.resize, mode=model.config.resize_mode)
+classes, probabilities = model.predict(image[None])
 print({answer}, probabilities[0])"""
     shell = f"alexnet-cuda predict {shlex.quote(file)} photograph.jpg"
     return f"{_fenced(shell, 'bash')}\n\n{_fenced(code, 'python')}"

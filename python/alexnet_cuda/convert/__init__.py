@@ -10,6 +10,7 @@ from typing import Any
 
 from ..base.files import atomic_path, naming
 from ..checkpoint import METADATA_KEY, load_checkpoint, open_safetensors, save_checkpoint
+from ..config import known_fields
 from ..network.checks import not_finite
 from ..network.plan import build_plan
 from .chain import Array
@@ -37,11 +38,13 @@ def read(path: str | os.PathLike[str], fields: Mapping[str, Any] | None = None) 
     FileNotFoundError
         No such file.
     ValueError
-        The file is truncated, no network of this package, holds NaN, or would run code; its layer is named.
+        The file is truncated, no network of this package, holds NaN, or would run code; its layer is named. No such
+        field.
     ImportError
         The package that reads the format is not installed; the sentence names it.
     """
     file, fields = Path(path), dict(fields or {})
+    known_fields(fields)
     if file.is_file():
         from . import caffe, onnx, state_dict
 

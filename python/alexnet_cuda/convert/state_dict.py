@@ -64,10 +64,16 @@ def read_torch(file: Path, fields: Mapping[str, Any]) -> Foreign:
         raise ValueError(f"{file} is refused: it is damaged, or holds more than weights ({reason})") from error
     for name in ("state_dict", "model"):
         content = content.get(name, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+    ):
         raise ValueError(f"{file} cannot be converted: it holds no state dict, but {type(content).__name__}")
-    # What DataParallel writes before the names within it.
-    tensors = {name.replace("module.", ""): value.float().numpy() for name, value in content.items()}
+    tensors = {}
+    for name, value in content.items():
+        if value.layout is not torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
+            raise ValueError(f"{file} cannot be converted: {name} is no dense tensor of real numbers")
+        # What DataParallel writes before the names within it.
+        tensors[name.replace("module.", "")] = value.detach().float().numpy()
     return _network(file, tensors, None, fields)
 
 

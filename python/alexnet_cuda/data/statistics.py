@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ def estimate_colour(
     seed: int = 0,
     workers: int = 2,
     max_broken: float | BrokenImages = 1.0,
+    mode: str = "square",
 ) -> ColourStatistics:
     """Estimate what is subtracted from the images and what the PCA colour noise needs (paper, sections 2 and 4.1).
 
@@ -55,6 +56,7 @@ def estimate_colour(
     workers : int
         Threads that decode.
     max_broken : float or BrokenImages
+    mode : str
         As of `Loader`.
 
     Raises
@@ -67,7 +69,8 @@ def estimate_colour(
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
     batch_size = max(1, _BATCH_PIXELS // (side * side)) if side > 0 else 1
-    loader = Loader(source, side, batch_size, seed, shuffle=True, workers=workers, cache_bytes=0, max_broken=max_broken)
+    how: dict[str, Any] = {"workers": workers, "cache_bytes": 0, "max_broken": max_broken, "mode": mode}
+    loader = Loader(source, side, batch_size, seed, shuffle=True, **how)
     sample = min(limit, len(source))
     total, products, images = np.zeros(3), np.zeros((3, 3)), 0
     with closing(loader.epoch(0)) as batches:

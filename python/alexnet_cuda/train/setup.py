@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..base.files import CHECKPOINT_NAME
+from ..base.files import CHECKPOINT_NAME, is_same_file
 from ..base.wording import counted
 from ..checkpoint import Checkpoint, load_checkpoint
 from ..network.checks import check_rates, not_finite
@@ -279,7 +279,8 @@ def _build(recipe: Recipe, training: ImageSource, options: TrainOptions, broken:
         **recipe.config,
     }
     config = config_from_preset(recipe.preset, **fields)
-    colour = estimate_colour(training, config.resize, seed=recipe.seed, workers=options.workers, max_broken=broken)
+    how: dict[str, Any] = {"workers": options.workers, "max_broken": broken, "mode": config.resize_mode}
+    colour = estimate_colour(training, config.resize, seed=recipe.seed, **how)
     fields.setdefault("mean", colour.mean.tolist())
     fields.setdefault("colour_eigenvalues", colour.eigenvalues.tolist())
     fields.setdefault("colour_eigenvectors", colour.eigenvectors.tolist())
@@ -297,7 +298,7 @@ def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tu
 
     path = Path(str(options.from_))
     kept = options.output / CHECKPOINT_NAME
-    if kept.exists() and path.exists() and os.path.samefile(path, kept):
+    if is_same_file(path, kept):
         raise ValueError(f"{path} would be overwritten by the run that starts from it: give another --output")
     _check_config_fields(recipe)
     found = read(path)
