@@ -59,7 +59,7 @@ def test_nothing_of_a_pth_is_run(tmp_path: Path, monkeypatch: Any) -> None:
             for x in (weight.to_sparse(), weight * 1j)
         ),
         ({"features.0.weight": Evil()}, "more than weights"),
-        (torch.nn.Linear(2, 2), "more than weights"),
+        (torch.nn.Linear(2, 2), "more than weights; of a whole module save its state_dict\\(\\)$"),
         ([1, 2], "holds no state dict, but list"),
     ):
         torch.save(content, "a.pth", pickle_module=pickle)

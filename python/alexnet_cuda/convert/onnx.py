@@ -330,7 +330,7 @@ def difference(data: bytes, config: Config, forward: Callable[[Array], Array]) -
         from onnx import load_from_string
         from onnx.reference import ReferenceEvaluator
 
-        reference = ReferenceEvaluator(load_from_string(data))
+        reference: Any = ReferenceEvaluator(load_from_string(data))
         run = lambda images: np.asarray(reference.run(None, {"images": images})[0])  # noqa: E731
     else:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])

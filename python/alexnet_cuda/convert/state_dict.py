@@ -60,8 +60,10 @@ def read_torch(file: Path, fields: Mapping[str, Any]) -> Foreign:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{file} is refused: it is damaged, or holds more than weights ({reason})") from error
+        # PyTorch's own sentences say how to run what is in it all the same.
+        raise ValueError(
+            f"{file} is refused: it is damaged, or holds more than weights; of a whole module save its state_dict()"
+        ) from error
     for name in ("state_dict", "model"):
         content = content.get(name, content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(
