@@ -409,6 +409,8 @@ BAD = [
     ("card {tmp}/file", "not a safetensors file"),
     ("card {trained} --output {trained}", "is the checkpoint itself"),
     ("card {trained} --output {tmp}/empty", "it is a folder"),
+    ("card {tmp}/nan.safetensors", "nan.safetensors is of no use: conv1.bias holds NaN"),
+    ("evaluate {tmp}/nan.safetensors {photographs}", "nan.safetensors is of no use: conv1.bias holds NaN"),
     (TO_RUN + " --from {trained} --freeze conv1,conv9", "'conv9' to learn or freeze; there are conv1, conv2,"),
     ("summary --preset x", "unknown preset 'x'"),
     ("summary --image-size 20", "image_size must be at least"),
@@ -419,15 +421,18 @@ BAD = [
 def test_what_is_wrong_is_one_line_and_nothing_is_written(refused, photographs, trained, tmp_path, line, message):
     (tmp_path / "file").write_text("mine, and long enough to be something")
     (tmp_path / "empty").mkdir()
-    (tmp_path / "cut.safetensors").write_bytes(trained.read_bytes()[:-100])
+    whole = trained.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:-100])
+    first = 8 + int.from_bytes(whole[:8], "little")  # number of conv1.bias
+    (tmp_path / "nan.safetensors").write_bytes(whole[:first] + b"\xff" * 4 + whole[first + 4 :])
     for name in ("ant", "bee"):
         shutil.copytree(photographs / name, tmp_path / "other" / name)
-    before, bytes_before = sorted(tmp_path.rglob("*")), trained.read_bytes()
+    before = sorted(tmp_path.rglob("*"))
     places = {"tmp": tmp_path, "photographs": photographs, "trained": trained, "run": trained.parent}
     words = shlex.split(line.format(**places, other=tmp_path / "other"))
     assert message in refused(*words)
     assert sorted(tmp_path.rglob("*")) == before
-    assert trained.read_bytes() == bytes_before
+    assert trained.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

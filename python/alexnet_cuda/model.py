@@ -483,7 +483,8 @@ class Model:
             precision = config.precision if offers(devices, config.precision) else "float32"
         config = Config.from_dict({**config.to_dict(), **overrides, "precision": precision})
         if classes is not None:
-            step, count = 0, classes if names is None else len(names)
+            step = 0
+            count: Any = classes if names is None else len(names)
             if count != config.num_classes or (names is not None and names != class_names):
                 config = dataclasses.replace(config, num_classes=count)
                 parameters, class_names = {**parameters, **_initial(config, build_plan(config).steps[-1])}, names

@@ -12,7 +12,7 @@ import click
 
 from ..base.files import is_same_file
 from ..base.wording import counted
-from .options import emit, place
+from .options import check_usable, emit, place
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
@@ -48,7 +48,10 @@ def card(checkpoint: str, output: str | None, license_name: str | None, dataset:
 
 
 def make_card(path: Path, license_name: str | None, dataset: str | None) -> str:
-    """Give the card of a checkpoint; raises as `load_checkpoint`, and ValueError for a damaged run or its metrics."""
+    """Give the card of a checkpoint.
+
+    Raises as `load_checkpoint`; ValueError for a damaged run or its metrics, and for weights of NaN or infinity.
+    """
     from ..checkpoint import load_checkpoint
     from ..network.plan import build_plan
     from ..train.setup import read_run
@@ -57,6 +60,7 @@ def make_card(path: Path, license_name: str | None, dataset: str | None) -> str:
     config, names, step = checkpoint.network()
     shapes = build_plan(config).parameter_shapes()
     checkpoint.check_shapes(shapes)
+    check_usable(path, checkpoint.parameters())
     run = None if checkpoint.metadata.get("train") is None else read_run(checkpoint)
     accuracy = {} if run is None else _accuracy(checkpoint, run[1], step)
     title = f"AlexNet ({config.preset}), {counted(config.num_classes, 'class')}"

@@ -37,8 +37,9 @@ def features(
 ) -> int:
     """Write what CHECKPOINT's network makes of the images of SOURCE (see train) at a layer to OUT.npz.
 
-    The file holds NumPy arrays: features [N, ...] of float32, labels [N], classes (the names of SOURCE's class folders,
-    which labels index), paths [N] and layer. Of each image the network sees the centre crop.
+    The file holds NumPy arrays: features [N, ...] of float32 (float64 of a float64 network), labels [N],
+    classes (the names of SOURCE's class folders, which labels index), paths [N] and layer. Of each image the network
+    sees the centre crop.
     """
     import numpy as np
 
