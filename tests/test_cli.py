@@ -229,6 +229,22 @@ def test_features_are_those_of_the_model_by_file(command, trained, photographs, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "source"]
 
 
+def test_features_of_two_commands_at_once_leave_a_whole_file(succeeds, trained, photographs, tmp_path, monkeypatch):
+    module = sys.modules["alexnet_cuda.cli.features"]
+    compute, out = module._features, tmp_path / "out.npz"
+
+    def while_another_runs(*given):
+        monkeypatch.setattr(module, "_features", compute)
+        succeeds("features", trained, photographs, out, "--layer", "fc7")
+        return compute(*given)
+
+    monkeypatch.setattr(module, "_features", while_another_runs)
+    succeeds("features", trained, photographs, out, "--layer", "fc8")
+    with np.load(out) as found:
+        assert (found["layer"].item(), found["features"].shape[1]) == ("fc8", len(CLASSES))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
+
+
 def read_card(text):
     """The header and the body of a model card, the header by JSON, every one of which is YAML."""
     start, header, body = text.split("---\n", 2)

@@ -53,16 +53,17 @@ def features(
     check_layers([layer], [step.name for step in model.plan.steps])
     side, mode = model.config.resize, model.config.resize_mode
     loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken, mode=mode)
-    with atomic_path(out) as temporary, open(temporary, "wb") as stream:
+    with atomic_path(out) as temporary:
         found, indices = _features(model, loader, layer)
-        np.savez(
-            stream,
-            features=found,
-            labels=images.labels[indices],
-            classes=np.array(images.classes),
-            paths=np.array([images.names[index] for index in indices]),
-            layer=np.array(layer),
-        )
+        with open(temporary, "wb") as stream:  # no sooner: another command may have written to OUT meanwhile
+            np.savez(
+                stream,
+                features=found,
+                labels=images.labels[indices],
+                classes=np.array(images.classes),
+                paths=np.array([images.names[index] for index in indices]),
+                layer=np.array(layer),
+            )
     for name, reason in loader.skipped.items():
         complain(f"left out: {name}: {reason}")
     shape = "x".join(map(str, found.shape[1:]))
