@@ -131,6 +131,7 @@ BAD = [
     ({"image_size": 99}, "has the image_size 67, and 99 was given"),
     ({"config": {"fc_widths": [16, 32]}}, r"fc6\.weight must have shape \[16, \d+\], got \[32, "),
     ({"config": {"num_classes": 4}}, "num_classes comes from the source"),
+    *(({"config": {name: 4}}, f"unknown configuration field '{name}'") for name in ("classes", "cuda_graph", "path")),
     ({"preset": "caffe"}, "has the preset paper, and caffe was given"),
     ({"precision": "bfloat16"}, "bfloat16"),
     ({"from_": "absent"}, "absent does not exist"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..base.files import CHECKPOINT_NAME, is_same_file
 from ..base.wording import counted
 from ..checkpoint import Checkpoint, load_checkpoint
+from ..config import known_fields
 from ..network.checks import check_rates, not_finite
 from .recipe import Recipe, recipe_for, require_int
 from .schedule import make_schedule
@@ -258,6 +259,7 @@ def _open(
 
 
 def _check_config_fields(recipe: Recipe) -> None:
+    known_fields(recipe.config)
     for name in _NOT_BY_CONFIG:
         if name in recipe.config:
             reason = "comes from the source" if name == "num_classes" else "has an option of its own"
