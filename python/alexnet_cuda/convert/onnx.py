@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.locks import import_lock
 from ..config import Config
 from ..network.plan import build_plan
 from .chain import Array, Layer, layers_of, network_of, parameters_of, short
@@ -323,7 +324,8 @@ def difference(data: bytes, config: Config, forward: Callable[[Array], Array]) -
     """
     run: Callable[[Array], Array]
     try:
-        import onnxruntime
+        with import_lock:
+            import onnxruntime
     except ImportError:
         if config.lrn:
             return None
