@@ -229,6 +229,22 @@ def test_features_are_those_of_the_model_by_file(command, trained, photographs, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "source"]
 
 
+def test_features_of_two_commands_at_once_leave_a_whole_file(succeeds, trained, photographs, tmp_path, monkeypatch):
+    module = sys.modules["alexnet_cuda.cli.features"]
+    compute, out = module._features, tmp_path / "out.npz"
+
+    def while_another_runs(*given):
+        monkeypatch.setattr(module, "_features", compute)
+        succeeds("features", trained, photographs, out, "--layer", "fc7")
+        return compute(*given)
+
+    monkeypatch.setattr(module, "_features", while_another_runs)
+    succeeds("features", trained, photographs, out, "--layer", "fc8")
+    with np.load(out) as found:
+        assert (found["layer"].item(), found["features"].shape[1]) == ("fc8", len(CLASSES))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
+
+
 def read_card(text):
     """The header and the body of a model card, the header by JSON, every one of which is YAML."""
     start, header, body = text.split("---\n", 2)
@@ -420,6 +436,8 @@ BAD = [
     ("card {tmp}/file", "not a safetensors file"),
     ("card {trained} --output {trained}", "is the checkpoint itself"),
     ("card {trained} --output {tmp}/empty", "it is a folder"),
+    ("card {tmp}/nan.safetensors", "nan.safetensors is of no use: conv1.bias holds NaN"),
+    ("evaluate {tmp}/nan.safetensors {photographs}", "nan.safetensors is of no use: conv1.bias holds NaN"),
     (TO_RUN + " --from {trained} --freeze conv1,conv9", "'conv9' to learn or freeze; there are conv1, conv2,"),
     ("summary --preset x", "unknown preset 'x'"),
     ("summary --image-size 20", "image_size must be at least"),
@@ -430,15 +448,18 @@ BAD = [
 def test_what_is_wrong_is_one_line_and_nothing_is_written(refused, photographs, trained, tmp_path, line, message):
     (tmp_path / "file").write_text("mine, and long enough to be something")
     (tmp_path / "empty").mkdir()
-    (tmp_path / "cut.safetensors").write_bytes(trained.read_bytes()[:-100])
+    whole = trained.read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[:-100])
+    first = 8 + int.from_bytes(whole[:8], "little")  # number of conv1.bias
+    (tmp_path / "nan.safetensors").write_bytes(whole[:first] + b"\xff" * 4 + whole[first + 4 :])
     for name in ("ant", "bee"):
         shutil.copytree(photographs / name, tmp_path / "other" / name)
-    before, bytes_before = sorted(tmp_path.rglob("*")), trained.read_bytes()
+    before = sorted(tmp_path.rglob("*"))
     places = {"tmp": tmp_path, "photographs": photographs, "trained": trained, "run": trained.parent}
     words = shlex.split(line.format(**places, other=tmp_path / "other"))
     assert message in refused(*words)
     assert sorted(tmp_path.rglob("*")) == before
-    assert trained.read_bytes() == bytes_before
+    assert trained.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,21 @@ for _ in range(10):
 stop.set()
 thread.join()
 
+# While another thread imports what reads a file of another framework.
+import time
+from alexnet_cuda.convert.result import needed
+begun, imported = threading.Event(), threading.Event()
+def importing():
+    with needed("onnx", "this"):
+        begun.set()
+        time.sleep(0.2)
+        imported.set()
+thread = threading.Thread(target=importing)
+thread.start()
+begun.wait()
+assert in_child(lambda: b"waited" if imported.is_set() else b"") == b"waited"
+thread.join()
+
 import multiprocessing
 with multiprocessing.get_context("fork").Pool(2) as pool:
     assert pool.map(digest, range(2)) == [digest()] * 2

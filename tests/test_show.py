@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import json
 import os
@@ -122,6 +123,9 @@ def test_the_folder_of_an_image_names_its_class(model: Model, run: Path, monkeyp
     assert [look.class_of(f"{run}/{name}/1.png", model) for name in (CLASSES[1], decomposed, "other")] == [1, 2, None]
     monkeypatch.chdir(run.parent / "source" / CLASSES[0])
     assert look.class_of("_0_`.png", model) == 0
+    twice = copy.copy(model)
+    twice.class_names = (CLASSES[0], *CLASSES[:2])
+    assert [look.class_of(f"{run}/{name}/1.png", twice) for name in CLASSES[:2]] == [None, 2]
 
 
 def test_grey_filters_hold_no_colour() -> None:

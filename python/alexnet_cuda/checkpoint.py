@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .base.files import atomic_path, naming
+from .base.locks import import_lock
 from .config import Config
 
 FORMAT_VERSION = 1
@@ -234,8 +235,9 @@ def save_checkpoint(
     OSError
         When the file cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+    with import_lock:
+        from safetensors import SafetensorError
+        from safetensors.numpy import save_file
 
     _text(metadata)  # what JSON cannot hold is refused first
     arrays = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -288,7 +290,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 def open_safetensors(path: str | os.PathLike[str]) -> tuple[Checkpoint, Mapping[str, str]]:
     """Open any safetensors file: `load_checkpoint` of it, but for the metadata, which come as they are."""
-    from safetensors import SafetensorError, safe_open
+    with import_lock:
+        from safetensors import SafetensorError, safe_open
 
     file = Path(path)
     if file.is_dir():

@@ -179,7 +179,7 @@ class Config:
         ValueError
             A field that does not exist, or a value it cannot have.
         """
-        _known_fields(values)
+        known_fields(values)
         return cls(**values)
 
 
@@ -252,7 +252,7 @@ def config_from_preset(preset: str = "paper", image_size: int | None = None, **o
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; there are {', '.join(sorted(PRESETS))}")
-    _known_fields(overrides)
+    known_fields(overrides)
     values = {"preset": preset, **PRESETS[preset], **overrides}
     if image_size is not None:
         own = PRESETS[preset].get("image_size", Config.image_size)
@@ -262,7 +262,8 @@ def config_from_preset(preset: str = "paper", image_size: int | None = None, **o
     return Config(**values)
 
 
-def _known_fields(values: Mapping[str, Any]) -> None:
+def known_fields(values: Mapping[str, Any]) -> None:
+    """Require that all of these are fields of `Config`; raises ValueError."""
     known = {field.name for field in dataclasses.fields(Config)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"unknown configuration field {unknown[0]!r}; there are {', '.join(sorted(known))}")

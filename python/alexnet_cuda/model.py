@@ -452,12 +452,14 @@ class Model:
 
         Raises
         ------
-        ValueError, OSError
-            A parameter holds NaN or infinity, or `class_names` are not as many as the classes, and nothing is written;
-            what the file system says, with the file's name.
+        ValueError, TypeError, OSError
+            A parameter holds NaN or infinity, or `class_names` are not as many texts as there are classes, and nothing
+            is written; what the file system says, with the file's name.
         """
-        if self.class_names is not None and len(self.class_names) != self.config.num_classes:
-            raise ValueError(f"class_names are {len(self.class_names)}, expected {self.config.num_classes}")
+        if self.class_names is not None:
+            names = checks.check_names("class_names must be a sequence of texts", self.class_names)
+            if len(names) != self.config.num_classes:
+                raise ValueError(f"class_names are {len(names)}, expected {self.config.num_classes}")
         with self._turns.take("read"):
             metadata = {"config": self.config.to_dict(), "class_names": self.class_names, "step": self.step}
             parameters = dict(self.parameters)
@@ -499,16 +501,17 @@ class Model:
         ImportError
             The package that reads another framework's format is not installed.
         """
-        if isinstance(classes, str):
-            raise TypeError(f"classes must be a number or a sequence of names, got {classes!r}")
+        names = None
+        if classes is not None and not isinstance(classes, (int, np.integer)):
+            names = checks.check_names("classes must be a number or a sequence of names", classes)
         found = read(path)
         config, class_names, step, parameters = found.config, found.class_names, found.step, found.parameters
         if precision is None:
             precision = config.precision if offers(devices, config.precision) else "float32"
         config = Config.from_dict({**config.to_dict(), **overrides, "precision": precision})
         if classes is not None:
-            step, names = 0, None if isinstance(classes, int) else tuple(classes)
-            count = classes if isinstance(classes, int) else len(classes)
+            step = 0
+            count: Any = classes if names is None else len(names)
             if count != config.num_classes or (names is not None and names != class_names):
                 config = dataclasses.replace(config, num_classes=count)
                 parameters, class_names = {**parameters, **_initial(config, build_plan(config).steps[-1])}, names

@@ -12,11 +12,13 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from alexnet_cuda import Config, Model, cli, config_from_preset
+from alexnet_cuda.cli.card import make_card
 from alexnet_cuda.data import read_square
 from alexnet_cuda.train.setup import TrainOptions, prepare
 from alexnet_cuda.train.trainer import Trainer
 from tests.convert import networks
 from tests.convert.networks import message, network
+from tests.model.tiny import tiny
 
 SIZES = ((151, 120), (120, 151), (120, 150), (240, 333), (118, 118))
 
@@ -117,7 +119,7 @@ def test_caffe_s_pipeline(tmp_path: Path, name: str, monkeypatch: Any, capfd: An
 def test_torchvision_s_pipeline_evaluate_and_class_names(tmp_path: Path, monkeypatch: Any, capfd: Any) -> None:
     monkeypatch.chdir(tmp_path)
     save_file(networks.state_dict(network("pool")), "tv.safetensors")
-    Path("names").write_text("\n".join("abcdefg"))
+    Path("names").write_text("\n".join("abcdefg"), encoding="utf-8-sig")
     fields = ["--set", "resize=111"]  # 8 pixels around the crop, as there are 16 at 256
     assert cli.main(["convert", "tv.safetensors", "out", "--classes", "names", *fields]) == 0
     model = Model.load("out", devices="cpu")
@@ -136,6 +138,23 @@ def test_torchvision_s_pipeline_evaluate_and_class_names(tmp_path: Path, monkeyp
     assert cli.main(["evaluate", "out", "source", "--json"]) == 0
     loss = json.loads(capfd.readouterr().out)["loss"]
     assert loss == pytest.approx(-np.log(shares[[0, 2]]).mean(), rel=1e-4)
+    assert cli.main(["features", "out", "source", "found.npz", "--layer", "fc8"]) == 0
+    with np.load("found.npz") as found:
+        assert np.abs(found["features"] - want).max() < 1e-5 * np.abs(want).max()
+    shown: list[Any] = []
+    monkeypatch.setattr("alexnet_cuda.show.page.write", lambda what, folder: shown.extend(what.images) or folder)
+    assert cli.main(["show", "out", "source/a/photo.png"]) == 0
+    assert cli.main(["show", "out", "--source", "source"]) == 0
+    square = torchvision_square(Image.open("source/a/photo.png"), 111, 111)
+    assert [(seen.square == square).all() for seen in shown] == [True] * 3
+
+
+@pytest.mark.parametrize(("preset", "words"), [("caffe", "whole image is stretched"), ("torchvision", "shorter side")])
+def test_a_card_says_how_its_network_s_images_are_cut(tmp_path: Path, preset: str, words: str) -> None:
+    tiny(preset=preset, devices="cpu").save(tmp_path / "out")
+    text = make_card(tmp_path / "out", None, None)
+    assert f"The {words} to" in text or f"The {words} is resized to" in text
+    assert 'read_square("photograph.jpg", model.config.resize, mode=model.config.resize_mode)' in text
 
 
 def test_training_sees_what_prediction_sees(tmp_path: Path) -> None:
@@ -146,6 +165,8 @@ def test_training_sees_what_prediction_sees(tmp_path: Path) -> None:
     config = {"resize_mode": "stretch", "conv_widths": [8, 12, 16, 16, 8], "fc_widths": [20, 18]}
     given = {"image_size": 67, "batch_size": 2, "validation_split": 0.5, "config": config}
     run = prepare(TrainOptions(str(tmp_path / "source"), tmp_path / "run", given, devices="cpu"))
+    stretched = read_square(tmp_path / "source/a/0.png", run.model.config.resize, mode="stretch")
+    np.testing.assert_allclose(run.model.config.mean, stretched.mean(axis=(0, 1)), rtol=1e-9)
     trainer = Trainer(run)
     for loader in (trainer._loader, trainer._val_loader):
         assert loader is not None

@@ -86,6 +86,20 @@ def branch(model: Any) -> None:
     model.graph.node[6].input[0] = "relu1_out"  # conv2, past the normalisation and pool of conv1
 
 
+def shape(value: Any, of: str = "") -> Callable[[Any], None]:
+    """Has the layer before fc6 give what comes to it, or `of` in its place, this shape."""
+
+    def change(model: Any) -> None:
+        from onnx import numpy_helper
+
+        node = next(node for node in model.graph.node if node.op_type == "Flatten")
+        node.op_type = "Reshape"
+        node.input[:] = [of or node.input[0], "shape"]
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), "shape"))
+
+    return change
+
+
 def same_padding(model: Any) -> None:
     from onnx import helper
 
@@ -144,6 +158,17 @@ CASES: dict[str, tuple[str, Callable[[], bytes], str]] = {
         lambda: onnx(ops("drop_fc7", rate=0.25)),
         "layer drop_fc7 drops 0.25 of its input, drop_fc6",
     ),
+    "onnx, a stride of 0": (
+        "a.onnx",
+        lambda: onnx(ops("pool2", stride=0)),
+        "layer pool2 (max_pool) has stride (0, 0), where this network has (2, 2)",
+    ),
+    "onnx, a shape that is none": ("a.onnx", lambda: onnx(ops(), change=shape(4)), "layer flat (Reshape) is damaged"),
+    "onnx, constants that do not fit": (
+        "a.onnx",
+        lambda: onnx(ops(), change=shape([5, 5], "fc6_bias")),
+        "layer flat (Reshape) is damaged",
+    ),
     "torch, truncated": ("a.safetensors", lambda: torch()[:-9], "truncated or damaged"),
     "torch, a layer less": ("a.safetensors", lambda: torch("features.8.bias"), "lacks features.8.bias (conv4)"),
     "torch, one more": (
@@ -200,6 +225,9 @@ def test_refused(tmp_path: Path, name: str, monkeypatch: Any, capfd: Any) -> Non
         (["own", "out", "--classes", "names.txt"], "has 2 lines, expected one name for each of 7 classes"),
         (["own", "out", "--set", "resize=3"], "resize must be at least"),
         (["own", "out", "--set", "groups=1"], "this network needs"),
+        (["own", "out", "--set", "resiz=76"], "unknown configuration field 'resiz'"),
+        (["own", "out", "--classes", "latin.txt"], "latin.txt is no text in UTF-8"),
+        (["own", "own", "--to", "onnx"], "own is IN itself, which would be lost"),
         (["absent", "out"], "absent does not exist"),
         (["nan", "out.onnx"], "fc7.bias holds NaN or infinity: out.onnx is not written"),
     ],
@@ -213,6 +241,7 @@ def test_wrong_arguments(tmp_path: Path, arguments: list[str], words: str, monke
     monkeypatch.setattr("alexnet_cuda.model.checks.not_finite", lambda parameters: None)
     model.save("nan")
     Path("names.txt").write_text("a\nb\n")
+    Path("latin.txt").write_bytes(b"\xe9t\xe9\n" * 7)
     Path("bad.binaryproto").write_bytes(b"\x0a\xff\xff")
     before = sorted(os.listdir())
     assert cli.main(["convert", *arguments]) == 2

@@ -39,6 +39,7 @@ def test_files_of_torch_save(tmp_path: Path, wrapped: str) -> None:
     tensors = {name: torch.from_numpy(value) for name, value in networks.state_dict(network("pool")).items()}
     if wrapped == "module.":  # DataParallel's, of the whole or of the features
         tensors = {name.replace("features.", "features.module."): value for name, value in tensors.items()}
+        tensors = {name: torch.nn.Parameter(value) for name, value in tensors.items()}
     old = wrapped == "state_dict"
     content: Any = {"epoch": 3, "state_dict": tensors} if old else tensors
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=not old)
@@ -50,9 +51,15 @@ def test_files_of_torch_save(tmp_path: Path, wrapped: str) -> None:
 
 def test_nothing_of_a_pth_is_run(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
+    weight = torch.zeros(2)
     for content, words in (
+        ({0: weight}, "holds no state dict, but dict"),
+        *(
+            ({"features.0.weight": x}, "features.0.weight is no dense tensor")
+            for x in (weight.to_sparse(), weight * 1j)
+        ),
         ({"features.0.weight": Evil()}, "more than weights"),
-        (torch.nn.Linear(2, 2), "more than weights"),
+        (torch.nn.Linear(2, 2), "more than weights; of a whole module save its state_dict\\(\\)$"),
         ([1, 2], "holds no state dict, but list"),
     ):
         torch.save(content, "a.pth", pickle_module=pickle)

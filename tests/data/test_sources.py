@@ -269,6 +269,9 @@ def test_subset_and_align():
     assert align(part, ("a", "b", "c")) is part
     with pytest.raises(ValueError, match=r"1 of its 3 classes outside the 2 known ones, the first is 'b'"):
         align(part, ["c", "a"])
+    with pytest.raises(ValueError, match="has the class 'b', and several of the known ones have that name"):
+        align(part, ["a", "b", "c", "b"])
+    assert align(part, ["a", "x", "b", "c", "x"]).labels.max() == 3
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,17 @@ def test_what_is_not_finite_is_neither_an_answer_nor_saved(
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize(
+    ("names", "error"), [(range(7), TypeError), ("abcdefg", TypeError), (("ant", "bee"), ValueError)]
+)
+def test_class_names_that_nobody_could_load_are_not_saved(tmp_path: Path, names: Any, error: type[Exception]) -> None:
+    model = tiny(devices="cpu")
+    model.class_names = names
+    with pytest.raises(error, match="class_names"):
+        model.save(tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_outputs_that_overflow_name_the_image() -> None:
     model = tiny()
     large = dict.fromkeys(("fc7.weight", "fc8.weight"), np.float32(1e25))

@@ -111,7 +111,7 @@ def test_bad_input_is_refused_before_anything_changes() -> None:
     cases: list[tuple[dict[str, Any], type[Exception], str]] = [
         ({"frozen": ["conv1", "conv9"]}, ValueError, f"'conv9' .*there are {layers}"),
         ({"frozen": ["pool1"]}, ValueError, f"no parameters of 'pool1' .*there are {layers}"),
-        ({"frozen": "conv1"}, TypeError, "a sequence of layers"),
+        *(({"frozen": frozen}, TypeError, "a sequence of layers") for frozen in ("conv1", None)),
         ({"frozen": layers.split(", ")}, ValueError, "every layer is frozen"),
         ({"layer_rates": {"fc9": 2}}, ValueError, "'fc9'"),
         ({"layer_rates": {"fc8": -1}}, ValueError, "rate of fc8 must be finite and not negative, got -1"),

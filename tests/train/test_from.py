@@ -1,6 +1,7 @@
 """Runs that start from a checkpoint's weights: other classes, frozen layers, a rate of the new layer's own."""
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -66,14 +67,16 @@ def test_other_classes_get_a_new_last_layer_and_all_else_is_the_checkpoints(othe
 
 def test_the_same_classes_keep_the_last_layer(pictures, base, tmp_path):
     model = prepare(options(pictures, tmp_path / "run", base)).model
-    for kept in (model, Model.load(base, classes=3), Model.load(base, classes=("blue", "green", "red"))):
+    for kept in (model, Model.load(base, classes=np.int64(3)), Model.load(base, classes=("blue", "green", "red"))):
         np.testing.assert_array_equal(kept.parameters["fc8.weight"], load_checkpoint(base).tensors["fc8.weight"])
         assert (kept.class_names, kept.step) == (("blue", "green", "red"), 0)
     other = Model.load(base, classes=("blue", "green", "rot"))
     assert other.class_names == ("blue", "green", "rot")
     assert not np.array_equal(other.parameters["fc8.weight"], model.parameters["fc8.weight"])
-    with pytest.raises(TypeError, match="classes must be a number or a sequence of names, got 'red'"):
-        Model.load(base, classes="red")
+    for given in ("red", [1, 2, 3], 3.0):
+        said = f"classes must be a number or a sequence of names, got {given!r}"
+        with pytest.raises(TypeError, match=re.escape(said)):
+            Model.load(base, classes=given)
     with pytest.raises(ValueError, match="unknown configuration field 'lnr'"):
         Model.load(base, classes=4, lnr=1)
 
@@ -128,6 +131,7 @@ BAD = [
     ({"image_size": 99}, "has the image_size 67, and 99 was given"),
     ({"config": {"fc_widths": [16, 32]}}, r"fc6\.weight must have shape \[16, \d+\], got \[32, "),
     ({"config": {"num_classes": 4}}, "num_classes comes from the source"),
+    *(({"config": {name: 4}}, f"unknown configuration field '{name}'") for name in ("classes", "cuda_graph", "path")),
     ({"preset": "caffe"}, "has the preset paper, and caffe was given"),
     ({"precision": "bfloat16"}, "bfloat16"),
     ({"from_": "absent"}, "absent does not exist"),

@@ -117,6 +117,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(target.parent)
 
 
+def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether both are there, and one file."""
+    return os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+
+
 def check_output_folder(folder: str | os.PathLike[str]) -> Path:
     """Check, without writing anything, that `folder` is a folder that can be written or can be created.
 

@@ -74,7 +74,8 @@ _locks: weakref.WeakValueDictionary[tuple[Level, int], ForkLock] = weakref.WeakV
 _numbers = count()
 _one_fork = threading.RLock()
 _held_before: list[ForkLock] | None = None  # by the thread that forks, which gives back all but these
-_import_lock = ForkLock(Level.IMPORT)
+#: Held while something is imported that a thread may need first.
+import_lock = ForkLock(Level.IMPORT)
 
 
 @cache
@@ -86,7 +87,7 @@ def late_import(name: str) -> Any:
     ImportError
         There is none of this name.
     """
-    with _import_lock:
+    with import_lock:
         return importlib.import_module(name)
 
 

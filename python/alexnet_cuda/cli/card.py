@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..base.files import is_same_file
 from ..base.wording import counted
-from .options import emit, place
+from .options import check_usable, emit, place
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint
@@ -40,7 +41,7 @@ def card(checkpoint: str, output: str | None, license_name: str | None, dataset:
     text = make_card(Path(checkpoint), license_name, dataset)
     if output is None:
         emit(text)
-    elif Path(output).exists() and Path(output).samefile(checkpoint):
+    elif is_same_file(output, checkpoint):
         raise ValueError(f"{output} is the checkpoint itself: give another --output")
     else:
         write_text(Path(output), text + "\n")
@@ -48,7 +49,10 @@ def card(checkpoint: str, output: str | None, license_name: str | None, dataset:
 
 
 def make_card(path: Path, license_name: str | None, dataset: str | None) -> str:
-    """Give the card of a checkpoint; raises as `load_checkpoint`, and ValueError for a damaged run or its metrics."""
+    """Give the card of a checkpoint.
+
+    Raises as `load_checkpoint`; ValueError for a damaged run or its metrics, and for weights of NaN or infinity.
+    """
     from ..checkpoint import load_checkpoint
     from ..network.plan import build_plan
     from ..train.setup import read_run
@@ -57,6 +61,7 @@ def make_card(path: Path, license_name: str | None, dataset: str | None) -> str:
     config, names, step = checkpoint.network()
     shapes = build_plan(config).parameter_shapes()
     checkpoint.check_shapes(shapes)
+    check_usable(path, checkpoint.parameters())
     run = None if checkpoint.metadata.get("train") is None else read_run(checkpoint)
     accuracy = {} if run is None else _accuracy(checkpoint, run[1], step)
     seen = "ten views" if run is not None and run[0].views == 10 else "centre crop"
@@ -173,22 +178,24 @@ def _classes(names: tuple[str, ...]) -> str:
 
 def _preprocessing(c: Config) -> str:
     mean, std = (", ".join(f"{x:.6g}" for x in values) for values in (c.mean, c.std))
+    square = f"The shorter side is resized to {c.resize} pixels (bilinear, antialiased) and the central square taken"
+    if c.resize_mode == "stretch":
+        square = f"The whole image is stretched to {c.resize} x {c.resize} pixels (bilinear, antialiased)"
     return (
-        f"The shorter side is resized to {c.resize} pixels (bilinear, antialiased) and the central square taken, of "
-        f"that the central {c.image_size} x {c.image_size}. From the RGB values, 0 to 255, the mean ({mean}) is "
-        f"subtracted, and they are divided by ({std}); the network sees the channels as {c.channel_order}. Grey images "
-        "get three equal channels, transparent pixels lie on white. `Model.predict` does all of it."
+        f"{square}, of that the central {c.image_size} x {c.image_size}. From the RGB values, 0 to 255, the mean "
+        f"({mean}) is subtracted, and they are divided by ({std}); the network sees the channels as {c.channel_order}. "
+        "Grey images get three equal channels, transparent pixels lie on white. `alexnet-cuda predict` does all of it."
     )
 
 
 def _use(file: str, named: bool) -> str:
     answer = "[model.class_names[label] for label in classes[0]]" if named else "classes[0]"
-    code = f"""import numpy as np
-from alexnet_cuda import Model
+    code = f"""from alexnet_cuda import Model
 from alexnet_cuda.data import read_square
 
 model = Model.load({_yaml(file)})
-classes, probabilities = model.predict(np.stack([read_square("photograph.jpg", model.config.resize)]))
+image = read_square("photograph.jpg", model.config.resize, mode=model.config.resize_mode)
+classes, probabilities = model.predict(image[None])
 print({answer}, probabilities[0])"""
     shell = f"alexnet-cuda predict {shlex.quote(file)} photograph.jpg"
     return f"{_fenced(shell, 'bash')}\n\n{_fenced(code, 'python')}"

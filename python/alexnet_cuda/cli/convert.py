@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..base.files import is_same_file
 from .options import emit, fields_option, json_option, parse_fields, place
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def convert(
     suffix = Path(target).suffix.lower()
     if suffix in _PICKLED:
         raise click.BadParameter(f"{target} would be a pickle, which runs code when it is read: name it .safetensors")
+    if is_same_file(source, target):
+        raise click.BadParameter(f"{target} is IN itself, which would be lost: give another OUT")
     kind = kind or ("onnx" if suffix == ".onnx" else "checkpoint")
     found = read(source, parse_fields(assignments))
     found = _with_classes(_with_mean(found, mean, raw_scale), classes)
@@ -109,7 +112,10 @@ def _mean(text: str) -> tuple[float, ...]:
 def _with_classes(found: Foreign, file: str | None) -> Foreign:
     if file is None:
         return found
-    names = tuple(Path(file).read_text(encoding="utf-8").splitlines())
+    try:
+        names = tuple(Path(file).read_text(encoding="utf-8-sig").splitlines())  # Windows begins it with a mark
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is no text in UTF-8 ({error})") from error
     if len(names) != found.config.num_classes or not all(names):
         raise ValueError(
             f"{file} has {len(names)} lines, expected one name for each of {found.config.num_classes} classes"

@@ -37,8 +37,9 @@ def features(
 ) -> int:
     """Write what CHECKPOINT's network makes of the images of SOURCE (see train) at a layer to OUT.npz.
 
-    The file holds NumPy arrays: features [N, ...] of float32, labels [N], classes (the names of SOURCE's class folders,
-    which labels index), paths [N] and layer. Of each image the network sees the centre crop.
+    The file holds NumPy arrays: features [N, ...] of float32 (float64 of a float64 network), labels [N],
+    classes (the names of SOURCE's class folders, which labels index), paths [N] and layer. Of each image the network
+    sees the centre crop.
     """
     import numpy as np
 
@@ -50,17 +51,19 @@ def features(
     images = open_source(source, minimum_classes=1)
     model = load_model(checkpoint, devices)
     check_layers([layer], [step.name for step in model.plan.steps])
-    loader = Loader(images, model.config.resize, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken)
-    with atomic_path(out) as temporary, open(temporary, "wb") as stream:
+    side, mode = model.config.resize, model.config.resize_mode
+    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken, mode=mode)
+    with atomic_path(out) as temporary:
         found, indices = _features(model, loader, layer)
-        np.savez(
-            stream,
-            features=found,
-            labels=images.labels[indices],
-            classes=np.array(images.classes),
-            paths=np.array([images.names[index] for index in indices]),
-            layer=np.array(layer),
-        )
+        with open(temporary, "wb") as stream:  # no sooner: another command may have written to OUT meanwhile
+            np.savez(
+                stream,
+                features=found,
+                labels=images.labels[indices],
+                classes=np.array(images.classes),
+                paths=np.array([images.names[index] for index in indices]),
+                layer=np.array(layer),
+            )
     for name, reason in loader.skipped.items():
         complain(f"left out: {name}: {reason}")
     shape = "x".join(map(str, found.shape[1:]))

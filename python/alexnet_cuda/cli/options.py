@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import math
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,12 +96,18 @@ def load_model(checkpoint: str, devices: str | tuple[str, ...] | None) -> Model:
         As `Model.load`, and for weights of NaN or infinity.
     """
     from ..model import Model
-    from ..network.checks import not_finite
 
     model = Model.load(checkpoint, devices=devices)
-    if name := not_finite(model.parameters):
-        raise ValueError(f"{checkpoint} is of no use: {name} holds NaN or infinity")
+    check_usable(checkpoint, model.parameters)
     return model
+
+
+def check_usable(checkpoint: str | os.PathLike[str], parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for weights of NaN or infinity."""
+    from ..network.checks import not_finite
+
+    if name := not_finite(parameters):
+        raise ValueError(f"{checkpoint} is of no use: {name} holds NaN or infinity")
 
 
 def parse_devices(text: str | None) -> str | tuple[str, ...] | None:

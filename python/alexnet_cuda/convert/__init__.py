@@ -10,8 +10,10 @@ from typing import Any
 
 from ..base.files import atomic_path, naming
 from ..checkpoint import METADATA_KEY, load_checkpoint, open_safetensors, save_checkpoint
+from ..config import known_fields
 from ..network.checks import not_finite
 from ..network.plan import build_plan
+from . import caffe, onnx, state_dict
 from .chain import Array
 from .result import Foreign
 
@@ -37,14 +39,14 @@ def read(path: str | os.PathLike[str], fields: Mapping[str, Any] | None = None) 
     FileNotFoundError
         No such file.
     ValueError
-        The file is truncated, no network of this package, holds NaN, or would run code; its layer is named.
+        The file is truncated, no network of this package, holds NaN, or would run code; its layer is named. No such
+        field.
     ImportError
         The package that reads the format is not installed; the sentence names it.
     """
     file, fields = Path(path), dict(fields or {})
+    known_fields(fields)
     if file.is_file():
-        from . import caffe, onnx, state_dict
-
         if file.suffix.lower() == ".onnx":
             return onnx.read(file, fields)
         if file.suffix.lower() == ".caffemodel":
@@ -99,12 +101,8 @@ def write(
         save_checkpoint(path, network.parameters, network.metadata())
         return None
     if kind == "torch":
-        from . import state_dict
-
         state_dict.write(path, network)
         return None
-    from . import onnx
-
     data = onnx.encode(network)
     difference = None if forward is None else onnx.difference(data, network.config, forward)
     if difference is not None and not difference <= _TOLERANCE:

@@ -180,7 +180,8 @@ def _rounds_up(config: Config, body: Sequence[Layer]) -> bool:
     steps = [step for step in build_plan(config).steps if step.op == "max_pool"]
     pools = [layer for layer in body if layer.kind == "max_pool"]
     return any(
-        layer.options["kernel"] == (step.kernel, step.kernel) and _windows(layer, step) != step.output[:2]
+        (layer.options["kernel"], layer.options["stride"]) == ((step.kernel,) * 2, (step.stride,) * 2)
+        and _windows(layer, step) != step.output[:2]
         for layer, step in zip(pools, steps, strict=False)
     )
 

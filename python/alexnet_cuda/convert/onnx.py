@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..base.locks import import_lock
 from ..config import Config
 from ..network.plan import build_plan
 from .chain import Array, Layer, layers_of, network_of, parameters_of, short
@@ -64,7 +65,10 @@ class _Reader:
             )
         self.current = inputs[0].name
         for node in self.graph.node:
-            self.follow(node)
+            try:
+                self.follow(node)
+            except (IndexError, TypeError) as error:  # arrays of shapes that no such layer has
+                raise ValueError(f"{self.where(node)} is damaged ({error})") from error
         sizes = [dim.dim_value for dim in inputs[0].type.tensor_type.shape.dim]
         if self.found and self.found[-1].kind == "Softmax":
             self.found.pop()
@@ -72,9 +76,11 @@ class _Reader:
             raise ValueError(f"{self.file} cannot be converted: its images are {sizes[2]}x{sizes[3]}, expected squares")
         return self.found, (sizes[2] or None) if len(sizes) == 4 else None
 
+    def where(self, node: Any) -> str:
+        return f"{self.file} cannot be converted: layer {_name(node)} ({node.op_type})"
+
     def follow(self, node: Any) -> None:
-        name = node.name or (node.output[0] if node.output else "")
-        where = f"{self.file} cannot be converted: layer {name} ({node.op_type})"
+        where = self.where(node)
         given = [value for value in node.input if value]
         if self.current not in given:
             if node.op_type not in _SHAPES and not self.fold(node, given):
@@ -88,7 +94,7 @@ class _Reader:
         if unknown := [value for value in given if value not in {self.current, *self.constants, *self.shapes}]:
             raise ValueError(f"{where} takes {unknown[0]} beside {self.current}: the network is no row of layers")
         try:
-            self.add(node, name, {a.name: _attribute(a) for a in node.attribute})
+            self.add(node, _name(node), {a.name: _attribute(a) for a in node.attribute})
         except ValueError as error:
             raise ValueError(f"{where} {error}") from error
         self.current = node.output[0]
@@ -107,7 +113,10 @@ class _Reader:
         elif node.op_type == "Transpose":
             result = self.constants[given[0]].transpose(attributes.get("perm"))
         elif node.op_type == "Reshape" and len(given) == 2:
-            result = self.constants[given[0]].reshape(self.constants[given[1]])
+            try:
+                result = self.constants[given[0]].reshape(self.constants[given[1]])
+            except ValueError as error:
+                raise ValueError(f"{self.where(node)} is damaged ({error})") from error
         else:
             return False
         self.constants[node.output[0]] = result
@@ -194,6 +203,10 @@ class _Reader:
         if name not in self.constants:
             raise ValueError(f"takes {name}, which is no constant of the file")
         return self.constants[name]
+
+
+def _name(node: Any) -> str:
+    return str(node.name or (node.output[0] if node.output else ""))
 
 
 def _attribute(attribute: Any) -> Any:
@@ -311,15 +324,16 @@ def difference(data: bytes, config: Config, forward: Callable[[Array], Array]) -
     """
     run: Callable[[Array], Array]
     try:
-        import onnxruntime
+        with import_lock:
+            import onnxruntime
     except ImportError:
         if config.lrn:
             return None
         from onnx import load_from_string
         from onnx.reference import ReferenceEvaluator
 
-        reference = ReferenceEvaluator(load_from_string(data))
-        run = lambda images: np.asarray(reference.run(None, {"images": images}))[0]  # noqa: E731
+        reference: Any = ReferenceEvaluator(load_from_string(data))
+        run = lambda images: np.asarray(reference.run(None, {"images": images})[0])  # noqa: E731
     else:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         run = lambda images: np.asarray(session.run(None, {"images": images})[0])  # noqa: E731

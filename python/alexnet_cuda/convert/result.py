@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.locks import import_lock
 from ..checkpoint import Checkpoint, metadata_text, read_metadata
 from ..config import Config
 from .chain import Array
@@ -64,9 +65,10 @@ def described(file: Path, entries: Mapping[str, str]) -> tuple[Config, tuple[str
 
 @contextlib.contextmanager
 def needed(package: str, what: str) -> Iterator[None]:
-    """Say how to have the package that a block imports, if it is not there."""
+    """Say how to have the package that a block imports, if it is not there; a fork waits for the block's end."""
     try:
-        yield
+        with import_lock:
+            yield
     except ImportError as error:
         how = "torch" if package == "torch" else "'alexnet-cuda[convert]'"
         raise ImportError(f"{what} takes the package {package}, which is not here: pip install {how}") from error

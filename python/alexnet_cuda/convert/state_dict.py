@@ -60,14 +60,22 @@ def read_torch(file: Path, fields: Mapping[str, Any]) -> Foreign:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{file} is refused: it is damaged, or holds more than weights ({reason})") from error
+        # PyTorch's own sentences say how to run what is in it all the same.
+        raise ValueError(
+            f"{file} is refused: it is damaged, or holds more than weights; of a whole module save its state_dict()"
+        ) from error
     for name in ("state_dict", "model"):
         content = content.get(name, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
+    ):
         raise ValueError(f"{file} cannot be converted: it holds no state dict, but {type(content).__name__}")
-    # What DataParallel writes before the names within it.
-    tensors = {name.replace("module.", ""): value.float().numpy() for name, value in content.items()}
+    tensors = {}
+    for name, value in content.items():
+        if value.layout is not torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
+            raise ValueError(f"{file} cannot be converted: {name} is no dense tensor of real numbers")
+        # What DataParallel writes before the names within it.
+        tensors[name.replace("module.", "")] = value.detach().float().numpy()
     return _network(file, tensors, None, fields)
 
 

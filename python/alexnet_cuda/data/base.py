@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -158,17 +159,20 @@ def align(source: ImageSource, classes: Sequence[str]) -> ImageSource:
     Raises
     ------
     ValueError
-        `source` has a class that `classes` lacks.
+        `source` has a class that `classes` lacks, or has twice: nobody knows which is meant.
     """
     if source.classes == tuple(classes):
         return source
-    position = {composed(name): label for label, name in enumerate(classes)}
+    names = [composed(name) for name in classes]
+    position, times = {name: label for label, name in enumerate(names)}, Counter(names)
     unknown = [name for name in source.classes if composed(name) not in position]
     if unknown:
         raise ValueError(
             f"{source.name} has {len(unknown)} of its {len(source.classes)} classes outside the {len(position)} known"
             f" ones, the first is {unknown[0]!r}"
         )
+    if twice := [name for name in source.classes if times[composed(name)] > 1]:
+        raise ValueError(f"{source.name} has the class {twice[0]!r}, and several of the known ones have that name")
     table = np.array([position[composed(name)] for name in source.classes], dtype=np.int64)
     return _View(source, np.arange(len(source)), classes, table[source.labels])
 

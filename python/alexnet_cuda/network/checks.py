@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -129,7 +130,7 @@ def check_parts(accumulate: Any, lars: Any) -> None:
 
 def check_rates(frozen: Any, layer_rates: Any, layers: Sequence[str]) -> tuple[tuple[str, float], ...]:
     """Factors of the learning rate by layer, in order, 0 of those that are frozen; of these layers, and not of all."""
-    if isinstance(frozen, str) or not isinstance(layer_rates, Mapping):
+    if isinstance(frozen, str) or not isinstance(frozen, Collection) or not isinstance(layer_rates, Mapping):
         raise TypeError(
             f"frozen must be a sequence of layers and layer_rates a mapping of them, got {frozen!r}, {layer_rates!r}"
         )
@@ -144,6 +145,14 @@ def check_rates(frozen: Any, layer_rates: Any, layers: Sequence[str]) -> tuple[t
     if len(rates) == len(layers) and not any(rates.values()):
         raise ValueError("every layer is frozen: nothing is left to train")
     return tuple((name, float(rates[name])) for name in layers if name in rates)
+
+
+def check_names(expected: str, names: Any) -> tuple[str, ...]:
+    """The names as a tuple; a TypeError says what is `expected` where they are no sequence of texts."""
+    found = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (None,)
+    if not all(isinstance(name, str) for name in found):
+        raise TypeError(f"{expected}, got {reprlib.repr(names)}")
+    return found
 
 
 def check_views(count: Any, images: Any) -> None:

@@ -40,10 +40,10 @@ def class_names(model: Model) -> tuple[str, ...]:
 
 
 def class_of(path: str, model: Model) -> int | None:
-    """The class that the folder of an image file names, None if it names none."""
+    """The class that the folder of an image file names, None if it names none, or several."""
     folder = composed(os.path.basename(os.path.dirname(os.path.abspath(path))))
     names = [composed(name) for name in model.class_names or ()]
-    return names.index(folder) if folder in names else None
+    return names.index(folder) if names.count(folder) == 1 else None
 
 
 def crops(model: Model, square: np.ndarray) -> tuple[list[str], np.ndarray]:

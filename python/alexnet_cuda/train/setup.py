@@ -13,9 +13,10 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..base.files import CHECKPOINT_NAME
+from ..base.files import CHECKPOINT_NAME, is_same_file
 from ..base.wording import counted
 from ..checkpoint import Checkpoint
+from ..config import known_fields
 from ..network.checks import check_rates, not_finite
 from .keeping import kept_checkpoints, newest_whole
 from .recipe import Recipe, recipe_for, require_int
@@ -279,6 +280,7 @@ def _open(
 
 
 def _check_config_fields(recipe: Recipe) -> None:
+    known_fields(recipe.config)
     for name in _NOT_BY_CONFIG:
         if name in recipe.config:
             reason = "comes from the source" if name == "num_classes" else "has an option of its own"
@@ -319,7 +321,7 @@ def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tu
 
     path = Path(str(options.from_))
     kept = options.output / CHECKPOINT_NAME
-    if kept.exists() and path.exists() and os.path.samefile(path, kept):
+    if is_same_file(path, kept):
         raise ValueError(f"{path} would be overwritten by the run that starts from it: give another --output")
     _check_config_fields(recipe)
     found = read(path)
