@@ -1,5 +1,6 @@
 // FC fprop and dgrad: rows of images times weights. The weights are read once, from memory, in blocks of kBlock
-// products by kPanels panels, which are packed into the second-level cache for all images.
+// products by a few panels, which are packed into the second-level cache for all images. Of few columns, images are
+// shared out too, and the weights packed once for all of them into the workspace; so are weights that are kept.
 #pragma once
 
 #include "cpu/linear.h"
@@ -13,47 +14,76 @@ namespace alexnet::cpu::ALEXNET_CPU_ISA {
 // weight[column, product] (fprop).
 class LinearProduct : public Work {
  public:
+  // `keep`: the workspace is to hold the weights packed, [panel, product, kColumns], for later calls.
   LinearProduct(const LinearShape& shape, const float* x, ptrdiff_t x_pitch, const float* weight, bool turned,
-                const Epilogue& epilogue, ptrdiff_t y_pitch)
+                bool keep, const Epilogue& epilogue, ptrdiff_t y_pitch)
       : shape_(shape),
         x_(x),
         weight_(weight),
         x_pitch_(x_pitch),
         y_pitch_(y_pitch),
         turned_(turned),
+        panels_((shape.columns + kColumns - 1) / kColumns),
+        per_tile_(panels_ < kTiles ? 1 : panels_ / kTiles < kPanels ? panels_ / kTiles : kPanels),
+        images_(shape.N, kImages),
         epilogue_(epilogue) {
-    tiles_[0] = shape.N > 0 ? (shape.columns + kTileColumns - 1) / kTileColumns : 0;
+    const int wanted = panels_ > 0 && panels_ < kTiles ? (kTiles + panels_ - 1) / panels_ : 1;
+    const int most = (shape.N + kLeastImages - 1) / kLeastImages, pieces = wanted < most ? wanted : most;
+    images_.pieces = images_.pieces > pieces ? images_.pieces : pieces;
+    packs_once_ = keep || images_.pieces > 1;
+    if (packs_once_) {
+      tiles_[0] = panels_;
+      workspace_floats_ = static_cast<int64_t>(panels_) * shape.products * kColumns;
+    }
+    tiles_[1] = (panels_ + per_tile_ - 1) / per_tile_ * images_.pieces;
   }
 
  protected:
-  void tile(int, int index, float*) override {
-    const int first = index * kTileColumns, left = shape_.columns - first;
-    const int columns = left < kTileColumns ? left : kTileColumns;
-    for (int n = 0; n < shape_.N; n += kImages) {
-      many_images(first, columns, n, shape_.N - n < kImages ? shape_.N - n : kImages);
-    }
+  void tile(int phase, int index, float* workspace) override {
+    if (phase == 0) return pack(index, 0, shape_.products, workspace + index * panel_floats(shape_.products));
+    const int piece = index % images_.pieces, first = index / images_.pieces * per_tile_;
+    const int panels = panels_ - first < per_tile_ ? panels_ - first : per_tile_;
+    many_images(first, panels, images_.begin(piece), images_.size(piece), workspace);
   }
 
  private:
   static constexpr int kPanels = 4, kBlock = 512, kImages = 256;
-  static constexpr int kTileColumns = kPanels * kColumns;
+  static constexpr int kTiles = 16;         // wanted at least, so that many threads have work
+  static constexpr int kLeastImages = 14;  // of a tile: whole tiles of AVX-512
 
-  void many_images(int first, int columns, int n, int images) const;
+  static ptrdiff_t panel_floats(int products) { return static_cast<ptrdiff_t>(products) * kColumns; }
+  int columns_of(int panel) const {
+    const int left = shape_.columns - panel * kColumns;
+    return left < kColumns ? left : kColumns;
+  }
+  void pack(int panel, int k, int count, float* to) const;
+  void many_images(int first, int panels, int n, int images, const float* workspace) const;
 
   LinearShape shape_;
   const float *x_, *weight_;
   ptrdiff_t x_pitch_, y_pitch_;
-  bool turned_;
+  bool turned_, packs_once_;
+  int panels_, per_tile_;
+  Pieces images_;
   Epilogue epilogue_;
 };
 
-inline void LinearProduct::many_images(int first, int columns, int n, int images) const {
+// Products k to k + count of a panel.
+inline void LinearProduct::pack(int panel, int k, int count, float* to) const {
+  const ptrdiff_t pitch = shape_.weight_pitch, j = static_cast<ptrdiff_t>(panel) * kColumns;
+  if (turned_) {
+    pack_columns(weight_ + k * pitch + j, pitch, columns_of(panel), count, to);
+  } else {
+    pack_rows(weight_ + j * pitch + k, pitch, columns_of(panel), count, to);
+  }
+}
+
+inline void LinearProduct::many_images(int first, int panels, int n, int images, const float* workspace) const {
   // x is copied to lines 16 floats longer than a block: at a power of two all of them would share a few cache lines.
   constexpr ptrdiff_t kLine = kBlock + 16;
-  const int panels = (columns + kColumns - 1) / kColumns;
-  float* c =
-      scratch(static_cast<size_t>(panels) * kColumns * images + kLine * images + size_t{kBlock} * panels * kColumns);
-  float* lines = c + static_cast<ptrdiff_t>(panels) * kColumns * images;  // c is [panel, image, kColumns]
+  const ptrdiff_t sums = static_cast<ptrdiff_t>(images) * kColumns;
+  float* c = scratch(static_cast<size_t>(panels * sums + kLine * images + panels * panel_floats(kBlock)));
+  float* lines = c + panels * sums;  // c is [panel, image, kColumns]
   float* packed = lines + kLine * images;
   const Pieces rows(images, kRows);
   for (int k = 0; k < shape_.products; k += kBlock) {
@@ -61,29 +91,24 @@ inline void LinearProduct::many_images(int first, int columns, int n, int images
     for (int i = 0; i < images; ++i) {
       std::memcpy(lines + i * kLine, x_ + (n + i) * x_pitch_ + k, static_cast<size_t>(count) * sizeof(float));
     }
-    for (int panel = 0; panel < panels; ++panel) {
-      const int j = panel * kColumns, left = columns - j < kColumns ? columns - j : kColumns;
-      float* b = packed + static_cast<ptrdiff_t>(panel) * kBlock * kColumns;
-      if (turned_) {
-        pack_columns(weight_ + k * shape_.weight_pitch + first + j, shape_.weight_pitch, left, count, b);
-      } else {
-        pack_rows(weight_ + (first + j) * shape_.weight_pitch + k, shape_.weight_pitch, left, count, b);
-      }
+    const float* b = packs_once_ ? workspace + first * panel_floats(shape_.products) + panel_floats(k) : packed;
+    const ptrdiff_t next = panel_floats(packs_once_ ? shape_.products : kBlock);
+    if (!packs_once_) {
+      for (int panel = 0; panel < panels; ++panel) pack(first + panel, k, count, packed + panel * next);
     }
     for (int row = 0; row < rows.pieces; ++row) {
       for (int panel = 0; panel < panels; ++panel) {
-        float* sums = c + (static_cast<ptrdiff_t>(panel) * images + rows.begin(row)) * kColumns;
-        kernel<true>(rows.size(row), columns - panel * kColumns)(
-            1, count, {lines + rows.begin(row) * kLine, 0, 1, kLine},
-            {packed + static_cast<ptrdiff_t>(panel) * kBlock * kColumns, 0, kColumns}, sums, k > 0);
+        kernel<true>(rows.size(row), columns_of(first + panel))(
+            1, count, {lines + rows.begin(row) * kLine, 0, 1, kLine}, {b + panel * next, 0, kColumns},
+            c + panel * sums + panel_floats(rows.begin(row)), k > 0);
       }
     }
   }
-  if (shape_.products == 0) std::memset(c, 0, sizeof(float) * panels * kColumns * images);
+  if (shape_.products == 0) std::memset(c, 0, sizeof(float) * panels * sums);
   for (int panel = 0; panel < panels; ++panel) {
-    const int j = panel * kColumns, left = columns - j < kColumns ? columns - j : kColumns;
-    store_tile(epilogue_, c + static_cast<ptrdiff_t>(panel) * images * kColumns, kColumns, images, left,
-               n * y_pitch_ + first + j, y_pitch_, first + j);
+    const ptrdiff_t column = static_cast<ptrdiff_t>(first + panel) * kColumns;
+    store_tile(epilogue_, c + panel * sums, kColumns, images, columns_of(first + panel), n * y_pitch_ + column,
+               y_pitch_, column);
   }
 }
 
