@@ -14,7 +14,7 @@ namespace alexnet::cpu::ALEXNET_CPU_ISA {
 // weight[column, product] (fprop).
 class LinearProduct : public Work {
  public:
-  // `keep`: the workspace is to hold the weights packed, [panel, product, kColumns], for later calls.
+  // `keep`: the workspace is to hold the weights packed for later calls.
   LinearProduct(const LinearShape& shape, const float* x, ptrdiff_t x_pitch, const float* weight, bool turned,
                 bool keep, const Epilogue& epilogue, ptrdiff_t y_pitch)
       : shape_(shape),
@@ -32,18 +32,23 @@ class LinearProduct : public Work {
     images_.pieces = images_.pieces > pieces ? images_.pieces : pieces;
     packs_once_ = keep || images_.pieces > 1;
     if (packs_once_) {
-      tiles_[0] = panels_;
-      workspace_floats_ = static_cast<int64_t>(panels_) * shape.products * kColumns;
+      tiles_[0] = (panels_ + per_tile_ - 1) / per_tile_;
+      workspace_floats_ = panels_ * panel_floats(shape.products);
     }
     tiles_[1] = (panels_ + per_tile_ - 1) / per_tile_ * images_.pieces;
   }
 
  protected:
   void tile(int phase, int index, float* workspace) override {
-    if (phase == 0) return pack(index, 0, shape_.products, workspace + index * panel_floats(shape_.products));
-    const int piece = index % images_.pieces, first = index / images_.pieces * per_tile_;
+    const int piece = phase == 0 ? 0 : index % images_.pieces;
+    const int first = (phase == 0 ? index : index / images_.pieces) * per_tile_;
     const int panels = panels_ - first < per_tile_ ? panels_ - first : per_tile_;
-    many_images(first, panels, images_.begin(piece), images_.size(piece), workspace);
+    workspace += first * panel_floats(shape_.products);
+    if (phase == 0) {
+      for (int k = 0; k < shape_.products; k += kBlock) pack(first, panels, k, workspace + panels * panel_floats(k));
+    } else {
+      many_images(first, panels, images_.begin(piece), images_.size(piece), workspace);
+    }
   }
 
  private:
@@ -56,8 +61,9 @@ class LinearProduct : public Work {
     const int left = shape_.columns - panel * kColumns;
     return left < kColumns ? left : kColumns;
   }
-  void pack(int panel, int k, int count, float* to) const;
-  void many_images(int first, int panels, int n, int images, const float* workspace) const;
+  int count_of(int k) const { return shape_.products - k < kBlock ? shape_.products - k : kBlock; }
+  void pack(int first, int panels, int k, float* to) const;
+  void many_images(int first, int panels, int n, int images, const float* packed) const;
 
   LinearShape shape_;
   const float *x_, *weight_;
@@ -68,38 +74,44 @@ class LinearProduct : public Work {
   Epilogue epilogue_;
 };
 
-// Products k to k + count of a panel.
-inline void LinearProduct::pack(int panel, int k, int count, float* to) const {
-  const ptrdiff_t pitch = shape_.weight_pitch, j = static_cast<ptrdiff_t>(panel) * kColumns;
-  if (turned_) {
-    pack_columns(weight_ + k * pitch + j, pitch, columns_of(panel), count, to);
-  } else {
-    pack_rows(weight_ + j * pitch + k, pitch, columns_of(panel), count, to);
+// The block of products from k on: to [panel, product, kColumns].
+inline void LinearProduct::pack(int first, int panels, int k, float* to) const {
+  const ptrdiff_t pitch = shape_.weight_pitch;
+  for (int panel = first; panel < first + panels; ++panel, to += panel_floats(count_of(k))) {
+    const ptrdiff_t j = static_cast<ptrdiff_t>(panel) * kColumns;
+    if (turned_) {
+      pack_columns(weight_ + k * pitch + j, pitch, columns_of(panel), count_of(k), to);
+    } else {
+      pack_rows(weight_ + j * pitch + k, pitch, columns_of(panel), count_of(k), to);
+    }
   }
 }
 
-inline void LinearProduct::many_images(int first, int panels, int n, int images, const float* workspace) const {
+// `packed`: the tile's weights, block after block, where they are packed once.
+inline void LinearProduct::many_images(int first, int panels, int n, int images, const float* packed) const {
   // x is copied to lines 16 floats longer than a block: at a power of two all of them would share a few cache lines.
   constexpr ptrdiff_t kLine = kBlock + 16;
   const ptrdiff_t sums = static_cast<ptrdiff_t>(images) * kColumns;
   float* c = scratch(static_cast<size_t>(panels * sums + kLine * images + panels * panel_floats(kBlock)));
   float* lines = c + panels * sums;  // c is [panel, image, kColumns]
-  float* packed = lines + kLine * images;
+  float* block = lines + kLine * images;
   const Pieces rows(images, kRows);
   for (int k = 0; k < shape_.products; k += kBlock) {
-    const int count = shape_.products - k < kBlock ? shape_.products - k : kBlock;
+    const int count = count_of(k);
     for (int i = 0; i < images; ++i) {
       std::memcpy(lines + i * kLine, x_ + (n + i) * x_pitch_ + k, static_cast<size_t>(count) * sizeof(float));
     }
-    const float* b = packs_once_ ? workspace + first * panel_floats(shape_.products) + panel_floats(k) : packed;
-    const ptrdiff_t next = panel_floats(packs_once_ ? shape_.products : kBlock);
-    if (!packs_once_) {
-      for (int panel = 0; panel < panels; ++panel) pack(first + panel, k, count, packed + panel * next);
-    }
-    for (int row = 0; row < rows.pieces; ++row) {
-      for (int panel = 0; panel < panels; ++panel) {
+    if (!packs_once_) pack(first, panels, k, block);
+    const float* b = packs_once_ ? packed + panels * panel_floats(k) : block;
+    for (int panel = 0; panel < panels; ++panel, b += panel_floats(count)) {
+      for (int row = 0; row < rows.pieces; ++row) {
+        // Weights that are packed already come from memory: the next panel's while the last rows take this one's, half
+        // of them with the rows before.
+        const ptrdiff_t next = packs_once_ ? panel_floats(count) : 0;
+        const int after = rows.pieces - 1 - row, first_half = rows.pieces > 1 && kColumns > 16 ? 1 : 0;
+        const ptrdiff_t ahead[2] = {after == first_half ? next : 0, after == 0 ? next + 16 : 0};
         kernel<true>(rows.size(row), columns_of(first + panel))(
-            1, count, {lines + rows.begin(row) * kLine, 0, 1, kLine}, {b + panel * next, 0, kColumns},
+            1, count, {lines + rows.begin(row) * kLine, 0, 1, kLine}, {b, 0, kColumns, {ahead[0], ahead[1]}},
             c + panel * sums + panel_floats(rows.begin(row)), k > 0);
       }
     }
