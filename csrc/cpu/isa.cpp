@@ -14,7 +14,7 @@ namespace alexnet::cpu::ALEXNET_CPU_ISA {
 namespace {
 
 Work* linear_fprop(const LinearFpropParams& p, bool keep) {
-  if (p.N <= LinearFew::kImages) return new LinearFew(p);
+  if (p.N <= LinearFew::kImages && !keep) return new LinearFew(p);
   return new LinearProduct({p.N, p.out, p.in, p.weight_pitch}, p.x, p.x_pitch, p.weight, false, keep,
                            {p.y, p.addend, p.bias, nullptr, 1.f, p.activation}, p.y_pitch);
 }

@@ -24,13 +24,14 @@ class LinearProduct : public Work {
         y_pitch_(y_pitch),
         turned_(turned),
         panels_((shape.columns + kColumns - 1) / kColumns),
-        per_tile_(panels_ < kTiles ? 1 : panels_ / kTiles < kPanels ? panels_ / kTiles : kPanels),
+        per_tile_(panels_ / kTiles),
         images_(shape.N, kImages),
         epilogue_(epilogue) {
+    per_tile_ = per_tile_ < 1 ? 1 : per_tile_ < kPanels ? per_tile_ : kPanels;
     const int wanted = panels_ > 0 && panels_ < kTiles ? (kTiles + panels_ - 1) / panels_ : 1;
     const int most = (shape.N + kLeastImages - 1) / kLeastImages, pieces = wanted < most ? wanted : most;
     images_.pieces = images_.pieces > pieces ? images_.pieces : pieces;
-    packs_once_ = keep || images_.pieces > 1;
+    packs_once_ = keep || (images_.pieces > 1 && panels_ < kTiles);
     if (packs_once_) {
       tiles_[0] = (panels_ + per_tile_ - 1) / per_tile_;
       workspace_floats_ = panels_ * panel_floats(shape.products);
@@ -43,17 +44,17 @@ class LinearProduct : public Work {
     const int piece = phase == 0 ? 0 : index % images_.pieces;
     const int first = (phase == 0 ? index : index / images_.pieces) * per_tile_;
     const int panels = panels_ - first < per_tile_ ? panels_ - first : per_tile_;
-    workspace += first * panel_floats(shape_.products);
+    float* packed = packs_once_ ? workspace + first * panel_floats(shape_.products) : nullptr;
     if (phase == 0) {
-      for (int k = 0; k < shape_.products; k += kBlock) pack(first, panels, k, workspace + panels * panel_floats(k));
+      for (int k = 0; k < shape_.products; k += kBlock) pack(first, panels, k, packed + panels * panel_floats(k));
     } else {
-      many_images(first, panels, images_.begin(piece), images_.size(piece), workspace);
+      many_images(first, panels, images_.begin(piece), images_.size(piece), packed);
     }
   }
 
  private:
   static constexpr int kPanels = 4, kBlock = 512, kImages = 256;
-  static constexpr int kTiles = 16;         // wanted at least, so that many threads have work
+  static constexpr int kTiles = 16;        // wanted at least, so that many threads have work
   static constexpr int kLeastImages = 14;  // of a tile: whole tiles of AVX-512
 
   static ptrdiff_t panel_floats(int products) { return static_cast<ptrdiff_t>(products) * kColumns; }
