@@ -129,6 +129,8 @@ class Tower:
 
     def start_training(self, gradients: bool) -> None:
         """Make room for velocities, which begin at zero, and for gradients; nothing if there is already."""
+        if self._constant:
+            self._constant.clear()  # what inference kept
         if not self.velocity:
             for name, value in self.parameters.items():
                 self.velocity[name] = self.device.empty(value.shape, value.dtype)

@@ -104,11 +104,12 @@ def require_apart(out: Array, **inputs: Array | None) -> None:
     Raises
     ------
     ValueError
-        Which input it overlaps; all are C-contiguous.
+        Which input it overlaps; ranges of the last dimension of a wider array, which may lie between each other, are
+        not looked at.
     """
     start, end = _span(out)
     for name, array in inputs.items():
-        if array is not None and array.size and out.size:
+        if array is not None and array.size and out.size and array.flags.c_contiguous and out.flags.c_contiguous:
             first, last = _span(array)
             if start < last and first < end:
                 raise ValueError(f"out overlaps {name}; expected memory of its own")
@@ -119,10 +120,16 @@ def _span(array: Array) -> tuple[int, int]:
     return start, start + array.nbytes
 
 
-def accumulator_output(out: Array | None, like: Array, shape: tuple[int, ...]) -> Array:
-    """`out`, checked, or a new array: of the dtype of `like`, or of its accumulators, which are not rounded then."""
+def accumulator_output(out: Array | None, like: Array, shape: tuple[int, ...], **inputs: Array) -> Array:
+    """`out`, checked, or a new array: of the dtype of `like`, or of its accumulators, which are not rounded then.
+
+    `inputs` are what `out` may not overlap.
+    """
     wide = out is not None and getattr(out, "dtype", None) == accumulator_dtype(like.dtype)
-    return output(out, like, shape, accumulator_dtype(like.dtype) if wide else None, channel_range=True)
+    given = output(out, like, shape, accumulator_dtype(like.dtype) if wide else None, channel_range=True)
+    if out is not None:
+        require_apart(given, **inputs)
+    return given
 
 
 def check_precision(precision: str | None, dtype: Any) -> None:
