@@ -77,13 +77,19 @@ class LinearProduct : public Work {
 
 // The block of products from k on: to [panel, product, kColumns].
 inline void LinearProduct::pack(int first, int panels, int k, float* to) const {
-  const ptrdiff_t pitch = shape_.weight_pitch;
-  for (int panel = first; panel < first + panels; ++panel, to += panel_floats(count_of(k))) {
-    const ptrdiff_t j = static_cast<ptrdiff_t>(panel) * kColumns;
-    if (turned_) {
-      pack_columns(weight_ + k * pitch + j, pitch, columns_of(panel), count_of(k), to);
-    } else {
-      pack_rows(weight_ + j * pitch + k, pitch, columns_of(panel), count_of(k), to);
+  const ptrdiff_t pitch = shape_.weight_pitch, panel_step = panel_floats(count_of(k));
+  const float* from = weight_ + (turned_ ? k * pitch + panel_floats(first) : panel_floats(first) * pitch + k);
+  if (!turned_) {
+    for (int panel = 0; panel < panels; ++panel, to += panel_step) {
+      pack_rows(from + panel_floats(panel) * pitch, pitch, columns_of(first + panel), count_of(k), to);
+    }
+    return;
+  }
+  constexpr int kAhead = 8, kLine = 16;  // lines of weights that come into the cache meanwhile; floats of the cache's
+  for (int i = 0; i < count_of(k); ++i, from += pitch, to += kColumns) {  // memory sees runs of all panels
+    for (int j = 0; j < panels * kColumns; j += kLine) __builtin_prefetch(from + kAhead * pitch + j);
+    for (int panel = 0; panel < panels; ++panel) {
+      pack_columns(from + panel_floats(panel), pitch, columns_of(first + panel), 1, to + panel * panel_step);
     }
   }
 }
