@@ -26,6 +26,7 @@ from alexnet_cuda.backends.cpu import conv2d as numpy_conv2d
 from alexnet_cuda.backends.cpu import linear as numpy_linear
 from alexnet_cuda.backends.cpu.native import conv2d as native_conv2d
 from alexnet_cuda.backends.cpu.native import linear as native_linear
+from alexnet_cuda.base.array import constant
 from alexnet_cuda.base.blas import one_blas_thread
 from alexnet_cuda.ops import conv2d
 from alexnet_cuda.ops.sgd import SgdParams
@@ -47,14 +48,15 @@ def normal(*shape: int) -> Any:
 
 
 def convolution(batch: int, name: str) -> tuple[float, Calls]:
-    """FLOPs of a direction, and the directions as they are in a training step."""
+    """FLOPs of a direction, and the directions as in a training step; in inference weights were packed before."""
     hwc, k, r, stride, padding, groups = CONVOLUTIONS[name]
     x, weight = normal(batch, *hwc), normal(k, r, r, hwc[2] // groups) * np.float32(0.01)
     s = conv2d.problem(x.shape, k, (r, r), stride, padding, groups)
     y, dy, dx, bias = (normal(*shape) for shape in ((batch, s.P, s.Q, k), (batch, s.P, s.Q, k), x.shape, (k,)))
-    update = SgdParams(weight, np.zeros_like(weight), 1e-6)
+    update, kept = SgdParams(weight, np.zeros_like(weight), 1e-6), constant(weight)
     calls: Calls = {
         "fprop": lambda m: m.fprop(x, weight, bias, s, "relu", y),
+        "inference": lambda m: m.fprop(x, kept, bias, s, "relu", y),
         "dgrad": lambda m: m.dgrad(dy, weight, s, dx, mask=x),
         "wgrad": lambda m: m.wgrad(x, dy, s, None, bias, sgd=update),
     }
@@ -68,9 +70,10 @@ def linear(batch: int, name: str) -> tuple[float, Calls]:
     inputs, outputs = LINEAR[name]
     x, weight, dy = normal(batch, inputs), normal(outputs, inputs) * np.float32(0.01), normal(batch, outputs)
     y, dx, bias = np.empty_like(dy), np.empty_like(x), normal(outputs)
-    update = SgdParams(weight, np.zeros_like(weight), 1e-6)
+    update, kept = SgdParams(weight, np.zeros_like(weight), 1e-6), constant(weight)
     return 2.0 * batch * weight.size, {
         "fprop": lambda m: m.fprop(x, weight, bias, "relu", y),
+        "inference": lambda m: m.fprop(x, kept, bias, "relu", y),
         "dgrad": lambda m: m.dgrad(dy, weight, dx, mask=x),
         "wgrad": lambda m: m.wgrad(x, dy, None, bias, sgd=update),
     }

@@ -54,7 +54,7 @@ class PyWork {
   PyWork(Work* work, std::vector<py::object> arrays) : work_(work), arrays_(std::move(arrays)) {}
   int tiles() const { return work_->tiles(); }
   int64_t workspace_bytes() const { return work_->workspace_bytes(); }
-  void run(uintptr_t workspace) { work_->run(reinterpret_cast<float*>(workspace)); }
+  void run(uintptr_t workspace, bool packed) { work_->run(reinterpret_cast<float*>(workspace), packed); }
 
  private:
   std::unique_ptr<Work> work_;
@@ -171,11 +171,11 @@ PyWork conv2d_wgrad(py::array x, py::array dy, py::array like, Optional dweight,
 }
 
 PyWork linear_fprop(py::array x, py::array weight, Optional bias, Optional addend, py::array y,
-                    const std::string& activation) {
+                    const std::string& activation, bool keep) {
   const LinearFpropParams params{extent(x, 0),  extent(x, 1), extent(weight, 0), pitch(x),
                                  pitch(weight), pitch(y),     data(x),           data(weight),
                                  data(addend),  data(bias),   output(y),         parse_activation(activation)};
-  return {active->linear_fprop(params), {x, weight, bias, addend, y}};
+  return {active->linear_fprop(params, keep), {x, weight, bias, addend, y}};
 }
 
 PyWork linear_dgrad(py::array dy, py::array weight, Optional mask, float mask_scale, Optional addend, py::array dx) {
@@ -283,8 +283,10 @@ PYBIND11_MODULE(_cpu, module) {
   py::class_<PyWork>(module, "Work", "An operation cut into tiles, for any number of threads.")
       .def_property_readonly("tiles", &PyWork::tiles)
       .def_property_readonly("workspace_bytes", &PyWork::workspace_bytes)
-      .def("run", &PyWork::run, py::arg("workspace"), py::call_guard<py::gil_scoped_release>(),
-           "Take tiles until none is left; the workspace's address is the same for all threads.");
+      .def("run", &PyWork::run, py::arg("workspace"), py::arg("packed") = false,
+           py::call_guard<py::gil_scoped_release>(),
+           "Take tiles until none is left; the workspace's address is the same for all threads. `packed`: it holds the "
+           "packed weights already, which an earlier work on the same ones left there.");
   module.def("conv2d_fprop", &conv2d_fprop, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("addend"),
              py::arg("out"), py::kw_only(), py::arg("stride"), py::arg("padding"), py::arg("groups"),
              py::arg("activation"));
@@ -295,7 +297,7 @@ PYBIND11_MODULE(_cpu, module) {
              py::arg("dbias"), py::arg("accumulate"), py::arg("sgd"), py::kw_only(), py::arg("stride"),
              py::arg("padding"), py::arg("groups"));
   module.def("linear_fprop", &linear_fprop, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("addend"),
-             py::arg("out"), py::arg("activation"));
+             py::arg("out"), py::arg("activation"), py::arg("keep") = false);
   module.def("linear_dgrad", &linear_dgrad, py::arg("dy"), py::arg("weight"), py::arg("mask"), py::arg("mask_scale"),
              py::arg("addend"), py::arg("out"));
   module.def("linear_wgrad", &linear_wgrad, py::arg("x"), py::arg("dy"), py::arg("like"), py::arg("dweight"),

@@ -161,7 +161,7 @@ inline void Conv2dProduct::plan() {
   const int pieces = static_cast<int>((window + l2_bytes() / 4 - 1) / (l2_bytes() / 4));
   row_pieces_ = row_pieces_ > pieces ? row_pieces_ : pieces;
   row_pieces_ = row_pieces_ < most_rows ? row_pieces_ : most_rows;
-  tiles_[0] = problem_.N > 0 ? count_ * problem_.groups * panels_ : 0;
+  tiles_[0] = count_ * problem_.groups * panels_;
   tiles_[1] = wholes * panel_pieces_ * row_pieces_;
 }
 

@@ -13,14 +13,14 @@
 namespace alexnet::cpu::ALEXNET_CPU_ISA {
 namespace {
 
-Work* linear_fprop(const LinearFpropParams& p) {
-  if (p.N <= LinearFew::kImages) return new LinearFew(p);
-  return new LinearProduct({p.N, p.out, p.in, p.weight_pitch}, p.x, p.x_pitch, p.weight, false,
+Work* linear_fprop(const LinearFpropParams& p, bool keep) {
+  if (p.N <= LinearFew::kImages && !keep) return new LinearFew(p);
+  return new LinearProduct({p.N, p.out, p.in, p.weight_pitch}, p.x, p.x_pitch, p.weight, false, keep,
                            {p.y, p.addend, p.bias, nullptr, 1.f, p.activation}, p.y_pitch);
 }
 
 Work* linear_dgrad(const LinearDgradParams& p) {
-  return new LinearProduct({p.N, p.in, p.out, p.weight_pitch}, p.dy, p.dy_pitch, p.weight, true,
+  return new LinearProduct({p.N, p.in, p.out, p.weight_pitch}, p.dy, p.dy_pitch, p.weight, true, false,
                            {p.dx, p.addend, nullptr, p.mask, p.mask_scale, Activation::kNone}, p.dx_pitch);
 }
 

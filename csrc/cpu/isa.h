@@ -15,7 +15,7 @@ struct Isa {
   Work* (*conv2d_fprop)(const Conv2dFpropParams&);
   Work* (*conv2d_dgrad)(const Conv2dDgradParams&);
   Work* (*conv2d_wgrad)(const Conv2dWgradParams&);
-  Work* (*linear_fprop)(const LinearFpropParams&);
+  Work* (*linear_fprop)(const LinearFpropParams&, bool keep);  // keep: see LinearProduct
   Work* (*linear_dgrad)(const LinearDgradParams&);
   Work* (*linear_wgrad)(const LinearWgradParams&);
   Work* (*pool_fprop)(const PoolFpropParams&);

@@ -17,13 +17,16 @@ class LinearFew : public Work {
   static constexpr int kImages = 8;  // at most: of more, packing costs less (as much at 16)
 
   LinearFew(const LinearFpropParams& p) : p_(p), whole_(p.in / kDotLanes * kDotLanes) {
-    tiles_[0] = p.N > 0 ? (p.out + kColumnsOfTile - 1) / kColumnsOfTile : 0;
+    constexpr int kStep = 8, kTiles = 16;  // of few columns narrow tiles, so that many threads have work
+    const int narrow = (p.out + kTiles * kStep - 1) / (kTiles * kStep) * kStep;
+    width_ = narrow < kStep ? kStep : narrow < kColumnsOfTile ? narrow : kColumnsOfTile;
+    tiles_[0] = p.N > 0 ? (p.out + width_ - 1) / width_ : 0;
   }
 
  protected:
   void tile(int, int index, float*) override {
-    const int first = index * kColumnsOfTile, left = p_.out - first;
-    const int columns = left < kColumnsOfTile ? left : kColumnsOfTile, step = p_.N == 1 ? 8 : 4;
+    const int first = index * width_, left = p_.out - first;
+    const int columns = left < width_ ? left : width_, step = p_.N == 1 ? 8 : 4;
     float* c = scratch(static_cast<size_t>(p_.N) * (kColumnsOfTile + 8 * kDotLanes));
     int j = 0;
     float* sums = c + static_cast<ptrdiff_t>(p_.N) * kColumnsOfTile;
@@ -49,6 +52,7 @@ class LinearFew : public Work {
 
   LinearFpropParams p_;
   int whole_;  // products that fill the lanes
+  int width_;  // columns of a tile
 };
 
 // Adds products k to end of columns first to first + kC and images n to n + kN to sums [image, kC, kDotLanes]. With

@@ -15,12 +15,16 @@ class LinearWgrad : public Work {
   explicit LinearWgrad(const LinearWgradParams& p) : p_(p), target_{p.dweight, p.accumulate, p.sgd} {
     panels_ = (p.in + kColumns - 1) / kColumns;
     workspace_floats_ = static_cast<int64_t>(panels_) * p.N * kColumns;
-    // Panels of x that stay in half of the second-level cache.
-    const size_t panel = sizeof(float) * (p.N > 0 ? p.N : 1) * kColumns, fit = l2_bytes() / 2 / panel;
-    per_block_ = fit < 1 ? 1 : fit < static_cast<size_t>(panels_) ? static_cast<int>(fit) : panels_;
+    // Panels of x that stay in half of the second-level cache; of few outputs fewer, so that many threads have work.
+    constexpr int kTiles = 16;
+    const int row_tiles = (p.out + kTileRows - 1) / kTileRows;
+    const int64_t share = int64_t{panels_} * row_tiles / kTiles, most = share < kRun ? kRun : share;
+    const int64_t panel = int64_t{sizeof(float)} * (p.N > 0 ? p.N : 1) * kColumns;
+    const int64_t fit = static_cast<int64_t>(l2_bytes()) / 2 / panel, few = fit < most ? fit : most;
+    per_block_ = few < 1 ? 1 : few < panels_ ? static_cast<int>(few) : panels_;
     blocks_ = panels_ > 0 ? (panels_ + per_block_ - 1) / per_block_ : 1;  // dbias is wanted without inputs too
     tiles_[0] = panels_;
-    tiles_[1] = ((p.out + kTileRows - 1) / kTileRows) * blocks_;
+    tiles_[1] = row_tiles * blocks_;
   }
 
  protected:

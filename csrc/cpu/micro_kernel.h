@@ -14,6 +14,7 @@ struct OperandA {
 struct OperandB {
   const float* data;
   ptrdiff_t segment, step;
+  ptrdiff_t ahead[2] = {0, 0};  // what lies so far behind a line of B comes into the second-level cache meanwhile
 };
 
 // Where kDot, A's step is 1 (a row of A is contiguous: fprop, dgrad); else its line is 1 (a column is: wgrad). Of the
@@ -43,6 +44,10 @@ void micro_kernel(int segments, int products, OperandA a, OperandB b, float* c, 
         const Vector left = broadcast(kDot ? row[m / 3][m % 3 * line] : row[0][m]);
 #pragma GCC unroll 4
         for (int v = 0; v < kV; ++v) sum[m][v] += left * right[v];
+      }
+      if (kDot) {
+        __builtin_prefetch(line_b + b.ahead[0], 0, 2);
+        if (kColumns > 16) __builtin_prefetch(line_b + b.ahead[1], 0, 2);  // a line of B is two of the cache's
       }
       line_b += b.step;
 #pragma GCC unroll 8

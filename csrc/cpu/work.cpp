@@ -11,9 +11,9 @@ namespace alexnet::cpu {
 
 Work::~Work() = default;
 
-void Work::run(float* workspace) {
+void Work::run(float* workspace, bool packed) {
   try {
-    for (int phase = 0; phase < kPhases; ++phase) {
+    for (int phase = packed ? 1 : 0; phase < kPhases; ++phase) {
       for (int i; !failed_ && (i = next_[phase].fetch_add(1, std::memory_order_relaxed)) < tiles_[phase];) {
         tile(phase, i, workspace);
         done_[phase].fetch_add(1, std::memory_order_release);

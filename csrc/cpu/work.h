@@ -18,8 +18,9 @@ class Work {
 
   // Takes tiles until none is left. Every thread that takes part calls it once; no thread is waited for that has not
   // come. The second phase begins when all tiles of the first are done. What a tile throws is thrown here, and ends the
-  // others' work too.
-  void run(float* workspace);
+  // others' work too. `packed`: the workspace holds what the first phase of the same work wrote to it, weights packed,
+  // so that is left out.
+  void run(float* workspace, bool packed = false);
 
  protected:
   static constexpr int kPhases = 2;

@@ -339,7 +339,8 @@ class Model:
         ValueError, TypeError
             As `forward`, `backward` and `sgd_step`.
         MemoryError
-            As `forward`; no parameter has changed then.
+            As `forward`; no parameter has changed then, except where NumPy computes (float64 on the CPU), whose own
+            workspace is asked for as it is needed.
         """
         given = images, labels
         images = checks.check_images(as_array(images), self.config)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda import Model
+from alexnet_cuda.backends.cpu.device import CpuDevice
 from alexnet_cuda.backends.simt.device import SimtDevice
 from alexnet_cuda.base import parallel
 from alexnet_cuda.base.array import DeviceMemoryError
@@ -227,6 +228,17 @@ def test_no_memory_for_a_workspace_changes_no_parameter(devices: Any) -> None:
         assert model.step == 0
         for name, value in model.parameters.items():
             np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.parametrize(("name", "place"), [("empty", CpuDevice), ("main_memory", parallel)])
+def test_no_memory_on_the_cpu_is_said_with_the_batch(name: str, place: Any) -> None:
+    with pytest.raises(DeviceMemoryError, match="array"):
+        CpuDevice().empty((2**62,), np.uint8)
+    model = tiny(devices="cpu")
+    full = failing(place, name, DeviceMemoryError(), lambda *_: True)
+    with full, pytest.raises(MemoryError, match="a forward pass on a batch of 2 needs more memory than the system"):
+        model.forward(GOOD)
+    assert model.forward(GOOD).shape == (2, 7)
 
 
 def test_what_a_refused_batch_gave_back_is_preallocated_again() -> None:

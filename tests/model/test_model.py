@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def test_sgd_step_is_the_papers_update() -> None:
             rate, decay = (0.02, 0.0) if name.endswith("bias") else (0.01, 5e-4)
             velocity[name] = 0.9 * velocity[name] - decay * rate * weights[name] - rate * gradient
             weights[name] = weights[name] + velocity[name]
-        model.sgd_step(0.01)
+        model.sgd_step(learning_rate=0.01)
         for name, value in model.parameters.items():
             np.testing.assert_allclose(value, weights[name], rtol=1e-12, atol=1e-15, err_msg=name)
 
@@ -167,6 +168,30 @@ def test_save_and_load_give_the_same_network(tmp_path: Path) -> None:
     assert loaded.config == model.config
     assert (loaded.class_names, loaded.step) == (model.class_names, 1)
     np.testing.assert_array_equal(loaded.forward(images), model.forward(images))
+
+
+def test_packed_weights_follow_every_change_of_the_parameters() -> None:
+    model = tiny(devices="cpu")
+    images, labels = batch(model, 9)  # of fewer, weights that are not packed are added up in another order
+
+    def step_by_hand() -> None:
+        model.forward(images, train=True)
+        model.backward(labels)
+        model.sgd_step(learning_rate=0.01)
+
+    changes: list[Callable[[], object]] = [
+        lambda: model.train_step(images, labels, learning_rate=0.01),
+        step_by_hand,
+        lambda: model.set_parameters({**model.parameters, "fc6.weight": 2 * model.parameters["fc6.weight"]}),
+        lambda: model.towers[0].lend("conv2.weight").fill(0.5),
+        lambda: model.towers[0].parameters["conv2.weight"].fill(0.25),  # through what was lent
+    ]
+    for change in changes:
+        before = model.forward(images)
+        change()
+        after, fresh = model.forward(images), Model.from_config(model.config, "cpu", dict(model.parameters))
+        assert (after != before).any()
+        np.testing.assert_array_equal(after, fresh.forward(images))
 
 
 def test_parameters_can_be_replaced() -> None:

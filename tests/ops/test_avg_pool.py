@@ -119,14 +119,14 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         avg_pool.bprop(zeros(1, 4, 3, 2), (1, 7, 9, 2))
 
 
-def test_overlap_is_named(kernels: Backend, precision: Precision) -> None:
-    x = kernels.to_device(precision.array(np.ones((1, 7, 9, 2))))
-    before, y = kernels.bits(x), x.reshape(-1)[:24].reshape(1, 3, 4, 2)
+def test_overlap_is_named(backend: Backend, precision: Precision) -> None:
+    x = backend.to_device(precision.array(np.ones((1, 7, 9, 2))))
+    before, y = backend.bits(x), x.reshape(-1)[:24].reshape(1, 3, 4, 2)
     with pytest.raises(ValueError, match="out overlaps x; expected memory of its own"):
         avg_pool.fprop(x, out=y)
     with pytest.raises(ValueError, match="out overlaps dy; expected memory of its own"):
         avg_pool.bprop(y, x.shape, out=x)
-    assert kernels.bits(x) == before
+    assert backend.bits(x) == before
 
 
 def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from alexnet_cuda.backends.cpu import linear as implementation
-from alexnet_cuda.ops import linear
+from alexnet_cuda.ops import conv2d, linear
 from alexnet_cuda.ops.sgd import SgdParams
 
 from .backends import Backend, ChannelRange, assert_repeats
@@ -356,3 +356,21 @@ def test_bad_arguments_name_what_was_given_and_expected(backend: Backend, precis
         linear.wgrad(zeros(2, 7), zeros(3, 5))
     with pytest.raises(ValueError, match=r"bias_out must have shape \[5\], got \[7\]"):
         linear.wgrad(zeros(2, 7), zeros(2, 5), bias_out=backend.to_device(precision.parameter(np.zeros(7))))
+
+
+def test_overlap_is_named(backend: Backend) -> None:
+    memory, other = (backend.to_device(np.ones((8, 8), np.float32)) for _ in range(2))
+    before, half, image = backend.bits(memory), memory[4:], memory.reshape(1, 4, 4, 4)
+    filters = other.reshape(-1)[:16].reshape(4, 1, 1, 4)
+    few = memory.reshape(-1)[:16].reshape(4, 1, 1, 4)
+    for name, call in {
+        "x": lambda: linear.fprop(half, other, out=half),
+        "weight": lambda: linear.dgrad(other, memory, out=memory),
+        "dy": lambda: linear.wgrad(other, memory, out=memory),
+        "x of an image": lambda: conv2d.fprop(image, filters, out=image),
+        "dy of an image": lambda: conv2d.dgrad(image, filters, image.shape, out=image),
+        "x of images": lambda: conv2d.wgrad(image, other.reshape(image.shape), (1, 1), out=few),
+    }.items():
+        with pytest.raises(ValueError, match=f"out overlaps {name.split()[0]}; expected memory of its own"):
+            call()
+    assert backend.bits(memory) == before

@@ -131,22 +131,22 @@ def test_nan_is_seen_at_the_first_tap(backend: Backend, precision: Precision, ch
     assert (argmax == 0).all()  # of equal numbers the first, and of a window that holds a NaN
 
 
-def test_overlap_is_named(kernels: Backend, precision: Precision) -> None:
+def test_overlap_is_named(backend: Backend, precision: Precision) -> None:
     case = CASES["paper, a window a tower"]
-    x = kernels.to_device(precision.array(np.ones(case.shape)))
+    x = backend.to_device(precision.array(np.ones(case.shape)))
     y, argmax = lrn_max_pool.fprop(x, case.parameters)
-    before = [kernels.bits(a) for a in (x, y)]
+    before = [backend.bits(a) for a in (x, y)]
     for make in (
         lambda: lrn_max_pool.fprop(x, case.parameters, out=x.reshape(-1)[: y.size].reshape(y.shape)),
         lambda: lrn_max_pool.bprop(y, argmax, x, case.parameters, out=x),
     ):
         with pytest.raises(ValueError, match="out overlaps x; expected memory of its own"):
             make()
-    memory = kernels.poisoned((x.size + y.size - 1,), x.dtype)
+    memory = backend.poisoned((x.size + y.size - 1,), x.dtype)
     dy = memory[x.size - 1 :].reshape(y.shape)
     with pytest.raises(ValueError, match="out overlaps dy; expected memory of its own"):
         lrn_max_pool.bprop(dy, argmax, x, case.parameters, out=memory[: x.size].reshape(x.shape))
-    assert [kernels.bits(a) for a in (x, y)] == before
+    assert [backend.bits(a) for a in (x, y)] == before
 
 
 def test_arrays_that_lie_on_no_multiple_of_16_bytes(backend: Backend, precision: Precision) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from alexnet_cuda.backends.cpu import native
+from alexnet_cuda.base.array import constant
 from alexnet_cuda.ops import conv2d, dropout, linear, lrn, lrn_max_pool, sgd
 
 SETS = native.extension().instruction_sets()
@@ -43,6 +44,7 @@ def results() -> list[np.ndarray[Any, Any]]:
     for n in (3, 33):  # few images, and many
         x, weight, dy = normal(n, 1045), normal(75, 1045), normal(n, 75)
         found += [linear.fprop(x, weight, activation="tanh"), linear.dgrad(dy, weight), *linear.wgrad(x, dy)]
+        found += [linear.fprop(x, constant(weight))]
     x = normal(2, 13, 12, 22)
     window = lrn.parameters(22, alpha=0.1, groups=2)
     pool: dict[str, Any] = {"padding": ((1, 0), (0, 2)), "ceil_mode": True}
@@ -88,12 +90,40 @@ def test_a_layer_without_inputs_has_a_gradient_of_its_bias() -> None:
     assert dbias.tolist() == [3, 3, 3, 3]
 
 
+def test_a_classifier_of_ten_has_work_for_many_threads() -> None:
+    weight = ones(10, 500)
+    for n, threads in ((64, 4), (8, 2)):
+        x, y = ones(n, 500), ones(n, 10)
+        assert native.extension().linear_fprop(x, weight, None, None, y, "none").tiles >= threads
+        assert native.extension().linear_dgrad(y, weight, None, 1.0, None, x).tiles >= 4
+
+
+def test_constant_weights_are_packed_once() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((40, 1045), np.float32)
+    for rows, weight in ((x, ones(75, 1045)), (x[:4, :900].copy().reshape(4, 15, 15, 4), ones(34, 3, 3, 2))):
+        weight[...] = rng.standard_normal(weight.shape)
+        options: dict[str, Any] = {} if rows.ndim == 2 else {"groups": 2}
+        fprop = conv2d.fprop if options else linear.fprop
+        expected, marked = fprop(rows, weight, **options), constant(weight)
+        for n in (0, 1, 9, len(rows)):  # whatever comes with an image, its sums have one order
+            np.testing.assert_array_equal(fprop(rows[:n], marked, **options), expected[:n])
+        assert marked.made is not None
+        assert len(marked.made) == 1
+        weight[...] = 0  # which nobody may do; here it shows that the panels are read
+        np.testing.assert_array_equal(fprop(rows, marked, **options), expected)
+        assert not fprop(rows, constant(weight), **options).any()
+
+
 def test_strides_beyond_the_image_are_taken_or_refused() -> None:
     x, weight = ones(1, 5, 5, 1), ones(1, 3, 3, 1)
     assert conv2d.dgrad(ones(1, 1, 1, 1), weight, x.shape, stride=2**28).sum() == 9
-    for options in ({"stride": 2**31 - 1}, {"stride": 2**40}, {"stride": 2**30, "padding": 2**30}):
+    for options in ({"stride": 2**31 - 1}, {"stride": 2**30, "padding": 2**30}):
         with pytest.raises(ValueError, match=r"stride or padding is \d+; expected at most 268435456"):
             conv2d.fprop(x, weight, **options)
+    for refused in ({"stride": 2**31}, {"stride": 2**63}, {"padding": 2**31}, {"padding": 2**70}):
+        with pytest.raises(ValueError, match=rf"^{next(iter(refused))} must be at most 2147483647, got"):
+            conv2d.fprop(x, weight, **refused)
     most = 2**28 - 1  # each image padded to 2^64 numbers
     with pytest.raises(MemoryError):
         conv2d.fprop(ones(16, 5, 5, 64), ones(1, 2, 2, 64), stride=most, padding=most)

@@ -132,7 +132,7 @@ def test_ctrl_c_while_others_are_waited_for_comes_at_their_end(native: bool, mon
         monkeypatch.setattr(parallel, "wait", real)
         raise KeyboardInterrupt
 
-    def task(_: int) -> None:  # of `_cpu` it would go on in memory that the next call takes
+    def task(*_: int) -> None:  # of `_cpu` it would go on in memory that the next call takes
         together.wait(timeout=10)
         if threading.current_thread() is not threading.main_thread():
             time.sleep(0.05)

@@ -117,20 +117,6 @@ class Runtime(ABC):
         finally:
             self.preallocating = before
 
-    def require_apart(self, out: Array, **inputs: Array | None) -> None:
-        """Refuse an `out` that shares memory with an input, of kernels whose threads read what their neighbours write.
-
-        Raises
-        ------
-        ValueError
-            Which input it overlaps; all are C-contiguous.
-        """
-        start = self.addresses({"out": out, **inputs})
-        end = {n: start[n] + a.size * a.dtype.itemsize for n, a in {"out": out, **inputs}.items() if a is not None}
-        for name in inputs:
-            if name in end and start["out"] < end[name] and start[name] < end["out"] and out.size and start[name]:
-                raise ValueError(f"out overlaps {name}; expected memory of its own")
-
     def from_host(self, name: str, values: np.ndarray[Any, Any]) -> Array:
         """A copy of `values`, an argument of an operation, in device memory.
 

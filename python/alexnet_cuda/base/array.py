@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 Array = Any  # a NumPy array, a SimtArray or a CuPy array
 
@@ -38,5 +39,28 @@ def is_staged(array: Array) -> bool:
     return isinstance(array, PinnedArray) and not array.flags.writeable
 
 
+class ConstantArray(np.ndarray[Any, Any]):
+    """Main memory that stays as it is while this view of it is used: operations may keep what they make of it."""
+
+    made: dict[Any, Any] | None = None  # None: of a part of one, or what was computed from one
+
+
+def constant(array: Array) -> Array:
+    """The array as a `ConstantArray` of which nothing is made yet; one that is elsewhere as it is."""
+    if array_kind(array) != "cpu":
+        return array
+    marked = array.view(ConstantArray)
+    marked.made = {}
+    return marked
+
+
 class DeviceMemoryError(MemoryError):
     """A device has no room for an array."""
+
+
+def main_memory(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An uninitialised array; a DeviceMemoryError where there is no room."""
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        raise DeviceMemoryError(str(error)) from error

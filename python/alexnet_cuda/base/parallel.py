@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .array import ConstantArray, main_memory
 from .blas import one_blas_thread
 from .cores import available_cores
 from .notices import say_once
@@ -103,7 +104,10 @@ def parallel_for(body: Callable[[int], object], tasks: int) -> None:
 
 @contextmanager
 def preallocation() -> Iterator[None]:
-    """A context in which operations that this thread calls do nothing but take their workspace; see `Runtime`'s."""
+    """A context in which operations that this thread calls do nothing but take their workspace; see `Runtime`'s.
+
+    Those that NumPy does (float64, or ``ALEXNET_CUDA_CPU=numpy``) do nothing at all: they take theirs as they run.
+    """
     before, _state.preallocating = preallocating(), True
     try:
         yield
@@ -116,22 +120,30 @@ def preallocating() -> bool:
     return getattr(_state, "preallocating", False)
 
 
-def run(work: Any) -> None:
+def run(work: Any, weight: npt.NDArray[Any] | None = None, key: tuple[Any, ...] = ()) -> None:
     """Have all cores take the tiles of a `Work` of `_cpu`, which releases the interpreter lock; return at its end.
 
     In a `preallocation` its workspace is made, no more. Called from inside a body of `parallel_for`, it runs in that
-    thread.
+    thread. Of a product that packs `weight` into its workspace, a `ConstantArray` keeps it, by `key`, for the next one.
     """
-    workspace = scratch("workspace", (work.workspace_bytes + 64,), np.uint8)
+    shape = (work.workspace_bytes + 64,)
+    made = weight.made if isinstance(weight, ConstantArray) and work.workspace_bytes and not preallocating() else None
+    packed = made is not None and key in made
+    if made is None:
+        workspace = scratch("workspace", shape, np.uint8)
+    else:
+        workspace = made[key] if packed else main_memory(shape, np.uint8)
     if preallocating():
         return
     address = -(-workspace.ctypes.data // 64) * 64
     alone = getattr(_state, "busy", False)
+    run_tiles = partial(work.run, address, packed)
     if alone or min(num_threads(), work.tiles) < 2:
-        work.run(address)
-        return
-    run_tiles = partial(work.run, address)
-    _together(run_tiles, run_tiles, min(num_threads(), work.tiles) - 1)
+        run_tiles()
+    else:
+        _together(run_tiles, run_tiles, min(num_threads(), work.tiles) - 1)
+    if made is not None:
+        made[key] = workspace
 
 
 def _together(
@@ -174,7 +186,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDAr
     size = math.prod(shape) * np.dtype(dtype).itemsize
     buffer = buffers.get(name)
     if buffer is None or buffer.nbytes < size:
-        buffer = buffers[name] = np.empty(size, np.uint8)
+        buffer = buffers[name] = main_memory((size,), np.uint8)
     return buffer[:size].view(dtype).reshape(shape)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 
+MOST = 2**31 - 1  # that an int of C holds
 Sides = tuple[tuple[int, int], tuple[int, int]]
 Padding = int | tuple[int | tuple[int, int], int | tuple[int, int]]
 
@@ -27,6 +28,8 @@ def sides(padding: Padding) -> Sides:
         raise TypeError(expected) from None
     if [len(p) for p in pairs] != [2, 2] or min(map(min, pairs)) < 0:
         raise ValueError(expected)
+    if max(map(max, pairs)) > MOST:
+        raise ValueError(f"padding must be at most {MOST}, got {padding!r}")
     (top, bottom), (left, right) = pairs
     return (top, bottom), (left, right)
 

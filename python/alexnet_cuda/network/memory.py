@@ -70,6 +70,9 @@ def advice(
     train: bool,
 ) -> str:
     """What to say when a batch does not fit: what it needs, what there is, and the largest batch that fits."""
+    what = f"{'training on' if train else 'a forward pass on'} a batch of {shape[0]}"
+    if all(t.device.memory() is None for t in towers):
+        return f"{what} needs more memory than the system gives this process; try a smaller batch"
     tower = min(towers, key=lambda t: (t.device.memory() or (1 << 62, 0))[0])
     free, total = tower.device.memory() or (0, 0)
     held = sum(array.nbytes for array in tower.held())
@@ -85,9 +88,8 @@ def advice(
     fits = f"a batch of {low} would fit" if low else "not even one image would fit"
     if needed(batch) <= available:
         fits = "that would fit, but lies in pieces that are too small: begin anew with a smaller batch"
-    what = "training on" if train else "a forward pass on"
     return (
-        f"{what} a batch of {batch} needs {_amount(needed(batch))} on {tower.device.name}, of whose {_amount(total)} "
+        f"{what} needs {_amount(needed(batch))} on {tower.device.name}, of whose {_amount(total)} "
         f"there are {_amount(available)} for this model; {fits}"
     )
 

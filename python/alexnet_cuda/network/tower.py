@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import ops
 from ..backends.protocol import Device
+from ..base.array import constant
 from ..base.params import SgdParams
 from ..base.precision import activation_dtype, parameter_dtype
 from ..config import Config
@@ -126,6 +127,8 @@ class Tower:
         if self.dtype != self.accumulator:
             weights = [name for name in shapes if name.endswith(".weight")]
             self._copies = {name: device.empty(shapes[name], self.dtype) for name in weights}
+        # By layer its weights as `weight` marks them; None once somebody else writes to them too.
+        self._constant: dict[str, Array] | None = {}
         self._buffers: dict[str, tuple[Array, Array]] = {}  # all of each, and what of it was used last, in its shape
         self.kept: dict[str, Kept] = {}
 
@@ -133,6 +136,8 @@ class Tower:
 
     def start_training(self, gradients: bool) -> None:
         """Make room for velocities, which begin at zero, and for gradients; nothing if there is already."""
+        if self._constant:
+            self._constant.clear()  # what inference kept
         if not self.velocity:
             for name, value in self.parameters.items():
                 self.velocity[name] = self.device.empty(value.shape, value.dtype)
@@ -148,16 +153,34 @@ class Tower:
         with self.device.active():
             self.device.upload(target, whole[lo:hi])
             if kind == "parameters":
+                self._changes(name)
                 self._refresh(name)
 
     def _refresh(self, name: str) -> None:
         if name in self._copies:
             ops.copy.cast(self.parameters[name], out=self._copies[name])
 
-    def weight(self, layer_name: str) -> Array:
-        """A layer's weights as products take them, of the activations' dtype."""
+    def _changes(self, name: str) -> None:
+        if self._constant is not None:
+            self._constant.pop(name, None)
+
+    def lend(self, name: str) -> Array:
+        """A parameter for others to write to at any time: from now on none is taken for constant."""
+        self._constant = None
+        return self.parameters[name]
+
+    def weight(self, layer_name: str, keep: bool = False) -> Array:
+        """A layer's weights as products take them, of the activations' dtype.
+
+        With `keep` products may keep what they make of them, as panels on the CPU, until they change.
+        """
         name = f"{layer_name}.weight"
-        return self._copies.get(name, self.parameters[name])
+        weight = self._copies.get(name, self.parameters[name])
+        if not keep or self._constant is None:
+            return weight
+        if name not in self._constant:
+            self._constant[name] = constant(weight)
+        return self._constant[name]
 
     def update(self, update: Update, gradient_scale: float) -> None:
         """Update the parameters from their gradients."""
@@ -166,7 +189,8 @@ class Tower:
                 ops.sgd.update(self.sgd(name, update, gradient_scale), self.gradients[name])
 
     def sgd(self, name: str, update: Update, gradient_scale: float) -> SgdParams:
-        """The update of one parameter."""
+        """The update of one parameter, which is about to change."""
+        self._changes(name)
         bias = name.endswith(".bias")
         return SgdParams(
             self.parameters[name],

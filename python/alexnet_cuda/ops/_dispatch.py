@@ -10,9 +10,10 @@ import numpy as np
 
 from ..backends.cpu import native
 from ..backends.kernels._runtime import runtime_of
-from ..base.array import array_kind
+from ..base.array import array_kind, is_cupy
 from ..base.locks import late_import
 from ..base.parallel import preallocating
+from ..base.windows import MOST
 
 Array = Any  # a NumPy array, a SimtArray or a CuPy array
 
@@ -97,10 +98,38 @@ def output(
     return out
 
 
-def accumulator_output(out: Array | None, like: Array, shape: tuple[int, ...]) -> Array:
-    """`out`, checked, or a new array: of the dtype of `like`, or of its accumulators, which are not rounded then."""
+def require_apart(out: Array, **inputs: Array | None) -> None:
+    """Refuse an `out` that shares memory with an input, of operations that read what lies around what they write.
+
+    Raises
+    ------
+    ValueError
+        Which input it overlaps; ranges of the last dimension of a wider array, which may lie between each other, are
+        not looked at.
+    """
+    start, end = _span(out)
+    for name, array in inputs.items():
+        if array is not None and array.size and out.size and array.flags.c_contiguous and out.flags.c_contiguous:
+            first, last = _span(array)
+            if start < last and first < end:
+                raise ValueError(f"out overlaps {name}; expected memory of its own")
+
+
+def _span(array: Array) -> tuple[int, int]:
+    start: int = array.data.ptr if is_cupy(array) else array.ctypes.data
+    return start, start + array.nbytes
+
+
+def accumulator_output(out: Array | None, like: Array, shape: tuple[int, ...], **inputs: Array) -> Array:
+    """`out`, checked, or a new array: of the dtype of `like`, or of its accumulators, which are not rounded then.
+
+    `inputs` are what `out` may not overlap.
+    """
     wide = out is not None and getattr(out, "dtype", None) == accumulator_dtype(like.dtype)
-    return output(out, like, shape, accumulator_dtype(like.dtype) if wide else None, channel_range=True)
+    given = output(out, like, shape, accumulator_dtype(like.dtype) if wide else None, channel_range=True)
+    if out is not None:
+        require_apart(given, **inputs)
+    return given
 
 
 def check_precision(precision: str | None, dtype: Any) -> None:
@@ -121,7 +150,7 @@ def check_mask(mask: Array | None, mask_scale: float, like: Array, shape: tuple[
 
 
 def integers(name: str, values: Any, count: int, least: int) -> tuple[int, ...]:
-    """So many integers, checked; one may be given bare."""
+    """So many integers that an int of C holds, checked; one may be given bare."""
     expected = f"{name} must be {count} integer{'s' * (count > 1)} of at least {least}, got {values!r}"
     try:
         numbers = tuple(operator.index(v) for v in (values if isinstance(values, (tuple, list)) else (values,)))
@@ -129,6 +158,8 @@ def integers(name: str, values: Any, count: int, least: int) -> tuple[int, ...]:
         raise TypeError(expected) from None
     if len(numbers) != count or min(numbers) < least:
         raise ValueError(expected)
+    if max(numbers) > MOST:
+        raise ValueError(f"{name} must be at most {MOST}, got {values!r}")
     return numbers
 
 

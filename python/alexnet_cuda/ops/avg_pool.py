@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..base.windows import Padding
-from ._dispatch import Array, backend, check, output
+from ._dispatch import Array, backend, check, output, require_apart
 from .max_pool import pool
 
 
@@ -31,6 +31,7 @@ def fprop(
     check("x", x, (None,) * 4)
     p, shape = pool(x.shape, size, stride, padding, ceil_mode, count_include_pad)
     y = output(out, x, shape)
+    require_apart(y, x=x)
     backend("avg_pool", x, y).fprop(x, p, y)
     return y
 
@@ -50,5 +51,6 @@ def bprop(
     p, shape = pool(input_shape, size, stride, padding, ceil_mode, count_include_pad)
     check("dy", dy, shape)
     dx = output(out, dy, tuple(input_shape))
+    require_apart(dx, dy=dy)
     backend("avg_pool", dy, dx).bprop(dy, p, dx)
     return dx

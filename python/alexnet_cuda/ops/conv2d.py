@@ -24,6 +24,7 @@ from ._dispatch import (
     integers,
     output,
     pair,
+    require_apart,
 )
 from .dropout import check_rows
 from .sgd import check_update
@@ -182,7 +183,7 @@ def fprop(
     check_activation(activation)
     check_rows(dropout, s.N * s.P * s.Q, s.K)
     check_precision(precision, x.dtype)
-    y = accumulator_output(out, x, (s.N, s.P, s.Q, s.K))
+    y = accumulator_output(out, x, (s.N, s.P, s.Q, s.K), x=x, weight=weight)
     backend("conv2d", x, weight, bias, addend, y).fprop(
         x, weight, bias, s, activation, y, addend=addend, dropout=dropout, precision=precision, folded=folded
     )
@@ -222,7 +223,7 @@ def dgrad(
     if addend is not None:
         check("addend", addend, (s.N, s.H, s.W, s.C), accumulator_dtype(dy.dtype), channel_range=True)
     check_precision(precision, dy.dtype)
-    dx = accumulator_output(out, dy, (s.N, s.H, s.W, s.C))
+    dx = accumulator_output(out, dy, (s.N, s.H, s.W, s.C), dy=dy, weight=weight)
     backend("conv2d", dy, weight, mask, addend, dx).dgrad(
         dy, weight, s, dx, mask=mask, mask_scale=mask_scale, addend=addend, precision=precision
     )
@@ -273,6 +274,8 @@ def wgrad(
     shape, accumulator = (s.K, s.R, s.S, s.C // groups), accumulator_dtype(x.dtype)
     check_update(sgd, shape, x.dtype, accumulate, out)
     dweight = out if sgd is not None and out is None else output(out, x, shape, accumulator, channel_range=True)
+    if out is not None:
+        require_apart(out, x=x, dy=dy)
     dbias = output(bias_out, x, (s.K,), accumulator, name="bias_out") if bias else None
     backend("conv2d", x, dy, dweight, dbias).wgrad(
         x, dy, s, dweight, dbias, accumulate=accumulate, sgd=sgd, precision=precision, folded=folded

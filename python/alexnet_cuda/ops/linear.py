@@ -13,6 +13,7 @@ from ._dispatch import (
     check_mask,
     check_precision,
     output,
+    require_apart,
 )
 from .dropout import check_rows
 from .sgd import check_update
@@ -46,7 +47,7 @@ def fprop(
     check_activation(activation)
     check_rows(dropout, *shape)
     check_precision(precision, x.dtype)
-    y = accumulator_output(out, x, shape)
+    y = accumulator_output(out, x, shape, x=x, weight=weight)
     backend("linear", x, weight, bias, addend, y).fprop(
         x, weight, bias, activation, y, addend=addend, dropout=dropout, precision=precision
     )
@@ -71,7 +72,7 @@ def dgrad(
     if addend is not None:
         check("addend", addend, shape, accumulator_dtype(dy.dtype), channel_range=True)
     check_precision(precision, dy.dtype)
-    dx = accumulator_output(out, dy, shape)
+    dx = accumulator_output(out, dy, shape, dy=dy, weight=weight)
     backend("linear", dy, weight, mask, addend, dx).dgrad(
         dy, weight, dx, mask=mask, mask_scale=mask_scale, addend=addend, precision=precision
     )
@@ -96,6 +97,8 @@ def wgrad(
     shape, accumulator = (dy.shape[1], x.shape[1]), accumulator_dtype(x.dtype)
     check_update(sgd, shape, x.dtype, accumulate, out)
     dweight = out if sgd is not None and out is None else output(out, x, shape, accumulator, channel_range=True)
+    if out is not None:
+        require_apart(out, x=x, dy=dy)
     dbias = output(bias_out, x, shape[:1], accumulator, name="bias_out") if bias else None
     backend("linear", x, dy, dweight, dbias).wgrad(
         x, dy, dweight, dbias, accumulate=accumulate, sgd=sgd, precision=precision

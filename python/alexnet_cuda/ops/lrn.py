@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..base.params import LrnParams
-from ._dispatch import Array, backend, check, integers, output
+from ._dispatch import Array, backend, check, integers, output, require_apart
 
 
 def parameters(
@@ -61,12 +61,13 @@ def fprop(x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
     check("x", x, (None,) * 4)
     check_groups(x.shape[3], p.groups)
     y = output(out, x, x.shape)
+    require_apart(y, x=x)
     backend("lrn", x, y).fprop(x, p, y)
     return y
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, *, relu: bool = False, out: Array | None = None) -> Array:
-    """Gradient by the input [N, H, W, C], from dy, the input x and its `p`; `out` may be `dy` on the CPU only.
+    """Gradient by the input [N, H, W, C], from dy, the input x and its `p`.
 
     With `relu`, x is the output of a ReLU: the result is zero where it is not positive.
     """
@@ -74,5 +75,6 @@ def bprop(dy: Array, x: Array, p: LrnParams, *, relu: bool = False, out: Array |
     check_groups(x.shape[3], p.groups)
     check("dy", dy, x.shape, x.dtype)
     dx = output(out, x, x.shape)
+    require_apart(dx, dy=dy, x=x)
     backend("lrn", dy, x, dx).bprop(dy, x, p, dx, relu=relu)
     return dx

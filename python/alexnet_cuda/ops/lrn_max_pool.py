@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base.params import LrnParams
 from ..base.windows import Padding
-from ._dispatch import Array, backend, check, output
+from ._dispatch import Array, backend, check, output, require_apart
 from .lrn import check_groups
 from .max_pool import pool
 
@@ -28,6 +28,7 @@ def fprop(
     check_groups(x.shape[3], p.groups)
     windows, shape = pool(x.shape, size, stride, padding, ceil_mode)
     y = output(out, x, shape)
+    require_apart(y, x=x)
     argmax = output(argmax_out, x, shape, np.uint8, "argmax_out") if train else None
     backend("lrn_max_pool", x, y, argmax).fprop(x, p, windows, y, argmax)
     return y, argmax
@@ -53,5 +54,6 @@ def bprop(
     check("dy", dy, shape, x.dtype)
     check("argmax", argmax, shape, np.uint8)
     dx = output(out, x, x.shape)
+    require_apart(dx, dy=dy, x=x)
     backend("lrn_max_pool", dy, argmax, x, dx).bprop(dy, argmax, x, p, windows, dx, relu=relu)
     return dx

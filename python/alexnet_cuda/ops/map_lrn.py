@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..base.params import LrnParams
 from . import lrn
-from ._dispatch import Array, backend, check, output
+from ._dispatch import Array, backend, check, output, require_apart
 
 MAX_SIZE = 9  # what a tile's surroundings leave room for in a multiprocessor's shared memory (csrc/ops/map_lrn.h)
 
@@ -39,14 +39,16 @@ def fprop(x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
     """The normalised x [N, H, W, C]; `p` from `parameters`. Positions outside the map count as zeros."""
     check("x", x, (None,) * 4)
     y = output(out, x, x.shape)
+    require_apart(y, x=x)
     backend("map_lrn", x, y).fprop(x, p, y)
     return y
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, *, out: Array | None = None) -> Array:
-    """Gradient by the input [N, H, W, C], from dy, the input x and its `p`; `out` may be `dy` on the CPU only."""
+    """Gradient by the input [N, H, W, C], from dy, the input x and its `p`."""
     check("x", x, (None,) * 4)
     check("dy", dy, x.shape, x.dtype)
     dx = output(out, x, x.shape)
+    require_apart(dx, dy=dy, x=x)
     backend("map_lrn", dy, x, dx).bprop(dy, x, p, dx)
     return dx

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..base.params import PoolParams
 from ..base.windows import Padding, count, sides
-from ._dispatch import Array, backend, check, integers, output
+from ._dispatch import Array, backend, check, integers, output, require_apart
 
 
 def pool(
@@ -73,6 +73,7 @@ def fprop(
     check("x", x, (None,) * 4)
     p, shape = pool(x.shape, size, stride, padding, ceil_mode)
     y = output(out, x, shape)
+    require_apart(y, x=x)
     argmax = output(argmax_out, x, shape, np.uint8, "argmax_out") if train else None
     backend("max_pool", x, y, argmax).fprop(x, p, y, argmax)
     return y, argmax
@@ -101,5 +102,6 @@ def bprop(
     if y is not None:
         check("y", y, shape, dy.dtype)
     dx = output(out, dy, tuple(input_shape))
+    require_apart(dx, dy=dy, y=y)
     backend("max_pool", dy, argmax, y, dx).bprop(dy, argmax, p, dx, y=y)
     return dx

@@ -88,7 +88,7 @@ class _Layer(nn.Module):  # type: ignore[misc]
         self._precision = tower.precision
         self._lrn = parameters(tower, stage) if stage.step.op == "lrn" else None
         for kind in ("weight", "bias") if stage.step.weight_shape else ():
-            shared = _tensor(tower.parameters[f"{stage.name}.{kind}"])
+            shared = _tensor(tower.lend(f"{stage.name}.{kind}"))
             self.register_parameter(kind, nn.Parameter(shared.permute(0, 3, 1, 2) if shared.dim() == 4 else shared))
 
     def forward(self, x: Tensor, step: Tensor | None) -> Tensor:

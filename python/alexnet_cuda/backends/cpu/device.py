@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...base.array import PinnedArray, array_kind
+from ...base.array import PinnedArray, array_kind, main_memory
 from ...base.parallel import preallocation
 
 Array = npt.NDArray[Any]
@@ -42,7 +42,7 @@ class CpuDevice:
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         self.allocations += 1
-        return np.empty(shape, dtype)
+        return main_memory(shape, dtype)
 
     def zero(self, array: Array) -> None:
         array[...] = 0

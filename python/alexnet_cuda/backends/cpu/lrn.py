@@ -82,7 +82,7 @@ def fprop(x: Array, p: LrnParams, out: Array) -> None:
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) -> None:
-    """Write the gradient by the input to `out`, which may be `dy`; with `relu` zero where `x` is not positive.
+    """Write the gradient by the input to `out`; with `relu` zero where `x` is not positive.
 
     ``dx_c = dy_c s_c^-beta - 2 alpha beta x_c * sum over the window of dy x s^(-beta - 1)``; s is computed again from
     x, which costs less than keeping it in memory.

@@ -49,7 +49,7 @@ def fprop(x: Array, p: LrnParams, out: Array) -> None:
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, out: Array) -> None:
-    """Write the gradient by the input to `out`, which may be `dy`.
+    """Write the gradient by the input to `out`.
 
     ``dx = dy s^-beta - 2 alpha beta x * sum over the window of dy x s^(-beta - 1)``.
     """

@@ -12,14 +12,10 @@ if TYPE_CHECKING:
 
 
 def fprop(x: Array, p: LrnParams, out: Array) -> None:
-    """Write the normalised `x` to `out`, another array."""
-    runtime = runtime_of(x)
-    runtime.require_apart(out, x=x)
-    runtime.call("lrn_fprop", {"x": x, "y": out}, window=p)
+    """Write the normalised `x` to `out`."""
+    runtime_of(x).call("lrn_fprop", {"x": x, "y": out}, window=p)
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) -> None:
-    """Write the gradient by the input to `out`, another array; with `relu` zero where `x` is not positive."""
-    runtime = runtime_of(x)
-    runtime.require_apart(out, dy=dy, x=x)
-    runtime.call("lrn_bprop", {"dy": dy, "x": x, "dx": out}, window=p, relu=relu)
+    """Write the gradient by the input to `out`; with `relu` zero where `x` is not positive."""
+    runtime_of(x).call("lrn_bprop", {"dy": dy, "x": x, "dx": out}, window=p, relu=relu)

@@ -16,15 +16,13 @@ def fprop(x: Array, p: LrnParams, pool: PoolParams, out: Array, argmax: Array | 
 
     The same bits as `lrn.fprop` and `max_pool.fprop` in turn.
     """
-    runtime, arrays = runtime_of(x), {"x": x, "y": out, "argmax": argmax}
-    runtime.require_apart(out, x=x)
-    runtime.call("lrn_max_pool_fprop", arrays, window=p, pool=pool)
+    arrays = {"x": x, "y": out, "argmax": argmax}
+    runtime_of(x).call("lrn_max_pool_fprop", arrays, window=p, pool=pool)
 
 
 def bprop(
     dy: Array, argmax: Array, x: Array, p: LrnParams, pool: PoolParams, out: Array, *, relu: bool = False
 ) -> None:
     """Write the gradient by `x` to `out` [N, H, W, C], from dy [N, P, Q, C] and the argmax; `relu` as in `lrn`."""
-    runtime, arrays = runtime_of(x), {"dy": dy, "argmax": argmax, "x": x, "dx": out}
-    runtime.require_apart(out, dy=dy, x=x)
-    runtime.call("lrn_max_pool_bprop", arrays, window=p, pool=pool, relu=relu)
+    arrays = {"dy": dy, "argmax": argmax, "x": x, "dx": out}
+    runtime_of(x).call("lrn_max_pool_bprop", arrays, window=p, pool=pool, relu=relu)

@@ -9,9 +9,7 @@ from ._runtime import runtime_of
 
 def fprop(x: Array, pool: PoolParams, out: Array, argmax: Array | None) -> None:
     """Write the maxima to `out` and, where given, the first tap that holds each (row * size + column) to `argmax`."""
-    runtime = runtime_of(x)
-    runtime.require_apart(out, x=x)
-    runtime.call("max_pool_fprop", {"x": x, "y": out, "argmax": argmax}, pool=pool)
+    runtime_of(x).call("max_pool_fprop", {"x": x, "y": out, "argmax": argmax}, pool=pool)
 
 
 def bprop(dy: Array, argmax: Array, pool: PoolParams, out: Array, *, y: Array | None = None) -> None:
@@ -19,6 +17,5 @@ def bprop(dy: Array, argmax: Array, pool: PoolParams, out: Array, *, y: Array | 
 
     Where the pool's output `y` is given, windows whose maximum is not positive pass nothing.
     """
-    runtime, arrays = runtime_of(dy), {"dy": dy, "argmax": argmax, "y": y, "dx": out}
-    runtime.require_apart(out, dy=dy, y=y)
-    runtime.call("max_pool_bprop", arrays, pool=pool)
+    arrays = {"dy": dy, "argmax": argmax, "y": y, "dx": out}
+    runtime_of(dy).call("max_pool_bprop", arrays, pool=pool)

@@ -21,7 +21,7 @@ from .dropout import kept_scale, mask_of
 
 def forward(tower: Tower, stage: Stage, x: Array, arrival: Arrival | None, y: Array, run: Pass) -> Array:
     """Product, bias, activation and dropout; returns y."""
-    weight, bias = tower.weight(stage.name), tower.parameters[f"{stage.name}.bias"]
+    weight, bias = tower.weight(stage.name, keep=not run.train), tower.parameters[f"{stage.name}.bias"]
     dropout = None if stage.dropout is None else mask_of(tower, stage.dropout, run)
     end: dict[str, Any] = {"bias": bias, "activation": stage.step.activation, "dropout": dropout, "out": y}
     if arrival is None:

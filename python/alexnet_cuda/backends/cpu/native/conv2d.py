@@ -36,7 +36,8 @@ def fprop(
     if not lie_alike(out, addend):
         reference.fprop(x, weight, bias, s, activation, out, addend=addend, dropout=dropout)
         return
-    run(extension().conv2d_fprop(x, weight, bias, addend, out, activation=activation, **_geometry(s)))
+    work = extension().conv2d_fprop(x, weight, bias, addend, out, activation=activation, **_geometry(s))
+    run(work, weight, (extension().selected(), s.groups))
     if dropout is not None:
         rows = out.reshape(-1, s.K)
         dropouts.apply(rows, dropout, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ....base.array import ConstantArray
 from ....base.parallel import run
 from ....base.params import DropoutParams, SgdParams
 from .. import linear as reference
@@ -26,7 +27,8 @@ def fprop(
     if not lie_alike(out, addend):
         reference.fprop(x, weight, bias, activation, out, addend=addend, dropout=dropout)
         return
-    run(extension().linear_fprop(x, weight, bias, addend, out, activation))
+    work = extension().linear_fprop(x, weight, bias, addend, out, activation, isinstance(weight, ConstantArray))
+    run(work, weight, (extension().selected(),))
     if dropout is not None:
         dropouts.apply(out, dropout, out)
 

@@ -14,5 +14,5 @@ def fprop(x: Array, p: LrnParams, out: Array) -> None:
 
 
 def bprop(dy: Array, x: Array, p: LrnParams, out: Array, *, relu: bool = False) -> None:
-    """Write the gradient by the input to `out`, which may be `dy`; with `relu` zero where `x` is not positive."""
+    """Write the gradient by the input to `out`; with `relu` zero where `x` is not positive."""
     run(extension().pool_bprop(dy, None, x, None, out, p, None, relu))
