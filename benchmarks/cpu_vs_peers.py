@@ -80,7 +80,7 @@ def ceilings() -> dict[str, Run]:
     source, target = np.ones(1 << 26, np.float32), np.empty(1 << 26, np.float32)
 
     def sgemm() -> None:
-        # OpenBLAS's own threads, once begun, spin after whatever sets their number, and processor time counts them.
+        # OpenBLAS's own threads spin for some 50 ms after a product, which the next run's time would hold.
         with one_blas_thread() if num_threads() == 1 else nullcontext():
             np.matmul(a, b, out=c)
 

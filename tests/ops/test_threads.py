@@ -172,7 +172,7 @@ class Slow:
     def __init__(self) -> None:
         self.began, self.ended = threading.Event(), threading.Event()
 
-    def run(self, _: int = 0) -> None:
+    def run(self, *_: int) -> None:
         self.began.set()
         time.sleep(0.05)
         self.ended.set()
