@@ -173,11 +173,15 @@ def _classes(names: tuple[str, ...]) -> str:
 
 def _preprocessing(c: Config) -> str:
     mean, std = (", ".join(f"{x:.6g}" for x in values) for values in (c.mean, c.std))
+    if c.resize_mode == "stretch":
+        start = f"The whole image is stretched to {c.resize} x {c.resize} pixels"
+    else:
+        start = f"The shorter side is resized to {c.resize} pixels and the central square taken"
     return (
-        f"The shorter side is resized to {c.resize} pixels (bilinear, antialiased) and the central square taken, of "
-        f"that the central {c.image_size} x {c.image_size}. From the RGB values, 0 to 255, the mean ({mean}) is "
-        f"subtracted, and they are divided by ({std}); the network sees the channels as {c.channel_order}. Grey images "
-        "get three equal channels, transparent pixels lie on white. `Model.predict` does all of it."
+        f"{start} (bilinear, antialiased), of that the central {c.image_size} x {c.image_size}. From the RGB values, 0 "
+        f"to 255, the mean ({mean}) is subtracted, and they are divided by ({std}); the network sees the channels as "
+        f"{c.channel_order}. Grey images get three equal channels, transparent pixels lie on white. `read_square` and "
+        "`Model.predict` do all of it."
     )
 
 
@@ -188,7 +192,8 @@ from alexnet_cuda import Model
 from alexnet_cuda.data import read_square
 
 model = Model.load({_yaml(file)})
-classes, probabilities = model.predict(np.stack([read_square("photograph.jpg", model.config.resize)]))
+square = read_square("photograph.jpg", model.config.resize, mode=model.config.resize_mode)
+classes, probabilities = model.predict(np.stack([square]))
 print({answer}, probabilities[0])"""
     shell = f"alexnet-cuda predict {shlex.quote(file)} photograph.jpg"
     return f"{_fenced(shell, 'bash')}\n\n{_fenced(code, 'python')}"

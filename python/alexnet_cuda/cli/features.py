@@ -50,7 +50,8 @@ def features(
     images = open_source(source, minimum_classes=1)
     model = load_model(checkpoint, devices)
     check_layers([layer], [step.name for step in model.plan.steps])
-    loader = Loader(images, model.config.resize, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken)
+    side, mode = model.config.resize, model.config.resize_mode
+    loader = Loader(images, side, batch_size, shuffle=False, cache_bytes=0, max_broken=max_broken, mode=mode)
     with atomic_path(out) as temporary, open(temporary, "wb") as stream:
         found, indices = _features(model, loader, layer)
         np.savez(

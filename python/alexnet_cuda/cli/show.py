@@ -56,16 +56,17 @@ def show(
     if (folder / CHECKPOINT_NAME).exists():
         raise FileExistsError(f"{folder} holds a run, which has a page of its own: give another --output")
     model = load_model(checkpoint, devices)
-    seen = [Seen(file, class_of(file, model), read_square(file, model.config.resize)) for file in images]
+    side, mode = model.config.resize, model.config.resize_mode
+    seen = [Seen(file, class_of(file, model), read_square(file, side, mode=mode)) for file in images]
     evaluation = None
     if source is not None:
         evaluation, part = evaluate_on(model, checkpoint, source, held_out=held_out)
-        seen = seen or _samples(part, model.config.resize)
+        seen = seen or _samples(part, side, mode)
     emit(f"done: {write(Shown(path, model, seen, source, evaluation), folder)}")
     return 0
 
 
-def _samples(source: ImageSource, side: int) -> list[Seen]:
+def _samples(source: ImageSource, side: int, mode: str) -> list[Seen]:
     """Images spread over a source; broken ones are left out."""
     from ..data import DecodeError
     from ..show.look import Seen
@@ -73,7 +74,7 @@ def _samples(source: ImageSource, side: int) -> list[Seen]:
     seen = []
     for index in sorted({i * len(source) // _SAMPLES for i in range(_SAMPLES)}):
         try:
-            seen.append(Seen(source.names[index], int(source.labels[index]), source.read_square(index, side)))
+            seen.append(Seen(source.names[index], int(source.labels[index]), source.read_square(index, side, mode)))
         except DecodeError:
             continue
     return seen
