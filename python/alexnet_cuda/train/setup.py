@@ -13,7 +13,6 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..base.files import CHECKPOINT_NAME
 from ..base.wording import counted
 from ..checkpoint import Checkpoint
 from ..network.checks import check_rates, not_finite
@@ -318,9 +317,8 @@ def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tu
     from ..model import Model
 
     path = Path(str(options.from_))
-    kept = options.output / CHECKPOINT_NAME
-    if kept.exists() and path.exists() and os.path.samefile(path, kept):
-        raise ValueError(f"{path} would be overwritten by the run that starts from it: give another --output")
+    if path.exists() and any(os.path.samefile(path, kept) for kept in kept_checkpoints(options.output)):
+        raise ValueError(f"{path} would be removed by the run that starts from it: give another --output")
     _check_config_fields(recipe)
     found = read(path)
     config, names = found.config, found.class_names
