@@ -65,7 +65,8 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     ValueError
         When a line that is not the last is no JSON object with a step and an epoch.
     """
-    with naming(path), open(path, encoding="utf-8") as file:
+    # Bytes that are no text make no JSON object either.
+    with naming(path), open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
                 return
