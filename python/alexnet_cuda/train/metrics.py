@@ -121,6 +121,7 @@ class MetricsWriter:
         if self._board is not None:
             for tag, value in _scalars(record):
                 self._board.add_scalar(tag, value, record["step"])
+            self._board.flush()  # what a killed run has not written does not come again
 
     def __enter__(self) -> MetricsWriter:
         return self
