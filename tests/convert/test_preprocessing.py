@@ -174,3 +174,36 @@ def test_training_sees_what_prediction_sees(tmp_path: Path) -> None:
         side = run.model.config.resize
         file = tmp_path / "source" / loader.source.names[batch.indices[0]]
         np.testing.assert_array_equal(batch.images[0], read_square(file, side, mode="stretch"))
+
+
+def test_every_command_sees_the_squares_of_the_networks_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source" / "a").mkdir(parents=True)
+    file = photograph(tmp_path).rename(tmp_path / "source" / "a" / "0.png")
+    sizes: dict[str, Any] = {"conv_widths": (8,) * 5, "fc_widths": (8, 8)}
+    model = Model(num_classes=1, image_size=67, devices="cpu", resize_mode="stretch", init="he", **sizes)
+    model.class_names = ("a",)
+    model.save(tmp_path / "m.safetensors")
+    square = read_square(file, model.config.resize, mode="stretch")
+    seen: list[Any] = []
+
+    def write(shown: Any, folder: Path) -> Path:
+        seen.extend(shown.images)
+        return folder
+
+    monkeypatch.setattr("alexnet_cuda.show.page.write", write)
+    words = [str(tmp_path / "m.safetensors"), "--devices", "cpu"]
+    for images in ([str(file)], ["--source", str(tmp_path / "source")]):
+        assert cli.main(["show", *words, *images, "--output", str(tmp_path / "page")]) == 0
+    assert len(seen) == 2
+    for one in seen:
+        np.testing.assert_array_equal(one.square, square)
+    words = [words[0], str(tmp_path / "source"), str(tmp_path / "o.npz"), "--layer", "fc6", *words[1:]]
+    assert cli.main(["features", *words]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "o.npz")["features"], model.features(square[None], "fc6"), rtol=1e-5)
+    capfd.readouterr()
+    assert cli.main(["card", words[0]]) == 0
+    card = capfd.readouterr().out
+    assert "The whole image is stretched to 76 x 76 pixels" in card
+    assert "mode=model.config.resize_mode" in card

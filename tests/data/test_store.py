@@ -226,9 +226,15 @@ def test_damage_is_named_and_mended_by_deleting_what_is_wrong(tree, make, tmp_pa
     (folder / "names.json").unlink()
     make(tree)
     assert held(folder) == good
-    (folder / "store.json").write_text('{"format": "alexnet-cuda store", "version": 2}')
-    with pytest.raises(ValueError, match="damaged store, or of another release"):
-        open_source(folder)
+    index = json.loads(good["store.json"])
+    without = [{other: index[other] for other in index if other != key} for key in set(index) - {"images"}]
+    shards = index["shards"]
+    of_shard = [{**index, "shards": [{**shards[0], key: None}, *shards[1:]]} for key in shards[0]]
+    for damaged_index in (*without, *of_shard, {**index, "version": 2}, {**index, "shards": [1]}, []):
+        (folder / "store.json").write_text(json.dumps(damaged_index))
+        for use in (open_source, verify, lambda _: make(tree)):
+            with pytest.raises(ValueError, match="damaged store, or of another release"):
+                use(folder)
 
 
 def test_a_run_knows_a_store_by_its_checksums(tree, make, tmp_path):

@@ -70,6 +70,10 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word_and_the_run_ends_the_sa
     assert f"passed over: checkpoint {whole_run}/checkpoint-10.safetensors is truncated or damaged" in output
     assert (result.steps, result.checkpoint.read_bytes()) == (15, expected)
     assert set(steps(whole_run).values()) == {5, 10, 15}
+    (whole_run / "best.safetensors").unlink()
+    (whole_run / "best.safetensors").write_bytes(expected)  # as where it is a copy
+    flip(whole_run / NEWEST, -1000)
+    assert run(resume=True).checkpoint.read_bytes() == expected  # nothing was left to train
     for path in whole_run.glob("*.safetensors"):
         path.write_bytes(b"")
     with pytest.raises(DamagedCheckpoint, match=rf"{NEWEST} is not a safetensors file \(0 bytes\)"):

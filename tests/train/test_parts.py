@@ -154,11 +154,11 @@ def test_metrics_that_find_no_room_or_are_damaged_name_their_file_and_line(tmp_p
             call()
         assert failure.value.filename == str(path)
     good = '{"step": 1, "epoch": 1}'
-    for record in ("hello", '{"loss": 1}', '{"step": "1", "epoch": 1}', '{"step": 1, "epoch": 0}', "[]"):
-        path.write_text(f"{good}\n{record}\n")
+    for record in ("hello", '{"loss": 1}', '{"step": "1", "epoch": 1}', '{"step": 1, "epoch": 0}', "[]", "\xff"):
+        path.write_text(f"{good}\n{record}\n", encoding="latin-1")
         with pytest.raises(ValueError, match="line 2 is "):
             MetricsWriter(tmp_path, 5)
-        assert path.read_text().endswith(f"{record}\n")
+        assert path.read_text(encoding="latin-1").endswith(f"{record}\n")
 
 
 def test_filters_are_laid_out_by_tower_and_scaled_one_by_one():

@@ -54,6 +54,10 @@ def test_tensorboard_gets_every_number_of_the_metrics(run, monkeypatch, tmp_path
 
         def add_scalar(self, tag, scalar_value, global_step):
             self.scalars.append((tag, scalar_value, global_step))
+            self.flushed = False
+
+        def flush(self):
+            self.flushed = True
 
         def close(self):
             self.closed = True
@@ -65,7 +69,7 @@ def test_tensorboard_gets_every_number_of_the_metrics(run, monkeypatch, tmp_path
     monkeypatch.setitem(sys.modules, "tensorboardX", SimpleNamespace(SummaryWriter=SummaryWriter, __spec__="there"))
     run(tensorboard=True, epochs=1)
     run(tensorboard=True, epochs=2, resume=True)
-    assert [(board.logdir, board.purge_step, board.closed) for board in made] == [
+    assert [(board.logdir, board.purge_step, board.flushed and board.closed) for board in made] == [
         (str(tmp_path / "run" / "tensorboard"), 1, True),
         (str(tmp_path / "run" / "tensorboard"), 6, True),
     ]

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import os
+import reprlib
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +31,10 @@ LABELS_NAME = "labels.npy"
 NAMES_NAME = "names.json"
 FORMAT = "alexnet-cuda store"
 VERSION = 1
+# What store.json has, and of each shard; of a store that is finished more.
+_KEYS = {"complete": bool, "side": int, "mode": str, "classes": list, "source": dict, "shards": list}
+_SHARD_KEYS = {"file": str, "images": int, "sha256": str, "skipped": dict, "sums": list, "products": list}
+_FINISHED_KEYS = {"files": dict, "colour": dict}
 _CHUNK = 1 << 20
 _SHOWN = 3
 
@@ -137,7 +142,16 @@ def read_index(folder: Path) -> dict[str, Any]:
         index: dict[str, Any] = json.loads((folder / STORE_NAME).read_text(encoding="utf-8"))
         if index["format"] != FORMAT or index["version"] != VERSION:
             raise ValueError(f"format {index['format']!r} version {index['version']!r}, expected {FORMAT!r} {VERSION}")
+        _check_kinds(index, _KEYS | (_FINISHED_KEYS if index["complete"] else {}))
+        for shard in index["shards"]:
+            _check_kinds(shard, _SHARD_KEYS)
     return index
+
+
+def _check_kinds(part: dict[str, Any], kinds: dict[str, type]) -> None:
+    for key, kind in kinds.items():
+        if type(part[key]) is not kind:
+            raise TypeError(f"{key} is {reprlib.repr(part[key])}")
 
 
 def _finished(folder: Path) -> dict[str, Any]:

@@ -53,7 +53,9 @@ class Look:
     def images(self, variant: str, held_out: bool, seed: int = 0, most: int = _IMAGES) -> tuple[np.ndarray, np.ndarray]:
         """Squares and labels that a seed trained on, or held out, as the trainer cuts them."""
         part = split(self.source, BASE["validation_split"], seed)[held_out]
-        loader = Loader(part, self.config(variant).resize, min(most, len(part)), 0, shuffle=True)
+        config = self.config(variant)
+        batch = min(most, len(part))
+        loader = Loader(part, config.resize, batch, 0, shuffle=True, mode=config.resize_mode)
         with contextlib.closing(loader.epoch(0)) as batches:
             return next(iter(batches))[:2]
 

@@ -23,8 +23,9 @@ def time_steps(options: Mapping[str, TrainOptions], rounds: int, own: bool = Fal
     runs, batches = {}, {}
     for name, given in options.items():
         runs[name] = run = prepare(dataclasses.replace(given, overwrite=True))
-        recipe, side = run.recipe, run.model.config.resize
-        loader = Loader(run.training, side, recipe.batch_size, recipe.seed, shuffle=True)
+        recipe, config = run.recipe, run.model.config
+        images, size, seed = run.training, recipe.batch_size, recipe.seed
+        loader = Loader(images, config.resize, size, seed, shuffle=True, mode=config.resize_mode)
         with contextlib.closing(loader.epoch(0)) as epoch:
             batches[name] = next(iter(epoch))
     on_cpu = all(set(run.model.devices) == {"cpu"} for run in runs.values())

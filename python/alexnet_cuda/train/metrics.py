@@ -65,7 +65,8 @@ def read_metrics(path: Path) -> Iterator[dict[str, Any]]:
     ValueError
         When a line that is not the last is no JSON object with a step and an epoch.
     """
-    with naming(path), open(path, encoding="utf-8") as file:
+    # Bytes that are no text make no JSON object either.
+    with naming(path), open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
                 return
@@ -120,6 +121,7 @@ class MetricsWriter:
         if self._board is not None:
             for tag, value in _scalars(record):
                 self._board.add_scalar(tag, value, record["step"])
+            self._board.flush()  # what a killed run has not written does not come again
 
     def __enter__(self) -> MetricsWriter:
         return self

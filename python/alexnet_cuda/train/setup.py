@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from ..base.files import CHECKPOINT_NAME, is_same_file
+from ..base.files import is_same_file
 from ..base.wording import counted
 from ..checkpoint import Checkpoint
 from ..config import known_fields
@@ -320,9 +320,8 @@ def _started(recipe: Recipe, training: ImageSource, options: TrainOptions) -> tu
     from ..model import Model
 
     path = Path(str(options.from_))
-    kept = options.output / CHECKPOINT_NAME
-    if is_same_file(path, kept):
-        raise ValueError(f"{path} would be overwritten by the run that starts from it: give another --output")
+    if any(is_same_file(path, kept) for kept in kept_checkpoints(options.output)):
+        raise ValueError(f"{path} would be removed by the run that starts from it: give another --output")
     _check_config_fields(recipe)
     found = read(path)
     config, names = found.config, found.class_names

@@ -206,6 +206,8 @@ class Trainer:
                 (self._folder / name).unlink(missing_ok=True)
             for path in (self._folder / BOARD_NAME).glob("events.out.tfevents.*"):
                 path.unlink()
+        elif self._run.passed_over:
+            self._save()  # so that what is named as the run's checkpoint is whole, also where nothing is left to train
         elif self._is_best():
             self._keeper.keep_as_best()  # a run may have been killed before that
         note_run(self._run)
