@@ -450,8 +450,9 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(refused, photographs, 
     (tmp_path / "empty").mkdir()
     whole = trained.read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[:-100])
-    first = 8 + int.from_bytes(whole[:8], "little")  # number of conv1.bias
-    (tmp_path / "nan.safetensors").write_bytes(whole[:first] + b"\xff" * 4 + whole[first + 4 :])
+    checkpoint = load_checkpoint(trained)
+    bias = np.full_like(checkpoint.tensors["conv1.bias"], np.nan)
+    save_checkpoint(tmp_path / "nan.safetensors", {**checkpoint.tensors, "conv1.bias": bias}, checkpoint.metadata)
     for name in ("ant", "bee"):
         shutil.copytree(photographs / name, tmp_path / "other" / name)
     before = sorted(tmp_path.rglob("*"))
