@@ -147,6 +147,7 @@ class Trainer:
             # NumPy warns of overflow on the way to a loss or weights that are not finite, which end the run anyway.
             warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
             run = self._run
+            note_run(run)
             for line in describe(run):
                 reporter.message(line)
             if state.epoch >= recipe.epochs:
@@ -212,7 +213,6 @@ class Trainer:
             self._save()
         elif self._is_best():
             self._keeper.keep_as_best()  # a run may have been killed before that
-        note_run(self._run)
 
     def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
         from ..data import ReadError, TooManyBroken
