@@ -192,6 +192,8 @@ def test_lists(validation, tmp_path, text):
         ("{1} 0\n{2} 1\n{3} 1\n", None, "numbers for classes: give --classes"),
         ("{1} 1\n{2} 2\n{3} 3\n", "a b c d", "classes 1 to 3, expected numbers from 0 to 3, and 0 among them"),
         ("{1} 0\n{2} 1\n{3} 3\n", "a b c", "classes 0 to 3, expected numbers from 0 to 2"),
+        ("{1} 0\n{2} 1\n{3} -1\n", "a b c", "classes -1 to 1, expected numbers from 0 to 2"),
+        ("{1} -1\n{2} -1\n{3} -1\n", None, "numbers for classes: give --classes"),
         ("{1} n01\n{2} n02\n{3} n03\n", "a b c", "no use for --classes"),
         ("{1} 0\n{2} 1\n{3} 1\n", "a b a", "has the class a twice"),
         ("{1} n01\n{2} n02\n", None, r"lacks 1 of 3 images, the first is ILSVRC2012_val_00000003\.JPEG"),

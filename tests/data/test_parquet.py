@@ -65,5 +65,11 @@ def test_what_is_refused(write, tmp_path):
     with pytest.raises(ValueError, match=r"a\.parquet cannot be used"):
         open_source(tmp_path / "set" / "a.parquet")
     write("train-0.parquet", [0, 1])
-    with pytest.raises(ValueError, match=r"several splits \(a\.parquet, train\)"):
+    with pytest.raises(ValueError, match=r"several splits \(a, train\)"):
         open_source(tmp_path / "set")
+
+
+@pytest.mark.parametrize("name", ["{:04}", "train_{}", "part.{}", "train-{:05}-of-00002"])
+def test_numbered_files_are_of_one_split(write, name):
+    one, _ = (write(f"{name.format(number)}.parquet", [0, 1]) for number in range(2))
+    assert len(open_source(one.parent)) == 4

@@ -74,6 +74,8 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_word_and_the_run_ends_the_sa
     (whole_run / "best.safetensors").write_bytes(expected)  # as where it is a copy
     flip(whole_run / NEWEST, -1000)
     assert run(resume=True).checkpoint.read_bytes() == expected  # nothing was left to train
+    (whole_run / NEWEST).unlink()
+    assert run(resume=True).checkpoint.read_bytes() == expected
     for path in whole_run.glob("*.safetensors"):
         path.write_bytes(b"")
     with pytest.raises(DamagedCheckpoint, match=rf"{NEWEST} is not a safetensors file \(0 bytes\)"):

@@ -11,7 +11,7 @@ from tests.failing import failing
 
 from alexnet_cuda import Model, cli
 from alexnet_cuda.checkpoint import load_checkpoint, save_checkpoint
-from alexnet_cuda.data import ImageSource
+from alexnet_cuda.data import ImageSource, open_source, prepare
 from alexnet_cuda.data.fingerprint import difference, fingerprint
 
 pytestmark = pytest.mark.usefixtures("no_curves")
@@ -114,6 +114,16 @@ def leaves(value, path=()):
 
 
 MUTANTS = (None, -1, 10**400, 1e308, True, "x", [], {}, [[]], {"a": 1}, 0, 2**63)
+
+
+def test_a_checksum_of_a_store_is_of_its_bytes(run, source, tmp_path):
+    prepare(open_source(source), tmp_path / "store", side=76)
+    run(source=tmp_path / "store", epochs=1)
+    shard = tmp_path / "store" / "shard-00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    for given in ({"resume": True}, {"overwrite": True}):
+        with pytest.raises(ValueError, match=r"shard-00000\.npy is not as it was written"):
+            run(source=tmp_path / "store", checksum=True, **given)
 
 
 def test_damaged_metadata_is_an_error_and_no_fault(finished_runs, pictures, tmp_path, capsys):

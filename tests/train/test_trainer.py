@@ -187,10 +187,14 @@ def test_a_crash_is_resumed_from_the_last_checkpoint_to_the_same_bits(run, tmp_p
         run(checkpoint_steps=3)
     assert stored_step(tmp_path / "run") == 6
     assert read(tmp_path / "run")[-1]["step"] == 8
-    # A line cut short by the crash.
-    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
-        file.write('{"step": 9, "los')
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    content = metrics.read_text()
+    metrics.write_text("hello\n" + content)
+    with pytest.raises(ValueError, match="line 1 is not a JSON object"):
+        run(resume=True)
+    metrics.write_text(content + '{"step": 9, "los')  # a line cut short by the crash
     assert_same_run(run(resume=True), whole)
+    assert [entry["step"] for entry in json.loads((tmp_path / "run" / "run.json").read_text())] == [0, 6]
 
 
 def test_images_that_cannot_be_read_any_more_stop_the_run_and_it_goes_on_to_the_same_bits(

@@ -80,7 +80,7 @@ def read_labels(path: str | os.PathLike[str], names: Sequence[str] | None) -> di
     lines = list(_lines(path))
     columns = {len(words) for _, words in lines}
     if columns == {1}:
-        if all(words[0].isdigit() for _, words in lines):
+        if all(_is_number(words[0]) for _, words in lines):
             raise ValueError(
                 f"{name} has numbers alone, and whether they are ILSVRC's IDs (of its development kit) or places in a "
                 f"sorted list they do not tell: give the development kit (the archive or folder with {_META} and "
@@ -107,7 +107,7 @@ def with_names(classes: Sequence[str], names: Sequence[str] | None, source: str)
     ValueError
         They are no numbers, there are no names to them, or they seem not to count from 0.
     """
-    numbers = all(text.isdigit() for text in classes)
+    numbers = all(_is_number(text) for text in classes)
     if names is None:
         if numbers:
             raise ValueError(
@@ -124,6 +124,10 @@ def with_names(classes: Sequence[str], names: Sequence[str] | None, source: str)
             "is to be given"
         )
     return [names[value] for value in values]
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.removeprefix("-").isdigit()
 
 
 def classes_beside(

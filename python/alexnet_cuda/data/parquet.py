@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -56,7 +57,7 @@ class ParquetSource(ImageSource):
         except ImportError as error:
             raise ImportError(f"{name}: pyarrow is missing, pip install 'alexnet-cuda[parquet]'") from error
         self._files = [Path(path, file) for file in alone(path, ENDING)] if os.path.isdir(path) else [Path(path)]
-        if len(splits := sorted({file.name.partition("-")[0] for file in self._files})) > 1:
+        if len(splits := sorted({_split(file) for file in self._files})) > 1:
             raise ValueError(f"{name} has files of several splits ({', '.join(splits[:3])}), expected those of one")
         self._open = parquet.ParquetFile
         self._group = lru_cache(_KEPT)(self._read_group)
@@ -103,6 +104,11 @@ class ParquetSource(ImageSource):
         with _named(self._files[number]), self._open(self._files[number]) as table:
             column = table.read_row_group(group, columns=[f"{self._image}.bytes"]).column(0)
         return column.combine_chunks().field("bytes")
+
+
+def _split(file: Path) -> str:
+    """The split by a file's name: train-00000-of-00002, train_0 and train are of one, 0000 and 0001 of another."""
+    return re.sub(r"(^|[._])\d+$", "", file.stem.partition("-")[0])
 
 
 @contextlib.contextmanager

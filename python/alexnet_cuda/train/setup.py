@@ -256,7 +256,7 @@ def _compare(options: TrainOptions, before: dict[str, Any], now: dict[str, Any],
 def _open(
     options: TrainOptions, validation_name: str | None, recipe: Recipe
 ) -> tuple[ImageSource, ImageSource | None, dict[str, Any], BrokenImages]:
-    from ..data import BrokenImages, align, open_source, split
+    from ..data import BrokenImages, align, open_source, split, verify
     from ..data.fingerprint import fingerprint
 
     training = open_source(options.source)
@@ -270,6 +270,10 @@ def _open(
             "the plateau schedule watches the validation error: give --validation or --validation-split, or another "
             "--schedule"
         )
+    # Of a store the fingerprint has what it says of itself.
+    for name, source in ((options.source, training), (validation_name, validation)) if options.checksum else ():
+        if name is not None and source is not None and source.checksum is not None:
+            verify(Path(name))
     identity = {
         "validation": None if validation_name is None else absolute(validation_name),
         "training": fingerprint(training, options.checksum),

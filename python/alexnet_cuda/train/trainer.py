@@ -147,6 +147,7 @@ class Trainer:
             # NumPy warns of overflow on the way to a loss or weights that are not finite, which end the run anyway.
             warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
             run = self._run
+            note_run(run)
             for line in describe(run):
                 reporter.message(line)
             if state.epoch >= recipe.epochs:
@@ -199,18 +200,19 @@ class Trainer:
             raise
 
     def _begin(self) -> None:
-        if not self._run.options.resume:
+        started_from = self._run.started_from
+        if started_from is None:
             # What an earlier run left here must not be taken for this one's.
             self._keeper.clear()
             for name in (METRICS_NAME, CURVES_NAME, FILTERS_NAME, PAGE_NAME):
                 (self._folder / name).unlink(missing_ok=True)
             for path in (self._folder / BOARD_NAME).glob("events.out.tfevents.*"):
                 path.unlink()
-        elif self._run.passed_over:
-            self._save()  # so that what is named as the run's checkpoint is whole, also where nothing is left to train
+        elif started_from.path != self._keeper.path:
+            # What is named as the run's checkpoint is damaged or gone, and there may be nothing left to train.
+            self._save()
         elif self._is_best():
             self._keeper.keep_as_best()  # a run may have been killed before that
-        note_run(self._run)
 
     def _train_epoch(self, metrics: MetricsWriter, stop: StopRequest, reporter: PlainReporter) -> None:
         from ..data import ReadError, TooManyBroken
