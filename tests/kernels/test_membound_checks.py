@@ -255,7 +255,9 @@ def test_overlap_is_named(extension, op, output, other, distance):
         extension.invoke(op, **{output: {"address": CALLS[op][other].address + distance}})
 
 
-@pytest.mark.parametrize(("op", "name"), [(op, name) for op, call in CALLS.items() for name in OPTIONS & call.keys()])
+@pytest.mark.parametrize(
+    ("op", "name"), [(op, name) for op, call in CALLS.items() for name in sorted(OPTIONS & call.keys())]
+)
 def test_options_of_another_type_are_a_type_error(extension, op, name):
     with pytest.raises(TypeError, match=f"{name}: {type(CALLS[op][name]).__name__}"):
         extension.invoke(op, **{name: object()})
