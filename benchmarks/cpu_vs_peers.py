@@ -95,7 +95,7 @@ def in_turn(runs: dict[str, Run], seconds: float, clock: Callable[[], float]) ->
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times["ours"]) < 5:
         for name, run in runs.items():
-            time.sleep(0.01)  # threads of whoever was before go to sleep
+            time.sleep(0.1)  # threads of whoever was before, which spin for up to 50 ms, go to sleep
             start = clock()
             run()
             times[name].append(clock() - start)
