@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .base.params import ACTIVATIONS
 from .base.precision import PRECISIONS
 
 Vector = tuple[float, float, float]
@@ -323,7 +324,7 @@ def _check(c: Config) -> None:
     need(0 <= c.seed < 1 << 64, "seed", "a 64-bit unsigned integer")
     choices = {
         "preset": tuple(sorted(PRESETS)),
-        "activation": ("relu", "tanh", "logistic"),
+        "activation": ACTIVATIONS,
         "lrn_window": ("tower", "across"),
         "resize_mode": RESIZE_MODES,
         "pool": ("max", "average"),

@@ -1,14 +1,11 @@
 """Images and sources that the data tests make for themselves."""
 
-import importlib.util
 import io
 import tarfile
 
 import numpy as np
 import pytest
 from PIL import Image
-
-collect_ignore = [] if importlib.util.find_spec("pyarrow") else ["test_parquet.py"]
 
 
 @pytest.fixture

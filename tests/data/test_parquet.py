@@ -1,4 +1,4 @@
-"""Parquet files as Hugging Face's libraries write them; collected where pyarrow is, see conftest.py."""
+"""Parquet files as Hugging Face's libraries write them."""
 
 import json
 

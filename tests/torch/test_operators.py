@@ -216,7 +216,10 @@ def test_autocast_is_that_of_pytorchs_own_products() -> None:
         (lambda x, w: act.conv2d(x, w), r"weight must be [K, 4 / 1, R, S] as x has it, got [6, 2, 3, 2]"),
         (lambda x, w: act.conv2d(x, w.float(), groups=2), "weight must be of dtype torch.float64, got torch.float32"),
         (lambda x, w: act.conv2d(x, w, groups=2, stride=0), "stride must be 2 integers of at least 1, got (0, 0)"),
-        (lambda x, w: act.conv2d(x, w, groups=2, activation="gelu"), "activation must be 'none', 'relu' or 'tanh'"),
+        (
+            lambda x, w: act.conv2d(x, w, groups=2, activation="gelu"),
+            "activation must be 'none', 'relu', 'tanh' or 'logistic'",
+        ),
         (lambda x, w: act.conv2d(x, w, w[:, 0, 0, 0][:5], groups=2), "bias must have shape [6], got [5]"),
         (lambda x, w: act.linear(x, w), "x [N, in] and weight [out, in] must fit, got [2, 4, 6, 5] and [6, 2, 3, 2]"),
         (lambda x, w: act.max_pool(x, size=16), "size must be between 1 and the padded input's extent, 6x5"),

@@ -12,6 +12,8 @@ from .windows import Sides
 
 Array = Any
 
+ACTIVATIONS = ("relu", "tanh", "logistic")
+
 
 @dataclass(frozen=True)
 class Conv2dShape:

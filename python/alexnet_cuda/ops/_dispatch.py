@@ -13,6 +13,7 @@ from ..backends.kernels._runtime import runtime_of
 from ..base.array import array_kind, is_cupy
 from ..base.locks import late_import
 from ..base.parallel import preallocating
+from ..base.params import ACTIVATIONS
 from ..base.windows import MOST
 
 Array = Any  # a NumPy array, a SimtArray or a CuPy array
@@ -171,5 +172,6 @@ def pair(name: str, value: int | tuple[int, int], least: int) -> tuple[int, int]
 
 def check_activation(activation: str) -> None:
     """Require a known activation."""
-    if activation not in ("none", "relu", "tanh", "logistic"):
-        raise ValueError(f"activation must be 'none', 'relu', 'tanh' or 'logistic', got {activation!r}")
+    if activation not in ("none", *ACTIVATIONS):
+        *others, last = map(repr, ("none", *ACTIVATIONS))
+        raise ValueError(f"activation must be {', '.join(others)} or {last}, got {activation!r}")
